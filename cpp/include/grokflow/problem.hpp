@@ -1,0 +1,130 @@
+// A training loss, and its linearisation at a point.
+//
+//   F(w) = (c/2) ||r(w)||^2,   J = dr/dw  (n x d),   grad F = c J^T r,
+//   Hess F = c J^T J + c sum_i r_i Hess r_i,         K = J J^T  (n x n, the tangent kernel).
+//
+// A problem of one's own overrides a handful of functions. The residual r_i = w_i w_{i+1} - y_i, whole:
+//
+//   struct Chain final : grokflow::Problem {
+//     struct At final : grokflow::Linearization {               // r and J frozen at w
+//       explicit At(const grokflow::ConstVectorRef& w) : Linearization(w.size(), w.size() - 1), w(w) {}
+//       void jvp(const grokflow::ConstVectorRef& v, grokflow::VectorRef out) const override {
+//         const auto m = w.size() - 1;
+//         out = w.head(m).cwiseProduct(v.tail(m)) + w.tail(m).cwiseProduct(v.head(m));
+//       }
+//       void vjp(const grokflow::ConstVectorRef& u, grokflow::VectorRef out) const override {
+//         const auto m = w.size() - 1;
+//         out.setZero();
+//         out.tail(m) += w.head(m).cwiseProduct(u);
+//         out.head(m) += w.tail(m).cwiseProduct(u);
+//       }
+//       grokflow::Vector w;
+//     };
+//     explicit Chain(grokflow::Vector y) : Problem(y.size() + 1, y.size(), 1.0), y(std::move(y)) {}
+//     void residual(const grokflow::ConstVectorRef& w, grokflow::VectorRef out) const override {
+//       out = w.head(y.size()).cwiseProduct(w.tail(y.size())) - y;
+//     }
+//     void linearize(const grokflow::ConstVectorRef& w,
+//                    std::unique_ptr<grokflow::Linearization>& lin) const override {
+//       lin = std::make_unique<At>(w);
+//     }
+//     grokflow::Vector y;
+//   };
+//
+// `gradient`, `loss`, `gram` and `hessian` then follow by default; override what the structure makes cheap.
+// All functions are const and may be called from several threads on one object.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grokflow/types.hpp"
+
+namespace grokflow {
+
+/// A named array inside w, stored row-major from index `begin` on; `shape` as the user sees it.
+struct Block {
+  std::string name;
+  Index begin;
+  std::vector<Index> shape;
+  Index size() const;
+};
+
+/// Something about w worth watching, e.g. {"test_loss", 0, ...} or {"singular_values", 10, ...}.
+struct Quantity {
+  std::string name;
+  Index size;  ///< entries; 0 for a scalar
+  std::function<void(const ConstVectorRef& w, VectorRef out)> evaluate;  ///< `out` has max(size, 1) entries
+};
+
+/// r and J, or the Hessian, frozen at one point. Immutable until `Problem::linearize` refills it, so a
+/// stale Jacobian is the lifetime of such an object and never a flag.
+class Linearization {
+ public:
+  Linearization(Index num_params, Index num_residuals);
+  virtual ~Linearization() = default;
+
+  Index num_params() const { return num_params_; }
+  Index num_residuals() const { return num_residuals_; }
+
+  /// out (n) = J v. A problem without residuals has none.
+  virtual void jvp(const ConstVectorRef& v, VectorRef out) const;
+
+  /// out (d) = J^T u.
+  virtual void vjp(const ConstVectorRef& u, VectorRef out) const;
+
+  /// K (n x n, both triangles) = J_S J_S^T, where S are the parameters begin <= i < end.
+  /// Default: n products with J^T and J; a model overrides it where its structure makes K cheap.
+  virtual void gram(Index begin, Index end, MatrixRef K) const;
+
+  /// out (d) = Hess F(w) v: the full Hessian, with the factor c. Only if `Problem::has_hvp()`.
+  virtual void hvp(const ConstVectorRef& v, VectorRef out) const;
+
+  /// H (d x d, both triangles) = Hess F(w). Default: d products `hvp`.
+  virtual void hessian(MatrixRef H) const;
+
+ private:
+  Index num_params_, num_residuals_;
+};
+
+class Problem {
+ public:
+  /// d parameters, n residuals (0: the loss is no sum of squares) and the factor c.
+  Problem(Index num_params, Index num_residuals, double scale);
+  virtual ~Problem() = default;
+  Problem(const Problem&) = delete;
+  Problem& operator=(const Problem&) = delete;
+
+  Index num_params() const { return num_params_; }
+  Index num_residuals() const { return num_residuals_; }
+  double scale() const { return scale_; }
+  bool has_residuals() const { return num_residuals_ > 0; }
+
+  /// Whether the linearisation offers `hvp` (and so `hessian`).
+  virtual bool has_hvp() const { return false; }
+  /// Whether the linearisation offers `hessian`, by `hvp` or otherwise.
+  virtual bool has_hessian() const { return has_hvp(); }
+
+  /// out (n) = r(w).
+  virtual void residual(const ConstVectorRef& w, VectorRef out) const;
+  /// F(w). Default: (c/2) ||r||^2.
+  virtual double loss(const ConstVectorRef& w) const;
+  /// out (d) = grad F(w), in one fused pass where the model can. Default: c J^T r.
+  virtual void gradient(const ConstVectorRef& w, VectorRef out) const;
+  /// Freezes r and J at w. `lin` is null, or a spent object of this problem whose memory is used again.
+  virtual void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const = 0;
+
+  /// The named arrays that w consists of; they tile 0..d in order. Default: one block "w".
+  virtual std::vector<Block> blocks() const;
+  /// What can be watched by name. Default: train_loss, norm (||w||) and grad_norm (||grad F||).
+  /// A model appends its own, e.g. test_loss.
+  virtual std::vector<Quantity> quantities() const;
+
+ private:
+  Index num_params_, num_residuals_;
+  double scale_;
+};
+
+}  // namespace grokflow

@@ -1,0 +1,92 @@
+#include "grokflow/problem.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+namespace grokflow {
+
+Index Block::size() const {
+  Index product = 1;
+  for (Index extent : shape) product *= extent;
+  return product;
+}
+
+Linearization::Linearization(Index num_params, Index num_residuals)
+    : num_params_(num_params), num_residuals_(num_residuals) {}
+
+void Linearization::jvp(const ConstVectorRef&, VectorRef) const {
+  throw std::logic_error("this problem has no residuals, hence no product J v");
+}
+
+void Linearization::vjp(const ConstVectorRef&, VectorRef) const {
+  throw std::logic_error("this problem has no residuals, hence no product J^T u");
+}
+
+void Linearization::gram(Index begin, Index end, MatrixRef K) const {
+  Vector unit = Vector::Zero(num_residuals_);
+  Vector row(num_params_);
+  for (Index i = 0; i < num_residuals_; ++i) {
+    unit[i] = 1.0;
+    vjp(unit, row);
+    unit[i] = 0.0;
+    row.head(begin).setZero();
+    row.tail(num_params_ - end).setZero();
+    jvp(row, K.col(i));
+  }
+}
+
+void Linearization::hvp(const ConstVectorRef&, VectorRef) const {
+  throw std::logic_error("this problem offers no Hessian-vector product");
+}
+
+void Linearization::hessian(MatrixRef H) const {
+  Vector unit = Vector::Zero(num_params_);
+  for (Index i = 0; i < num_params_; ++i) {
+    unit[i] = 1.0;
+    hvp(unit, H.col(i));
+    unit[i] = 0.0;
+  }
+}
+
+Problem::Problem(Index num_params, Index num_residuals, double scale)
+    : num_params_(num_params), num_residuals_(num_residuals), scale_(scale) {
+  if (num_params < 1) throw std::invalid_argument("a problem needs at least one parameter");
+  if (num_residuals < 0) throw std::invalid_argument("the number of residuals is negative");
+  if (!(scale > 0.0)) throw std::invalid_argument("scale must be positive");
+}
+
+void Problem::residual(const ConstVectorRef&, VectorRef) const {
+  throw std::logic_error("this problem has no residuals");
+}
+
+double Problem::loss(const ConstVectorRef& w) const {
+  Vector r(num_residuals_);
+  residual(w, r);
+  return 0.5 * scale_ * r.squaredNorm();
+}
+
+void Problem::gradient(const ConstVectorRef& w, VectorRef out) const {
+  Vector r(num_residuals_);
+  residual(w, r);
+  std::unique_ptr<Linearization> lin;
+  linearize(w, lin);
+  r *= scale_;
+  lin->vjp(r, out);
+}
+
+std::vector<Block> Problem::blocks() const { return {{"w", 0, {num_params_}}}; }
+
+std::vector<Quantity> Problem::quantities() const {
+  const auto gradient_norm = [this, g = Vector(num_params_)](const ConstVectorRef& w,
+                                                             VectorRef out) mutable {
+    gradient(w, g);
+    out[0] = g.stableNorm();
+  };
+  return {
+      {"train_loss", 0, [this](const ConstVectorRef& w, VectorRef out) { out[0] = loss(w); }},
+      {"norm", 0, [](const ConstVectorRef& w, VectorRef out) { out[0] = w.stableNorm(); }},
+      {"grad_norm", 0, gradient_norm},
+  };
+}
+
+}  // namespace grokflow

@@ -1,0 +1,11 @@
+// The compiled half of grokflow: private, typed in _core.pyi. Python owns docstrings, defaults and validation.
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+void bind_problem(py::module_& m);
+
+PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
+  m.attr("__version__") = GROKFLOW_VERSION;
+  bind_problem(m);
+}

@@ -1,0 +1,1 @@
+"""Fast simulation of gradient flows with small weight decay, and of their limit."""
