@@ -1,0 +1,122 @@
+"""Checks of arguments, so that misuse is told before any work, with what was got and how to mend it."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+def as_array(name: str, value: ArrayLike, ndim: int) -> FloatArray:
+    """Return `value` as a C-contiguous float64 array of finite numbers, without a copy where it is one.
+
+    Raises
+    ------
+    TypeError
+        If the entries are not real numbers.
+    ValueError
+        If `value` is ragged, masked, or not of `ndim` dimensions, or if an entry is nan or infinite.
+    """
+    array = as_real(name, value)
+    if array.ndim != ndim:
+        raise ValueError(f"{name} has shape {array.shape}; it must have {ndim} dimension{'s'[: ndim != 1]}")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    require_finite(name, array)
+    return array
+
+
+def as_vector(name: str, value: ArrayLike, size: int) -> FloatArray:
+    """Return `value` as a C-contiguous float64 vector of `size` finite numbers."""
+    array = as_real(name, value)
+    if array.shape != (size,):
+        raise ValueError(f"{name} has shape {array.shape}; it must be ({size},)")
+    return as_array(name, array, 1)
+
+
+def as_real(name: str, value: ArrayLike) -> NDArray[Any]:
+    """Return `value` as an array of booleans, integers or floating-point numbers."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; fill or drop them first")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} is ragged; its rows must have equal lengths") from None
+    if array.dtype.kind not in "biuf":
+        got = "None" if value is None else f"dtype {array.dtype}"
+        raise TypeError(f"{name} is {got}; it must hold real numbers (float64)")
+    return array
+
+
+def require_finite(name: str, array: FloatArray) -> None:
+    """Raise ValueError that names the first entry of `array` that is nan or infinite."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = np.unravel_index(int(np.argmin(finite)), array.shape)
+        where = ", ".join(str(int(i)) for i in index)
+        raise ValueError(f"{name}[{where}] is {array[index]}; all entries must be finite")
+
+
+def as_indices(name: str, value: ArrayLike, bound: int) -> NDArray[np.int64]:
+    """Return `value` as a vector of integers in 0 <= i < bound."""
+    array = as_real(name, value)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; it must have 1 dimension")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} is dtype {array.dtype}; indices must be integers")
+    outside = (array < 0) | (array >= bound)
+    if outside.any():
+        i = int(np.argmax(outside))
+        raise ValueError(f"{name}[{i}] is {array[i]}; indices must lie in 0 <= i < {bound}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def as_number(name: str, value: object) -> float:
+    """Return `value` as a finite float."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} is {value!r}; it must be a real number")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; it must be a real number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}; it must be finite")
+    return number
+
+
+def as_positive(name: str, value: object) -> float:
+    """Return `value` as a finite float greater than zero."""
+    number = as_number(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} is {number}; it must be positive")
+    return number
+
+
+def as_count(name: str, value: object) -> int:
+    """Return `value` as an integer of at least 1."""
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+    if count < 1:
+        raise ValueError(f"{name} is {count}; it must be at least 1")
+    return count
+
+
+def as_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} is {value!r}; choose from {', '.join(map(repr, choices))}")
+    return value
+
+
+def as_scale(scale: object, num_residuals: int) -> float:
+    """Return the factor c of the loss ``(c/2) ||r||^2``: 1/n for "mean", 1 for "sum", or the number given."""
+    if isinstance(scale, str):
+        return 1.0 / num_residuals if as_choice("scale", scale, ["mean", "sum"]) == "mean" else 1.0
+    return as_positive("scale", scale)

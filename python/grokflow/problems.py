@@ -1,0 +1,117 @@
+"""The training loss that every solver takes: values and derivatives at a point, computed in C++."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
+
+from grokflow._validate import FloatArray, as_choice, as_vector
+
+if TYPE_CHECKING:
+    from grokflow._backend import core
+
+
+class Problem:
+    """A training loss ``F: R^d -> R``, in most cases ``F(w) = (c/2) ||r(w)||^2``.
+
+    The models of :mod:`grokflow.models` and the problems built from functions of one's own are problems.
+    Every method takes the weights `w` of shape (d,), flat; :meth:`unflatten` names their parts.
+
+    Attributes
+    ----------
+    num_params : int
+        Number of parameters d.
+    num_residuals : int
+        Number of residuals n; 0 if the loss is no sum of squares.
+    scale : float
+        The factor c.
+    blocks : dict of str to slice
+        The named parts of `w`, in order.
+    quantities : tuple of str
+        The names that :meth:`quantity` evaluates and that a flow can observe.
+
+    Raises
+    ------
+    TypeError
+        By every method, if an argument does not hold real numbers, or if this problem lacks the function.
+    ValueError
+        By every method, if an argument has the wrong shape or holds nan or infinity (the index is told).
+    """
+
+    def __init__(self, compiled: core.Problem) -> None:
+        self._core = compiled
+        self._shapes = {name: (begin, shape) for name, begin, shape in compiled.blocks()}
+        self.num_params: int = compiled.num_params
+        self.num_residuals: int = compiled.num_residuals
+        self.scale: float = compiled.scale
+        self.blocks: dict[str, slice] = {
+            name: slice(begin, begin + math.prod(shape)) for name, (begin, shape) in self._shapes.items()
+        }
+        self.quantities: tuple[str, ...] = tuple(name for name, _ in compiled.quantities())
+
+    def loss(self, w: ArrayLike) -> float:
+        """Return the training loss F(w)."""
+        return self._core.loss(self._weights(w))
+
+    def gradient(self, w: ArrayLike) -> FloatArray:
+        """Return grad F(w), shape (d,)."""
+        return self._core.gradient(self._weights(w))
+
+    def residual(self, w: ArrayLike) -> FloatArray:
+        """Return r(w), shape (n,): predictions minus targets."""
+        self._require_residuals("residual")
+        return self._core.residual(self._weights(w))
+
+    def jvp(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
+        """Return J v, shape (n,), with J = dr/dw at `w`, for `v` of shape (d,)."""
+        self._require_residuals("jvp")
+        return self._core.jvp(self._weights(w), as_vector("v", v, self.num_params))
+
+    def vjp(self, w: ArrayLike, u: ArrayLike) -> FloatArray:
+        """Return J^T u, shape (d,), with J = dr/dw at `w`, for `u` of shape (n,)."""
+        self._require_residuals("vjp")
+        return self._core.vjp(self._weights(w), as_vector("u", u, self.num_residuals))
+
+    def jacobian(self, w: ArrayLike) -> FloatArray:
+        """Return J = dr/dw at `w`, shape (n, d)."""
+        self._require_residuals("jacobian")
+        return self._core.jacobian(self._weights(w))
+
+    def gram(self, w: ArrayLike) -> FloatArray:
+        """Return the tangent kernel K = J J^T at `w`, shape (n, n)."""
+        self._require_residuals("gram")
+        return self._core.gram(self._weights(w))
+
+    def hvp(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
+        """Return Hess F(w) v, shape (d,), for `v` of shape (d,)."""
+        if not self._core.has_hvp:
+            raise TypeError(f"{self!r} offers no Hessian-vector product (hvp)")
+        return self._core.hvp(self._weights(w), as_vector("v", v, self.num_params))
+
+    def hessian(self, w: ArrayLike) -> FloatArray:
+        """Return Hess F(w), shape (d, d)."""
+        if not self._core.has_hessian:
+            raise TypeError(f"{self!r} offers no Hessian; give hvp or hessian")
+        return self._core.hessian(self._weights(w))
+
+    def quantity(self, name: str, w: ArrayLike) -> float | FloatArray:
+        """Return the quantity `name`, one of `quantities`, at `w`: a float, or an array of shape (k,)."""
+        return self._core.quantity(as_choice("name", name, self.quantities), self._weights(w))
+
+    def unflatten(self, w: ArrayLike) -> dict[str, FloatArray]:
+        """Return the named parts of `w`, each in its own shape: views of `w` if that is a float64 array."""
+        flat = self._weights(w)
+        return {name: flat[self.blocks[name]].reshape(shape) for name, (_, shape) in self._shapes.items()}
+
+    def __repr__(self) -> str:
+        residuals = f", num_residuals={self.num_residuals}" if self.num_residuals else ""
+        return f"<{type(self).__name__}: num_params={self.num_params}{residuals}, scale={self.scale:.6g}>"
+
+    def _weights(self, w: ArrayLike) -> FloatArray:
+        return as_vector("w", w, self.num_params)
+
+    def _require_residuals(self, function: str) -> None:
+        if self.num_residuals == 0:
+            raise TypeError(f"{self!r} has no residuals, hence no {function}; its loss is no sum of squares")
