@@ -1,0 +1,47 @@
+// Functions of the Hessian H = Hess F applied to a vector, at one point.
+//
+// A `Curvature` is the linearised gradient flow: f' = -(H + D), with D the weight decay, so its shifted solve is
+//
+//   x = (I + z (D + H))^-1 v.
+//
+// Two strategies do it:
+//
+// `gram` works in kernel space. With A = I + z D and the Gauss-Newton part of H, c J^T J,
+//
+//   x = A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v,      alpha_g = 1 + z lam_g,
+//
+// that is one product with J, one with J^T and one factorisation of n x n for each z; no d x d matrix exists. K_g is the
+// kernel of the parameters that share the rate lam_g: one kernel if the decay is uniform. Far from the minimisers, where the
+// residual term of H is felt, `sharpen` turns on conjugate gradients with the full Hessian, preconditioned by the above.
+//
+// `dense` forms the d x d Hessian: the oracle, and the choice for small d or for losses without residuals.
+#pragma once
+
+#include <memory>
+
+#include "grokflow/decay.hpp"
+#include "grokflow/flow.hpp"
+#include "grokflow/problem.hpp"
+
+namespace grokflow {
+
+class Curvature : public LinearizedFlow {
+ public:
+  /// Freezes the curvature at w, in the memory of the last point.
+  virtual void linearize(const ConstVectorRef& w) = 0;
+};
+
+enum class CurvatureKind { automatic, gram, dense };
+
+/// The name of a strategy: "auto", "gram" or "dense".
+const char* to_string(CurvatureKind kind);
+
+/// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else dense for d <= 2000; else
+/// gram if it fits. Throws std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
+CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
+
+/// A curvature of the given kind, `gram` or `dense`. It counts its work in `stats`, which must outlive it.
+std::unique_ptr<Curvature> make_curvature(CurvatureKind kind, std::shared_ptr<const Problem> problem,
+                                          const Decay& decay, Stats& stats);
+
+}  // namespace grokflow

@@ -1,0 +1,51 @@
+// Weight decay, uniform or by parameter block: D = diag(lam_b).
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "grokflow/types.hpp"
+
+namespace grokflow {
+
+/// Parameters that share one rate are a group; the kernel K = J J^T splits into one K_g per group.
+class Decay {
+ public:
+  struct Range {
+    Index begin, end;
+  };
+  struct Group {
+    double rate;
+    std::vector<Range> ranges;
+  };
+
+  /// The same rate for all d parameters.
+  Decay(Index num_params, double rate);
+  /// One rate for each consecutive range; the ranges tile 0..d in order.
+  explicit Decay(const std::vector<std::pair<Range, double>>& rates);
+
+  const std::vector<Group>& groups() const { return groups_; }
+  double max_rate() const;
+
+  /// out += factor * D v
+  template <class V, class Out>
+  void add_product(double factor, const V& v, Out&& out) const {
+    for (const Group& group : groups_)
+      for (const Range& range : group.ranges)
+        out.segment(range.begin, range.end - range.begin) +=
+            (factor * group.rate) * v.segment(range.begin, range.end - range.begin);
+  }
+
+  /// v <- (I + z D)^-1 v
+  template <class Scalar, class V>
+  void divide(Scalar z, V&& v) const {
+    for (const Group& group : groups_)
+      for (const Range& range : group.ranges)
+        v.segment(range.begin, range.end - range.begin) *= Scalar(1) / (Scalar(1) + z * group.rate);
+  }
+
+ private:
+  std::vector<Group> groups_;
+};
+
+}  // namespace grokflow

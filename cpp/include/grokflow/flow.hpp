@@ -1,0 +1,82 @@
+// An autonomous ODE dw/dt = f(w), as the integrators see it.
+//
+// An implicit step solves with I - z f'(w), where z is the step times a coefficient of the method, real or
+// complex. The three stages of that solve have three lifetimes, and each is an object:
+//
+//   flow.linearize(w, lin);      // f' frozen at w: kept over many steps
+//   lin->factor(z, solver);      // one shift z of it: kept while the step size stays
+//   solver->solve(v);            // v <- (I - z f'(w))^-1 v: once per Newton iteration
+//
+// An integrator never learns what kind of thing the Jacobian is. An ODE of one's own, without a matrix:
+//
+//   struct Decay final : grokflow::Flow {                        // dw/dt = -w
+//     struct At final : grokflow::LinearizedFlow { ... factor() keeps z; solve() divides by 1 + z ... };
+//     grokflow::Index size() const override { return 3; }
+//     void compute_rhs(const grokflow::ConstVectorRef& w, grokflow::VectorRef out) override { out = -w; }
+//     void compute_linearization(const grokflow::ConstVectorRef&,
+//                                std::unique_ptr<grokflow::LinearizedFlow>& lin) override { ... }
+//   };
+//
+// `GradientFlow` (gradient_flow.hpp) is the flow this library exists for; `DenseFlow` (dense_flow.hpp) takes
+// any f with a dense Jacobian.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "grokflow/types.hpp"
+
+namespace grokflow {
+
+/// (I - z f'(w))^-1 for one z.
+template <class Scalar>
+class ShiftedSolver {
+ public:
+  virtual ~ShiftedSolver() = default;
+  /// Overwrites v with the solution; false if the system cannot be solved as it should (negative curvature).
+  virtual bool solve(Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> v) = 0;
+};
+
+/// f' frozen at one point.
+class LinearizedFlow {
+ public:
+  virtual ~LinearizedFlow() = default;
+
+  /// Makes `solver` solve with I - z f'(w). A solver of this object may be handed in again, so that its memory,
+  /// and its factorisation when z has moved little, are put to use. False: the matrix is singular or, for a
+  /// gradient flow, not positive definite; a smaller step is the way out.
+  virtual bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) = 0;
+  virtual bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) = 0;
+
+  /// Told when Newton's method contracts badly although the linearisation is fresh. True if solves from now
+  /// on come closer to the true Jacobian, at a higher price; the solvers must be factored again.
+  virtual bool sharpen() { return false; }
+};
+
+class Flow {
+ public:
+  virtual ~Flow() = default;
+
+  virtual Index size() const = 0;
+
+  /// out = f(w).
+  void rhs(const ConstVectorRef& w, VectorRef out);
+
+  /// Freezes f' at w. `lin` is null, or a spent object of this flow that is refilled.
+  void linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin);
+
+  /// Work done through this flow and everything made from it.
+  Stats& stats() { return stats_; }
+
+  /// Called before every evaluation. It may throw to stop a run between two of them.
+  std::function<void()> checkpoint;
+
+ protected:
+  virtual void compute_rhs(const ConstVectorRef& w, VectorRef out) = 0;
+  virtual void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) = 0;
+
+ private:
+  Stats stats_;
+};
+
+}  // namespace grokflow

@@ -1,0 +1,44 @@
+// dw/dt = -grad F(w) - D w, with D = lam I or lam by parameter block.
+//
+//   auto problem = std::make_shared<Chain>(y);                       // see problem.hpp
+//   grokflow::GradientFlow flow(problem, grokflow::Decay(problem->num_params(), 1e-3));
+//   auto stepper = grokflow::make_bdf(flow, {});                     // see stepper.hpp
+//   grokflow::Integrator integrator(*stepper, w0, 0.0, 1e4, {});     // see integrate.hpp
+//   while (integrator.step() == grokflow::Status::running) {}
+//   // integrator.t(), integrator.w(), flow.stats()
+#pragma once
+
+#include <memory>
+
+#include "grokflow/curvature.hpp"
+#include "grokflow/decay.hpp"
+#include "grokflow/flow.hpp"
+#include "grokflow/problem.hpp"
+
+namespace grokflow {
+
+class GradientFlow final : public Flow {
+ public:
+  static constexpr double kMemoryBudget = 4.0 * 1024 * 1024 * 1024;  // bytes for the matrices of the curvature
+
+  /// Throws std::invalid_argument if the problem does not offer what the curvature needs.
+  GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature = CurvatureKind::automatic,
+               double memory_budget = kMemoryBudget);
+
+  Index size() const override { return problem_->num_params(); }
+  const Problem& problem() const { return *problem_; }
+  const Decay& decay() const { return decay_; }
+  /// The strategy in use: never `automatic`.
+  CurvatureKind curvature() const { return curvature_; }
+
+ protected:
+  void compute_rhs(const ConstVectorRef& w, VectorRef out) override;
+  void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) override;
+
+ private:
+  std::shared_ptr<const Problem> problem_;
+  Decay decay_;
+  CurvatureKind curvature_;
+};
+
+}  // namespace grokflow

@@ -1,0 +1,62 @@
+// The loop: acceptance of steps, limits, and why a run ended.
+//
+//   grokflow::Integrator integrator(flow, grokflow::make_bdf(flow), w0, 0.0, 1e4);
+//   while (integrator.step() == grokflow::Status::running) use(integrator.t(), integrator.w());
+//   if (integrator.status() != grokflow::Status::finished) explain(integrator.message());
+#pragma once
+
+#include <chrono>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "grokflow/stepper.hpp"
+
+namespace grokflow {
+
+struct Limits {
+  double first_step = 0.0;                                    ///< 0: estimated
+  double max_step = std::numeric_limits<double>::infinity();
+  std::int64_t max_steps = 1'000'000;                         ///< attempts, accepted or not
+  double max_time = std::numeric_limits<double>::infinity();  ///< seconds of wall clock, looked at between steps
+};
+
+class Integrator {
+ public:
+  /// Integrates `flow` from w0 at t0 up to t1 >= t0. `flow` must outlive the integrator. Throws std::invalid_argument on misuse.
+  Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const ConstVectorRef& w0, double t0, double t1, Limits limits = {});
+
+  /// Takes one accepted step, or finds why there is none. An exception from the flow passes through and leaves the state at the last
+  /// accepted step. Throws std::logic_error if the run has ended.
+  Status step();
+
+  /// Ends the run, e.g. at a terminal event.
+  void stop(Status status, std::string message);
+
+  Status status() const { return status_; }
+  /// Why the run ended, for people.
+  const std::string& message() const { return message_; }
+
+  double t() const { return t_; }
+  double previous_t() const { return previous_t_; }
+  double end() const { return t1_; }
+  const ConstVectorRef w() const { return stepper_->w(); }
+  int order() const { return stepper_->order(); }
+  /// The state at a time of the last step.
+  void interpolate(double t, VectorRef out) const { stepper_->interpolate(t_ - t, out); }
+  Flow& flow() { return flow_; }
+
+ private:
+  Status give_up(Attempt attempt, double h);
+
+  Flow& flow_;
+  std::unique_ptr<Stepper> stepper_;
+  double t_, previous_t_, t1_;
+  double h_ = 0.0;  // to try next
+  Limits limits_;
+  std::chrono::steady_clock::time_point began_;
+  Status status_ = Status::running;
+  std::string message_;
+};
+
+}  // namespace grokflow

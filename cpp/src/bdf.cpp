@@ -1,0 +1,204 @@
+// Backward differentiation formulas of order 1 to 5 with fully variable coefficients.
+//
+// Let P be the polynomial of degree k through the k+1 latest states, w_p and w_p' its value and slope at t_{n+1}. The formula asks for the
+// polynomial of degree k through w_{n+1} and the k latest states to have slope f(w_{n+1}). The two differ by a multiple of
+// prod (t - t_{n-i}), so that with e = w_{n+1} - w_p
+//
+//   e = gamma (f(w_p + e) - w_p'),      1/gamma = sum_{i=0}^{k-1} 1/(t_{n+1} - t_{n-i}),
+//
+// which Newton's method solves with the matrix I - gamma f'. The local error is e gamma / (t_{n+1} - t_{n-k}), and that of another
+// order q follows from the divided difference of order q+1 (Brayton, Gustavson & Hachtel 1972; Hairer, Norsett & Wanner, III.5).
+// Coefficients that follow every change of the step keep high orders stable while steps grow; their price, a new gamma at each change, is
+// small where a change of shift costs little.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "grokflow/stepper.hpp"
+#include "history.hpp"
+#include "newton.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr double kSafety = 0.9;
+constexpr double kGrowth = 2.0;          // the largest growth of a step
+constexpr double kFirstGrowth = 10.0;    // while the order is one: an unknown first step
+constexpr double kKeep = 1.1;            // a step that could grow by less stays
+constexpr double kNewtonTarget = 0.1;    // share of the allowed local error that Newton's method may leave
+
+class Bdf final : public Stepper {
+ public:
+  Bdf(Flow& flow, BdfOptions options)
+      : flow_(flow), options_(std::move(options)), history_(flow.size()) {
+    for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
+  }
+
+  double start(const ConstVectorRef& w0, double first_step) override {
+    flow_.rhs(w0, slope_);
+    h_ = first_step > 0.0 ? first_step : initial_step(flow_, options_.tolerance, 1, w0, slope_);
+    history_.reset(w0, slope_, h_);
+    order_ = 1;
+    steps_at_order_ = 0;
+    return h_;
+  }
+
+  Attempt attempt(double h) override {
+    h_ = h;
+    const int points = order_ + 1;
+    History::Weights value, slope;
+    history_.lagrange(points, h, value, slope);
+    history_.combine(points, value, predicted_);
+    history_.combine(points, slope, slope_);
+    options_.tolerance.weights(history_.newest(), predicted_, weights_);
+    const double gamma = this->gamma(order_, h);
+    const double error_constant = gamma / history_.distance(order_, h);
+
+    outcome_ = solve_newton(gamma, error_constant);
+    error_ = outcome_ == Attempt::Outcome::done ? error_constant * rms_norm(e_, weights_) : 0.0;
+    return {outcome_, error_};
+  }
+
+  double accept() override {
+    failures_ = 0;
+    last_order_ = order_;
+    history_.push(w_, h_);
+    ++steps_at_order_;
+    return choose_next();
+  }
+
+  double reject() override {
+    ++failures_;
+    steps_at_order_ = 0;
+    if (outcome_ == Attempt::Outcome::not_finite) return 0.25 * h_;
+    if (outcome_ == Attempt::Outcome::newton_failed) return 0.25 * h_;
+    const double factor = kSafety * std::pow(error_, -1.0 / (order_ + 1));
+    if (failures_ > 2 && order_ > 1) --order_;
+    return h_ * std::clamp(factor, 0.1, 0.9);
+  }
+
+  const ConstVectorRef w() const override { return history_.newest(); }
+
+  void interpolate(double back, VectorRef out) const override {
+    if (back == 0.0) {
+      out = history_.newest();
+      return;
+    }
+    History::Weights value, slope;
+    history_.lagrange(last_order_ + 1, -back, value, slope);
+    history_.combine(last_order_ + 1, value, out);
+  }
+
+  int order() const override { return last_order_; }
+
+ private:
+  /// gamma of order q for a state at `ahead` of the newest in the history
+  double gamma(int q, double ahead, int skip = 0) const {
+    double sum = 0.0;
+    for (int i = 0; i < q; ++i) sum += 1.0 / history_.distance(i + skip, ahead);
+    return 1.0 / sum;
+  }
+
+  Attempt::Outcome solve_newton(double gamma, double error_constant) {
+    using Outcome = Attempt::Outcome;
+    bool fresh = false;
+    if (!lin_ || stale_) fresh = relinearize();
+    while (true) {
+      Outcome outcome = Outcome::newton_failed;
+      if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant);
+      if (outcome == Outcome::done) {
+        if (monitor_.wants_new_matrix()) stale_ = !(fresh && lin_->sharpen());
+        return outcome;
+      }
+      if (outcome == Outcome::not_finite) return outcome;
+      if (!fresh) {
+        fresh = relinearize();
+      } else if (!lin_->sharpen()) {
+        return outcome;
+      }
+    }
+  }
+
+  bool relinearize() {
+    flow_.linearize(predicted_, lin_);
+    monitor_.renew();
+    stale_ = false;
+    return true;
+  }
+
+  Attempt::Outcome iterate(double gamma, double error_constant) {
+    using Verdict = ContractionMonitor::Verdict;
+    using Outcome = Attempt::Outcome;
+    e_.setZero();
+    w_ = predicted_;
+    monitor_.begin();
+    while (true) {
+      flow_.rhs(w_, step_);
+      step_ = gamma * (step_ - slope_) - e_;
+      if (!std::isfinite(step_.squaredNorm())) return Outcome::not_finite;
+      if (!solver_->solve(step_)) return Outcome::newton_failed;
+      e_ += step_;
+      w_ = predicted_ + e_;
+      switch (monitor_.judge(error_constant * rms_norm(step_, weights_), kNewtonTarget)) {
+        case Verdict::converged: return Outcome::done;
+        case Verdict::diverged: return Outcome::newton_failed;
+        case Verdict::more: break;
+      }
+    }
+  }
+
+  /// The local error that order q would have made in the step just accepted.
+  double error_of_order(int q) const {
+    double product = 1.0, sum = 0.0;
+    for (int i = 1; i <= q; ++i) {
+      product *= history_.distance(i, 0.0);
+      sum += 1.0 / history_.distance(i, 0.0);
+    }
+    const double error = history_.combined_norm(q + 2, history_.divided_difference(q + 2), weights_);
+    return product / sum * error;
+  }
+
+  double choose_next() {
+    const auto factor = [](double error, int q) { return kSafety * std::pow(std::max(error, 1e-12), -1.0 / (q + 1)); };
+    double best = factor(error_, order_);
+    int best_order = order_;
+    if (steps_at_order_ > order_) {
+      if (order_ > 1) {
+        const double lower = factor(error_of_order(order_ - 1), order_ - 1);
+        if (lower > best) best = lower, best_order = order_ - 1;
+      }
+      if (order_ < options_.max_order && history_.count() >= order_ + 3) {
+        const double higher = factor(error_of_order(order_ + 1), order_ + 1);
+        if (higher > best) best = higher, best_order = order_ + 1;
+      }
+    }
+    if (best_order != order_) {
+      order_ = best_order;
+      steps_at_order_ = 0;
+    }
+    if (best > 1.0 && best < kKeep) return h_;
+    return h_ * std::clamp(best, 0.2, last_order_ == 1 && history_.count() < 5 ? kFirstGrowth : kGrowth);
+  }
+
+  Flow& flow_;
+  BdfOptions options_;
+  History history_;
+  std::unique_ptr<LinearizedFlow> lin_;
+  std::unique_ptr<ShiftedSolver<double>> solver_;
+  ContractionMonitor monitor_{{4, 0.3}};
+  bool stale_ = false;
+
+  Vector predicted_, slope_, e_, w_, step_, weights_;
+  double h_ = 0.0, error_ = 0.0;
+  Attempt::Outcome outcome_ = Attempt::Outcome::done;
+  int order_ = 1, last_order_ = 1;
+  int steps_at_order_ = 0, failures_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Stepper> make_bdf(Flow& flow, BdfOptions options) {
+  return std::make_unique<Bdf>(flow, std::move(options));
+}
+
+}  // namespace grokflow

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "grokflow/curvature.hpp"
+
+namespace grokflow {
+
+/// The d x d matrix D + H. H is the full Hessian, or c J^T J for residuals without second derivatives.
+class DenseCurvature final : public Curvature {
+ public:
+  DenseCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats);
+
+  void linearize(const ConstVectorRef& w) override;
+  bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
+  bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
+
+ private:
+  std::shared_ptr<const Problem> problem_;
+  const Decay& decay_;
+  Stats& stats_;
+  std::unique_ptr<Linearization> lin_;
+  Matrix jacobian_;   // f' = -(D + H)
+  Matrix rows_;       // J^T, where H is made from it
+};
+
+}  // namespace grokflow

@@ -1,0 +1,212 @@
+#include "curvature_gram.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernel_factor.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr int kMaxIterations = 30;     // of conjugate gradients in one solve
+constexpr double kForcing = 0.02;      // their relative accuracy: well below the Newton contraction that is asked for
+constexpr double kGaussNewtonSuffices = 0.05;  // contraction at which the full Hessian is given up again
+
+template <class Scalar>
+class GramSolver final : public ShiftedSolver<Scalar> {
+  using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+  static constexpr bool real = std::is_same_v<Scalar, double>;
+
+ public:
+  explicit GramSolver(GramCurvature& curvature)
+      : curvature_(curvature),
+        factor_(curvature.problem().num_residuals()),
+        in_rows_(curvature.problem().num_residuals()),
+        in_params_(curvature.problem().num_params()) {
+    if (!real) {
+      part_params_.resize(curvature.problem().num_params());
+      part_out_.resize(curvature.problem().num_params());
+      part_rows_.resize(curvature.problem().num_residuals());
+    }
+  }
+
+  bool factor(Scalar z) {
+    z_ = z;
+    const auto& groups = curvature_.decay().groups();
+    reference_ = Scalar(1) + z * groups.front().rate;
+    weights_.clear();
+    for (const Decay::Group& group : groups) weights_.push_back(reference_ / (Scalar(1) + z * group.rate));
+    const Scalar shift = reference_ / (z * curvature_.problem().scale());
+    return factor_.prepare(curvature_.kernels(), weights_, shift, curvature_.point(), curvature_.stats().nfactor);
+  }
+
+  bool solve(Eigen::Ref<VectorS> v) override {
+    if (curvature_.full_hessian()) return solve_full_hessian(v);
+    solve_gauss_newton(v);
+    return true;
+  }
+
+ private:
+  /// v <- A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v, the system scaled by alpha of the first group.
+  void solve_gauss_newton(Eigen::Ref<VectorS> v) {
+    ++curvature_.stats().nsolve;
+    curvature_.decay().divide(z_, v);
+    jvp(v);
+    factor_.solve(in_rows_);
+    in_rows_ *= reference_;
+    vjp();
+    curvature_.decay().divide(z_, in_params_);
+    v -= in_params_;
+  }
+
+  /// Conjugate gradients on I + z (D + H), preconditioned by Gauss-Newton. For complex z the matrix is symmetric, not Hermitian,
+  /// and the same recursion without conjugation (COCG) serves.
+  bool solve_full_hessian(Eigen::Ref<VectorS> v) {
+    if (search_.size() == 0) {
+      for (VectorS* vector : {&residual_, &search_, &image_, &step_}) vector->resize(v.size());
+    }
+    residual_ = v;
+    v.setZero();
+    step_ = residual_;
+    solve_gauss_newton(step_);
+    search_ = step_;
+    Scalar product = dot(residual_, step_);
+    for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
+      if (step_.squaredNorm() == 0.0) return true;
+      apply(search_);
+      const Scalar curvature = dot(search_, image_);
+      if constexpr (real) {
+        if (!(curvature > 0.0)) return false;
+      } else {
+        if (!(std::abs(curvature) > 0.0)) return false;
+      }
+      const Scalar length = product / curvature;
+      v += length * search_;
+      residual_ -= length * image_;
+      step_ = residual_;
+      solve_gauss_newton(step_);
+      const double remaining = step_.norm() / v.norm();
+      if (iteration == 0) curvature_.note_contraction(remaining);
+      if (!(remaining > kForcing)) return std::isfinite(remaining);
+      const Scalar next = dot(residual_, step_);
+      search_ = step_ + (next / product) * search_;
+      product = next;
+    }
+    return true;  // as far as it went; Newton's method judges the result
+  }
+
+  static Scalar dot(const VectorS& a, const VectorS& b) { return (a.transpose() * b).value(); }
+
+  /// image_ = (I + z (D + H)) v
+  void apply(const VectorS& v) {
+    const Linearization& lin = curvature_.linearization();
+    if constexpr (real) {
+      lin.hvp(v, image_);
+      ++curvature_.stats().nhvp;
+    } else {
+      part_params_ = v.real();
+      lin.hvp(part_params_, part_out_);
+      image_.real() = part_out_;
+      part_params_ = v.imag();
+      lin.hvp(part_params_, part_out_);
+      image_.imag() = part_out_;
+      curvature_.stats().nhvp += 2;
+    }
+    curvature_.decay().add_product(1.0, v, image_);
+    image_ = v + z_ * image_;
+  }
+
+  /// in_rows_ = J v
+  void jvp(const Eigen::Ref<VectorS>& v) {
+    const Linearization& lin = curvature_.linearization();
+    if constexpr (real) {
+      lin.jvp(v, in_rows_);
+      ++curvature_.stats().njvp;
+    } else {
+      part_params_ = v.real();
+      lin.jvp(part_params_, part_rows_);
+      in_rows_.real() = part_rows_;
+      part_params_ = v.imag();
+      lin.jvp(part_params_, part_rows_);
+      in_rows_.imag() = part_rows_;
+      curvature_.stats().njvp += 2;
+    }
+  }
+
+  /// in_params_ = J^T in_rows_
+  void vjp() {
+    const Linearization& lin = curvature_.linearization();
+    if constexpr (real) {
+      lin.vjp(in_rows_, in_params_);
+      ++curvature_.stats().nvjp;
+    } else {
+      part_rows_ = in_rows_.real();
+      lin.vjp(part_rows_, part_params_);
+      in_params_.real() = part_params_;
+      part_rows_ = in_rows_.imag();
+      lin.vjp(part_rows_, part_params_);
+      in_params_.imag() = part_params_;
+      curvature_.stats().nvjp += 2;
+    }
+  }
+
+  GramCurvature& curvature_;
+  KernelFactor<Scalar> factor_;
+  Scalar z_{}, reference_{1.0};
+  std::vector<Scalar> weights_;
+  VectorS in_rows_, in_params_;
+  Vector part_params_, part_out_, part_rows_;         // real or imaginary parts
+  VectorS residual_, search_, image_, step_;          // of conjugate gradients
+};
+
+template <class Scalar>
+bool refactor(GramCurvature& curvature, Scalar z, std::unique_ptr<ShiftedSolver<Scalar>>& solver) {
+  if (!solver) solver = std::make_unique<GramSolver<Scalar>>(curvature);
+  return static_cast<GramSolver<Scalar>&>(*solver).factor(z);
+}
+
+}  // namespace
+
+GramCurvature::GramCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats)
+    : problem_(std::move(problem)),
+      decay_(decay),
+      stats_(stats),
+      kernels_(decay.groups().size(), Matrix(problem_->num_residuals(), problem_->num_residuals())) {}
+
+void GramCurvature::linearize(const ConstVectorRef& w) {
+  problem_->linearize(w, lin_);
+  ++stats_.ngram;
+  ++point_;
+  if (decay_.groups().size() == 1) {
+    lin_->gram(0, problem_->num_params(), kernels_.front());
+  } else {
+    Matrix part;
+    for (std::size_t g = 0; g < kernels_.size(); ++g) {
+      const auto& ranges = decay_.groups()[g].ranges;
+      lin_->gram(ranges.front().begin, ranges.front().end, kernels_[g]);
+      for (std::size_t i = 1; i < ranges.size(); ++i) {
+        part.resize(kernels_[g].rows(), kernels_[g].cols());
+        lin_->gram(ranges[i].begin, ranges[i].end, part);
+        kernels_[g] += part;
+      }
+    }
+  }
+  if (full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
+  contraction_ = 0.0;
+}
+
+bool GramCurvature::factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) {
+  return refactor(*this, z, solver);
+}
+
+bool GramCurvature::factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) {
+  return refactor(*this, z, solver);
+}
+
+bool GramCurvature::sharpen() {
+  if (full_hessian_ || !problem_->has_hvp()) return false;
+  full_hessian_ = true;
+  return true;
+}
+
+}  // namespace grokflow

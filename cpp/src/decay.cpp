@@ -1,0 +1,43 @@
+#include "grokflow/decay.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace grokflow {
+namespace {
+
+void check_rate(double rate) {
+  if (!(rate >= 0.0) || std::isinf(rate)) throw std::invalid_argument("weight decay must be finite and not negative");
+}
+
+}  // namespace
+
+Decay::Decay(Index num_params, double rate) : groups_{{rate, {{0, num_params}}}} { check_rate(rate); }
+
+Decay::Decay(const std::vector<std::pair<Range, double>>& rates) {
+  Index end = 0;
+  for (const auto& [range, rate] : rates) {
+    check_rate(rate);
+    if (range.begin != end || range.end <= range.begin)
+      throw std::invalid_argument("the ranges of weight decay must follow each other without gaps");
+    end = range.end;
+    const auto same = [rate = rate](const Group& group) { return group.rate == rate; };
+    auto group = std::find_if(groups_.begin(), groups_.end(), same);
+    if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{rate, {}});
+    const bool adjacent = !group->ranges.empty() && group->ranges.back().end == range.begin;
+    if (adjacent)
+      group->ranges.back().end = range.end;
+    else
+      group->ranges.push_back(range);
+  }
+  if (groups_.empty()) throw std::invalid_argument("weight decay by range needs at least one range");
+}
+
+double Decay::max_rate() const {
+  double rate = 0.0;
+  for (const Group& group : groups_) rate = std::max(rate, group.rate);
+  return rate;
+}
+
+}  // namespace grokflow

@@ -1,0 +1,24 @@
+#include "grokflow/gradient_flow.hpp"
+
+#include <utility>
+
+namespace grokflow {
+
+GradientFlow::GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature,
+                           double memory_budget)
+    : problem_(std::move(problem)),
+      decay_(std::move(decay)),
+      curvature_(choose_curvature(*problem_, curvature, memory_budget)) {}
+
+void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
+  problem_->gradient(w, out);
+  out = -out;
+  decay_.add_product(-1.0, w, out);
+}
+
+void GradientFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
+  if (!lin) lin = make_curvature(curvature_, problem_, decay_, stats());
+  static_cast<Curvature&>(*lin).linearize(w);
+}
+
+}  // namespace grokflow

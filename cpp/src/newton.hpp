@@ -1,0 +1,67 @@
+// Bookkeeping for a simplified Newton iteration x <- x + M^-1 (...) whose matrix M is kept over many steps.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+namespace grokflow {
+
+/// Judges an iteration by the sizes of its corrections, and remembers its contraction rate from one step to the next, so that a step
+/// may stop after one correction when the last ones contracted well. Between measurements the rate is assumed to grow slowly, as
+/// the frozen Jacobian ages; a step that relies on too old a rate takes one more iteration and so measures anew.
+class ContractionMonitor {
+ public:
+  enum class Verdict { more, converged, diverged };
+
+  struct Options {
+    int max_iterations;  ///< corrections in one step
+    double renew;        ///< measured rate beyond which a new matrix pays
+  };
+
+  explicit ContractionMonitor(Options options) : options_(options) {}
+
+  /// A new matrix: nothing is known of its contraction.
+  void renew() { rate_ = 1.0; }
+
+  /// A new step: no correction has been made.
+  void begin() {
+    iteration_ = 0;
+    measured_ = false;
+  }
+
+  /// `size` is the latest correction over the allowed error; the error that remains must fall below `target`.
+  Verdict judge(double size, double target) {
+    if (!std::isfinite(size)) return Verdict::diverged;
+    if (++iteration_ > 1) {
+      const double rate = last_ > 0.0 ? size / last_ : 0.0;
+      rate_ = measured_ ? std::max(rate, kForget * rate_) : rate;
+      measured_ = true;
+      if (rate >= kDivergent) return Verdict::diverged;
+    }
+    last_ = size;
+    const double rate = std::min(rate_, kDivergent);
+    if (rate / (1.0 - rate) * size <= target) return end(), Verdict::converged;
+    return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
+  }
+
+  int iterations() const { return iteration_; }
+  /// Whether the matrix has served so badly in the latest step that a new one pays.
+  bool wants_new_matrix() const { return measured_ && rate_ > options_.renew; }
+
+ private:
+  static constexpr double kDivergent = 0.9;
+  static constexpr double kForget = 0.3;
+  static constexpr double kAge = 1.15;
+
+  void end() {
+    if (!measured_) rate_ = std::min(1.0, rate_ * kAge);
+  }
+
+  Options options_;
+  double rate_ = 1.0;
+  double last_ = 0.0;
+  int iteration_ = 0;
+  bool measured_ = false;
+};
+
+}  // namespace grokflow

@@ -1,0 +1,265 @@
+// The three-stage Radau IIA method of order 5 (Hairer & Wanner, Solving ODEs II, IV.8).
+//
+// With Z the stages minus w_n, Z = h A F(w_n + Z). A^-1 has one real eigenvalue mu and a complex pair nu, conj(nu); in the basis of its left
+// eigenvectors (l, m, conj(m)) a Newton step falls apart into one real and one complex system,
+//
+//   (I - h/mu f') dR = (h/mu) l.F - R,     (I - h/nu f') dC = (h/nu) m.F - C,     R = l.Z,  C = m.Z.
+//
+// The error is estimated by an embedded formula of order 3, filtered by (I - h/mu f')^-1. The collocation polynomial gives dense output, and
+// its continuation the first guess of the next step.
+#include <Eigen/Eigenvalues>
+#include <Eigen/LU>
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "grokflow/stepper.hpp"
+#include "newton.hpp"
+
+namespace grokflow {
+namespace {
+
+using Matrix3 = Eigen::Matrix3d;
+using Vector3 = Eigen::Vector3d;
+
+struct Tableau {
+  Vector3 c;
+  double mu;           // real eigenvalue of A^-1
+  Complex nu;          // complex eigenvalue, Im nu > 0
+  Vector3 l, v;        // left and right eigenvector of mu, l.v = 1
+  Eigen::Vector3cd m, u;  // of nu, m.u = 1
+  Vector3 e;           // of the error estimate, for Z / h
+  Matrix3 p;           // Q = Z p: coefficients of x, x^2, x^3 of the collocation polynomial
+
+  Tableau() {
+    const double s = std::sqrt(6.0);
+    c << (4.0 - s) / 10.0, (4.0 + s) / 10.0, 1.0;
+    e = Vector3(-13.0 - 7.0 * s, -13.0 + 7.0 * s, -1.0) / 3.0;
+    // Collocation: sum_j a_ij c_j^k = c_i^{k+1} / (k+1), k = 0, 1, 2.
+    Matrix3 powers, integrals, monomials;
+    for (int k = 0; k < 3; ++k) {
+      powers.col(k) = c.array().pow(k);
+      monomials.col(k) = c.array().pow(k + 1);
+      integrals.col(k) = monomials.col(k) / (k + 1.0);
+    }
+    const Matrix3 inverse = powers * integrals.inverse();  // A^-1
+    p = monomials.transpose().inverse();
+    const Eigen::EigenSolver<Matrix3> eigen(inverse);
+    const Eigen::Matrix3cd right = eigen.eigenvectors(), left = right.inverse();
+    for (int k = 0; k < 3; ++k) {
+      const Complex value = eigen.eigenvalues()[k];
+      if (value.imag() == 0.0) {
+        const Complex unit = right(2, k);
+        mu = value.real();
+        v = (right.col(k) / unit).real();
+        l = (left.row(k) * unit).real().transpose();
+      } else if (value.imag() > 0.0) {
+        nu = value;
+        u = right.col(k);
+        m = left.row(k).transpose();
+      }
+    }
+  }
+};
+
+constexpr int kMaxIterations = 7;
+constexpr double kSafety = 0.9;
+constexpr double kKeep = 1.2;  // a step that could grow by less stays
+
+class Radau final : public Stepper {
+ public:
+  Radau(Flow& flow, Tolerance tolerance) : flow_(flow), tolerance_(std::move(tolerance)) {
+    const Index d = flow.size();
+    for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_}) v->resize(d);
+    for (Eigen::VectorXcd* v : {&complex_, &complex_step_}) v->resize(d);
+    for (Matrix* m : {&stages_, &fields_, &polynomial_}) m->resize(d, 3);
+    // Newton's remaining error, relative to the tolerance (Hairer & Wanner, IV.8).
+    const double eps = std::numeric_limits<double>::epsilon();
+    const double rtol = std::max(tolerance_.rtol, 100.0 * eps);
+    newton_target_ = std::max(10.0 * eps / rtol, std::min(0.03, std::sqrt(rtol)));
+  }
+
+  double start(const ConstVectorRef& w0, double first_step) override {
+    w_ = w0;
+    flow_.rhs(w_, f_);
+    return first_step > 0.0 ? first_step : initial_step(flow_, tolerance_, 3, w_, f_);
+  }
+
+  Attempt attempt(double h) override {
+    h_ = h;
+    outcome_ = solve_newton();
+    error_ = 0.0;
+    if (outcome_ == Attempt::Outcome::done) {
+      new_w_ = w_ + stages_.col(2);
+      estimate_error();
+      if (!std::isfinite(error_)) outcome_ = Attempt::Outcome::not_finite;
+    }
+    return {outcome_, error_};
+  }
+
+  double accept() override {
+    const double factor = std::min(10.0, step_factor());
+    flow_.rhs(new_w_, new_f_);
+    w_.swap(new_w_);
+    f_.swap(new_f_);
+    polynomial_.noalias() = stages_ * tableau_.p;
+    last_h_ = h_;
+    last_error_ = std::max(error_, 1e-2);
+    rejected_ = false;
+    return factor > 1.0 && factor < kKeep && !stale_ ? h_ : h_ * factor;
+  }
+
+  double reject() override {
+    rejected_ = true;
+    if (outcome_ != Attempt::Outcome::done) return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
+    return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
+  }
+
+  const ConstVectorRef w() const override { return w_; }
+
+  void interpolate(double back, VectorRef out) const override {
+    out = w_;
+    if (back == 0.0) return;
+    // Z(x) - Z(1) with x = 1 - back / h, without cancellation
+    const double y = back / last_h_, x = 1.0 - y;
+    out -= y * polynomial_.col(0) + (1.0 - x * x) * polynomial_.col(1) + (1.0 - x * x * x) * polynomial_.col(2);
+  }
+
+  int order() const override { return 5; }
+
+ private:
+  Attempt::Outcome solve_newton() {
+    using Outcome = Attempt::Outcome;
+    tolerance_.weights(w_, w_, weights_);
+    bool fresh = false;
+    if (!lin_ || stale_) fresh = relinearize();
+    while (true) {
+      Outcome outcome = Outcome::newton_failed;
+      const bool factored =
+          lin_->factor(h_ / tableau_.mu, real_solver_) && lin_->factor(h_ / tableau_.nu, complex_solver_);
+      if (factored) outcome = iterate();
+      if (outcome == Outcome::done) {
+        if (monitor_.wants_new_matrix()) stale_ = !(fresh && slow() && lin_->sharpen());
+        return outcome;
+      }
+      if (outcome == Outcome::not_finite) return outcome;
+      if (!fresh) {
+        fresh = relinearize();
+      } else if (!lin_->sharpen()) {
+        return outcome;
+      }
+    }
+  }
+
+  /// Whether a fresh matrix contracted so badly that a better one is worth its price.
+  bool slow() const { return monitor_.iterations() > kMaxIterations / 2; }
+
+  bool relinearize() {
+    flow_.linearize(w_, lin_);
+    monitor_.renew();
+    stale_ = false;
+    return true;
+  }
+
+  void guess_stages() {
+    if (last_h_ == 0.0) {
+      stages_.setZero();
+      return;
+    }
+    for (int i = 0; i < 3; ++i) {
+      const double x = 1.0 + tableau_.c[i] * h_ / last_h_;
+      stages_.col(i) =
+          (x - 1.0) * polynomial_.col(0) + (x * x - 1.0) * polynomial_.col(1) + (x * x * x - 1.0) * polynomial_.col(2);
+    }
+  }
+
+  Attempt::Outcome iterate() {
+    using Verdict = ContractionMonitor::Verdict;
+    using Outcome = Attempt::Outcome;
+    const double z = h_ / tableau_.mu;
+    const Complex zc = h_ / tableau_.nu;
+    guess_stages();
+    real_ = stages_ * tableau_.l;
+    complex_ = stages_ * tableau_.m;
+    monitor_.begin();
+    while (true) {
+      for (int i = 0; i < 3; ++i) {
+        new_w_ = w_ + stages_.col(i);
+        flow_.rhs(new_w_, fields_.col(i));
+      }
+      real_step_ = z * (fields_ * tableau_.l) - real_;
+      complex_step_ = zc * (fields_ * tableau_.m) - complex_;
+      if (!std::isfinite(real_step_.squaredNorm() + complex_step_.squaredNorm())) return Outcome::not_finite;
+      if (!real_solver_->solve(real_step_) || !complex_solver_->solve(complex_step_)) return Outcome::newton_failed;
+      real_ += real_step_;
+      complex_ += complex_step_;
+      double sum = 0.0;
+      for (int i = 0; i < 3; ++i) {
+        // Z = v R + 2 Re(u C)
+        new_f_ = tableau_.v[i] * real_step_ + 2.0 * (tableau_.u[i] * complex_step_).real();
+        stages_.col(i) += new_f_;
+        sum += std::pow(rms_norm(new_f_, weights_), 2);
+      }
+      switch (monitor_.judge(std::sqrt(sum / 3.0), newton_target_)) {
+        case Verdict::converged: return Outcome::done;
+        case Verdict::diverged: return Outcome::newton_failed;
+        case Verdict::more: break;
+      }
+    }
+  }
+
+  /// (I - h/mu f')^-1 (h/mu) (f + e.Z / h), filtered once more where a first or a rejected step overestimates it.
+  void estimate_error() {
+    const double z = h_ / tableau_.mu;
+    tolerance_.weights(w_, new_w_, weights_);
+    real_step_ = (z / h_) * (stages_ * tableau_.e);
+    filtered_ = real_step_ + z * f_;
+    if (!real_solver_->solve(filtered_)) return fail();
+    error_ = rms_norm(filtered_, weights_);
+    if (error_ > 1.0 && (rejected_ || last_h_ == 0.0)) {
+      filtered_ += w_;
+      flow_.rhs(filtered_, new_f_);
+      filtered_ = real_step_ + z * new_f_;
+      if (!real_solver_->solve(filtered_)) return fail();
+      error_ = rms_norm(filtered_, weights_);
+    }
+  }
+
+  void fail() { outcome_ = Attempt::Outcome::newton_failed; }
+
+  /// The predictive controller of Gustafsson, with less safety where Newton's method was quick.
+  double step_factor() const {
+    const double safety = kSafety * (2.0 * kMaxIterations + 1.0) / (2.0 * kMaxIterations + monitor_.iterations());
+    const double error = std::max(error_, 1e-10);
+    double factor = std::pow(error, -0.25);
+    if (last_h_ > 0.0 && last_error_ > 0.0)
+      factor = std::min(factor, factor * (h_ / last_h_) * std::pow(last_error_ / error, 0.25));
+    return std::clamp(safety * factor, 0.1, 10.0);
+  }
+
+  inline static const Tableau tableau_{};
+
+  Flow& flow_;
+  Tolerance tolerance_;
+  double newton_target_;
+  std::unique_ptr<LinearizedFlow> lin_;
+  std::unique_ptr<ShiftedSolver<double>> real_solver_;
+  std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
+  ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
+  bool stale_ = false, rejected_ = false;
+
+  Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_;
+  Eigen::VectorXcd complex_, complex_step_;
+  Matrix stages_, fields_, polynomial_;
+  double h_ = 0.0, error_ = 0.0;
+  double last_h_ = 0.0, last_error_ = 0.0;  // of the last accepted step
+  Attempt::Outcome outcome_ = Attempt::Outcome::done;
+};
+
+}  // namespace
+
+std::unique_ptr<Stepper> make_radau(Flow& flow, Tolerance tolerance) {
+  return std::make_unique<Radau>(flow, std::move(tolerance));
+}
+
+}  // namespace grokflow
