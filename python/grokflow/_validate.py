@@ -21,11 +21,12 @@ def as_array(name: str, value: ArrayLike, ndim: int) -> FloatArray:
     TypeError
         If the entries are not real numbers.
     ValueError
-        If `value` is ragged, masked, or not of `ndim` dimensions, or if an entry is nan or infinite.
+        If `value` is empty, ragged, masked, or not of `ndim` dimensions, or if an entry is nan or infinite.
     """
     array = as_real(name, value)
     if array.ndim != ndim:
         raise ValueError(f"{name} has shape {array.shape}; it must have {ndim} dimension{'s'[: ndim != 1]}")
+    require_entries(name, array)
     array = np.ascontiguousarray(array, dtype=np.float64)
     require_finite(name, array)
     return array
@@ -53,6 +54,12 @@ def as_real(name: str, value: ArrayLike) -> NDArray[Any]:
     return array
 
 
+def require_entries(name: str, array: NDArray[Any]) -> None:
+    """Raise ValueError if `array` is empty."""
+    if array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}; it must not be empty")
+
+
 def require_finite(name: str, array: FloatArray) -> None:
     """Raise ValueError that names the first entry of `array` that is nan or infinite."""
     finite = np.isfinite(array)
@@ -67,6 +74,7 @@ def as_indices(name: str, value: ArrayLike, bound: int) -> NDArray[np.int64]:
     array = as_real(name, value)
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}; it must have 1 dimension")
+    require_entries(name, array)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} is dtype {array.dtype}; indices must be integers")
     outside = (array < 0) | (array >= bound)
@@ -120,3 +128,44 @@ def as_scale(scale: object, num_residuals: int) -> float:
     if isinstance(scale, str):
         return 1.0 / num_residuals if as_choice("scale", scale, ["mean", "sum"]) == "mean" else 1.0
     return as_positive("scale", scale)
+
+
+def as_inputs(name: str, X: ArrayLike, columns: int | None = None) -> FloatArray:
+    """Return `X` as a matrix with one sample per row."""
+    if as_real(name, X).ndim == 1:
+        raise ValueError(f"{name} has 1 dimension; it must be (samples, features), e.g. {name}[:, None]")
+    inputs = as_array(name, X, 2)
+    if columns is not None and inputs.shape[1] != columns:
+        raise ValueError(f"{name} has {inputs.shape[1]} columns; the training inputs have {columns}")
+    return inputs
+
+
+def as_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
+    """Return `y` as a vector with one target per sample."""
+    targets = as_real(name, y)
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        raise ValueError(f"{name} has {targets.shape[1]} columns; this model has a single output")
+    if targets.shape not in [(samples,), (samples, 1)]:
+        raise ValueError(
+            f"{name} has shape {targets.shape}; it must be ({samples},), one target per row of X"
+        )
+    return as_vector(name, targets.reshape(-1), samples)
+
+
+def as_entries(
+    prefix: str, rows: ArrayLike, cols: ArrayLike, values: ArrayLike, shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    """Return copies of the entries of a matrix, checked to lie in `shape` and to differ."""
+    i = as_indices(f"{prefix}rows", rows, shape[0])
+    j = as_indices(f"{prefix}cols", cols, shape[1])
+    if j.size != i.size:
+        raise ValueError(f"{prefix}cols has {j.size} entries; {prefix}rows has {i.size}")
+    numbers = as_vector(f"{prefix}values", values, i.size)
+    order = np.lexsort((j, i))
+    same = (np.diff(i[order]) == 0) & (np.diff(j[order]) == 0)
+    if same.any():
+        first, second = sorted(order[int(np.argmax(same)) :][:2])
+        raise ValueError(
+            f"the {prefix}entry ({i[first]}, {j[first]}) occurs twice, at {first} and {second}; keep one"
+        )
+    return i.copy(), j.copy(), numbers.copy()

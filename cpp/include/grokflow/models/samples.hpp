@@ -1,0 +1,29 @@
+// What the regression models are fitted to.
+#pragma once
+
+#include <optional>
+
+#include "grokflow/problem.hpp"
+
+namespace grokflow {
+
+/// Inputs X (n x p), targets y (n) and the factor c of the loss (c/2) sum_i (f(x_i) - y_i)^2 over them.
+struct Samples {
+  Matrix X;
+  Vector y;
+  double scale;
+};
+
+/// Appends "test_loss", the loss over `test`, if there are test samples. The model must outlive the quantity.
+template <class Model>
+void append_test_loss(std::vector<Quantity>& quantities, const Model& model,
+                      const std::optional<Samples>& test) {
+  if (!test) return;
+  quantities.push_back({"test_loss", 0, [&model, &test](const ConstVectorRef& w, VectorRef out) {
+                          Vector r(test->y.size());
+                          model.predict(w, test->X, r);
+                          out[0] = 0.5 * test->scale * (r - test->y).squaredNorm();
+                        }});
+}
+
+}  // namespace grokflow

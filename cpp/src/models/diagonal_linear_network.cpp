@@ -1,0 +1,146 @@
+#include "grokflow/models/diagonal_linear_network.hpp"
+
+#include <cmath>
+#include <utility>
+
+namespace grokflow {
+
+DiagonalLinearNetwork::DiagonalLinearNetwork(Samples train, std::optional<Samples> test)
+    : Problem(2 * train.X.cols(), train.X.rows(), train.scale),
+      train_(std::move(train)),
+      test_(std::move(test)),
+      size_(train_.X.cols()) {}
+
+std::vector<Block> DiagonalLinearNetwork::blocks() const {
+  return {{"u", 0, {size_}}, {"v", size_, {size_}}};
+}
+
+std::vector<Quantity> DiagonalLinearNetwork::quantities() const {
+  auto quantities = Problem::quantities();
+  append_test_loss(quantities, *this, test_);
+  quantities.push_back({"coefficients", size_, [D = size_](const ConstVectorRef& w, VectorRef out) {
+                          out = w.head(D).cwiseProduct(w.tail(D));
+                        }});
+  return quantities;
+}
+
+WorkspacePool<DiagonalLinearNetwork::Scratch>::Lease DiagonalLinearNetwork::scratch() const {
+  return pool_.borrow([this] {
+    auto fresh = std::make_unique<Scratch>();
+    fresh->coefficients.resize(size_);
+    fresh->r.resize(num_residuals());
+    return fresh;
+  });
+}
+
+void DiagonalLinearNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
+  auto work = scratch();
+  work->coefficients = w.head(size_).cwiseProduct(w.tail(size_));
+  out.noalias() = X * work->coefficients;
+}
+
+void DiagonalLinearNetwork::residual(const ConstVectorRef& w, VectorRef out) const {
+  predict(w, train_.X, out);
+  out -= train_.y;
+}
+
+double DiagonalLinearNetwork::loss(const ConstVectorRef& w) const {
+  auto work = scratch();
+  residual(w, work->r);
+  return 0.5 * scale() * work->r.squaredNorm();
+}
+
+void DiagonalLinearNetwork::gradient(const ConstVectorRef& w, VectorRef out) const {
+  auto work = scratch();
+  residual(w, work->r);
+  Vector& g = work->coefficients;
+  g.noalias() = scale() * (train_.X.transpose() * work->r);
+  out.head(size_) = g.cwiseProduct(w.tail(size_));
+  out.tail(size_) = g.cwiseProduct(w.head(size_));
+}
+
+/// u, v and g = c X^T r at one point.
+class DiagonalLinearNetwork::At final : public Linearization {
+ public:
+  explicit At(const DiagonalLinearNetwork& model)
+      : Linearization(model.num_params(), model.num_residuals()), model_(model) {}
+
+  void refill(const ConstVectorRef& w) {
+    auto work = model_.scratch();
+    u_ = w.head(size());
+    v_ = w.tail(size());
+    model_.residual(w, work->r);
+    g_.noalias() = model_.scale() * (X().transpose() * work->r);
+  }
+
+  void jvp(const ConstVectorRef& dw, VectorRef out) const override {
+    auto work = model_.scratch();
+    push(dw, work->coefficients);
+    out.noalias() = X() * work->coefficients;
+  }
+
+  void vjp(const ConstVectorRef& q, VectorRef out) const override {
+    auto work = model_.scratch();
+    work->coefficients.noalias() = X().transpose() * q;
+    pull(work->coefficients, out);
+  }
+
+  void gram(Index begin, Index end, MatrixRef K) const override {
+    // The columns of J in the range are those of X, scaled: K = X diag(s^2) X^T.
+    auto work = model_.scratch();
+    Vector& scales = work->coefficients;
+    for (Index k = 0; k < size(); ++k) {
+      const bool has_u = begin <= k && k < end, has_v = begin <= size() + k && size() + k < end;
+      scales[k] = std::sqrt((has_u ? v_[k] * v_[k] : 0.0) + (has_v ? u_[k] * u_[k] : 0.0));
+    }
+    work->scaled.noalias() = X() * scales.asDiagonal();
+    K.setZero();
+    K.selfadjointView<Eigen::Lower>().rankUpdate(work->scaled);
+    K.triangularView<Eigen::StrictlyUpper>() = K.transpose();
+  }
+
+  void hvp(const ConstVectorRef& dw, VectorRef out) const override {
+    auto work = model_.scratch();
+    push(dw, work->coefficients);
+    work->r.noalias() = X() * work->coefficients;
+    work->coefficients.noalias() = model_.scale() * (X().transpose() * work->r);
+    pull(work->coefficients, out);
+    out.head(size()) += g_.cwiseProduct(dw.tail(size()));
+    out.tail(size()) += g_.cwiseProduct(dw.head(size()));
+  }
+
+  void hessian(MatrixRef H) const override {
+    const Index D = size();
+    auto vv = H.bottomRightCorner(D, D);
+    vv.noalias() = model_.scale() * (X().transpose() * X());
+    H.topLeftCorner(D, D) = v_.asDiagonal() * vv * v_.asDiagonal();
+    H.topRightCorner(D, D) = v_.asDiagonal() * vv * u_.asDiagonal();
+    H.topRightCorner(D, D).diagonal() += g_;
+    H.bottomLeftCorner(D, D) = H.topRightCorner(D, D).transpose();
+    vv = u_.asDiagonal() * vv * u_.asDiagonal();
+  }
+
+ private:
+  const Matrix& X() const { return model_.train_.X; }
+  Index size() const { return model_.size_; }
+
+  /// The derivative of u o v.
+  void push(const ConstVectorRef& dw, Vector& out) const {
+    out = v_.cwiseProduct(dw.head(size())) + u_.cwiseProduct(dw.tail(size()));
+  }
+  /// Its transpose.
+  void pull(const Vector& coefficients, VectorRef out) const {
+    out.head(size()) = v_.cwiseProduct(coefficients);
+    out.tail(size()) = u_.cwiseProduct(coefficients);
+  }
+
+  const DiagonalLinearNetwork& model_;
+  Vector u_, v_, g_;
+};
+
+void DiagonalLinearNetwork::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {
+  if (!lin) lin = std::make_unique<At>(*this);
+  static_cast<At&>(*lin).refill(w);
+}
+
+}  // namespace grokflow

@@ -1,0 +1,85 @@
+#include "grokflow/models/linear_regression.hpp"
+
+#include <utility>
+
+namespace grokflow {
+
+LinearRegression::LinearRegression(Samples train, std::optional<Samples> test)
+    : Problem(train.X.cols(), train.X.rows(), train.scale),
+      train_(std::move(train)),
+      test_(std::move(test)) {}
+
+std::vector<Quantity> LinearRegression::quantities() const {
+  auto quantities = Problem::quantities();
+  append_test_loss(quantities, *this, test_);
+  return quantities;
+}
+
+void LinearRegression::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
+  out.noalias() = X * w;
+}
+
+void LinearRegression::residual(const ConstVectorRef& w, VectorRef out) const {
+  predict(w, train_.X, out);
+  out -= train_.y;
+}
+
+WorkspacePool<Vector>::Lease LinearRegression::scratch() const {
+  return pool_.borrow([this] { return std::make_unique<Vector>(num_residuals()); });
+}
+
+double LinearRegression::loss(const ConstVectorRef& w) const {
+  auto r = scratch();
+  residual(w, *r);
+  return 0.5 * scale() * r->squaredNorm();
+}
+
+void LinearRegression::gradient(const ConstVectorRef& w, VectorRef out) const {
+  auto r = scratch();
+  residual(w, *r);
+  out.noalias() = scale() * (train_.X.transpose() * *r);
+}
+
+const Matrix& LinearRegression::kernel() const {
+  std::call_once(kernel_once_, [this] { kernel_.noalias() = train_.X * train_.X.transpose(); });
+  return kernel_;
+}
+
+/// Nothing depends on w, so that it holds nothing but the problem.
+class LinearRegression::At final : public Linearization {
+ public:
+  explicit At(const LinearRegression& model)
+      : Linearization(model.num_params(), model.num_residuals()), model_(model) {}
+
+  void jvp(const ConstVectorRef& v, VectorRef out) const override { out.noalias() = X() * v; }
+
+  void vjp(const ConstVectorRef& u, VectorRef out) const override { out.noalias() = X().transpose() * u; }
+
+  void gram(Index begin, Index end, MatrixRef K) const override {
+    if (begin == 0 && end == num_params()) {
+      K = model_.kernel();
+    } else {
+      const auto columns = X().middleCols(begin, end - begin);
+      K.noalias() = columns * columns.transpose();
+    }
+  }
+
+  void hvp(const ConstVectorRef& v, VectorRef out) const override {
+    auto r = model_.scratch();
+    jvp(v, *r);
+    out.noalias() = model_.scale() * (X().transpose() * *r);
+  }
+
+  void hessian(MatrixRef H) const override { H.noalias() = model_.scale() * (X().transpose() * X()); }
+
+ private:
+  const Matrix& X() const { return model_.train_.X; }
+
+  const LinearRegression& model_;
+};
+
+void LinearRegression::linearize(const ConstVectorRef&, std::unique_ptr<Linearization>& lin) const {
+  if (!lin) lin = std::make_unique<At>(*this);
+}
+
+}  // namespace grokflow

@@ -1,0 +1,261 @@
+#include "grokflow/models/two_layer_network.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace grokflow {
+namespace {
+
+/// Numbers in a tile: the few tiles of a pass stay in the second-level cache together.
+constexpr Index kTileSize = 1 << 13;
+
+using Map = Eigen::Map<Matrix>;
+using ConstMap = Eigen::Map<const Matrix>;
+
+}  // namespace
+
+TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width,
+                                 Activation activation, bool output_bias, double output_scale)
+    : Problem(width * (train.X.cols() + 2) + output_bias, train.X.rows(), train.scale),
+      train_(std::move(train)),
+      test_(std::move(test)),
+      width_(width),
+      inputs_(train_.X.cols()),
+      activation_(activation),
+      output_bias_(output_bias),
+      output_scale_(output_scale) {}
+
+std::vector<Block> TwoLayerNetwork::blocks() const {
+  const Index m = width_, p = inputs_;
+  std::vector<Block> blocks = {{"u", 0, {m}}, {"V", m, {m, p}}, {"b", m * (1 + p), {m}}};
+  if (output_bias_) blocks.push_back({"a", m * (2 + p), {1}});
+  return blocks;
+}
+
+std::vector<Quantity> TwoLayerNetwork::quantities() const {
+  auto quantities = Problem::quantities();
+  append_test_loss(quantities, *this, test_);
+  return quantities;
+}
+
+Map TwoLayerNetwork::Scratch::tile(Index samples, Index neurons) {
+  if (tile_.size() < samples * neurons) tile_.resize(samples * neurons);
+  return Map(tile_.data(), samples, neurons);
+}
+
+WorkspacePool<TwoLayerNetwork::Scratch>::Lease TwoLayerNetwork::scratch() const {
+  return pool_.borrow([] { return std::make_unique<Scratch>(); });
+}
+
+template <class Work>
+void TwoLayerNetwork::for_tiles(Index samples, Work&& work) const {
+  const Index step = std::max<Index>(kTileSize / samples, 16);
+  for (Index j = 0; j < width_; j += step) work(j, std::min(step, width_ - j));
+}
+
+template <class Out>
+void TwoLayerNetwork::preactivation(const ConstVectorRef& w, const Matrix& X, Index j, Index count,
+                                    Out&& Z) const {
+  Z.noalias() = X * ConstMap(w.data() + width_ + j * inputs_, inputs_, count);
+  Z.rowwise() += w.segment(width_ * (1 + inputs_) + j, count).transpose();
+}
+
+void TwoLayerNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
+  auto work = scratch();
+  out.setZero();
+  for_tiles(X.rows(), [&](Index j, Index count) {
+    Map A = work->tile(X.rows(), count);
+    preactivation(w, X, j, count, A);
+    activate(activation_, A.data(), A.size(), A.data());
+    out.noalias() += A * w.segment(j, count);
+  });
+  out *= output_scale_;
+  if (output_bias_) out.array() += w[num_params() - 1];
+}
+
+void TwoLayerNetwork::residual(const ConstVectorRef& w, VectorRef out) const {
+  predict(w, train_.X, out);
+  out -= train_.y;
+}
+
+double TwoLayerNetwork::loss(const ConstVectorRef& w) const {
+  auto work = scratch();
+  work->r.resize(num_residuals());
+  residual(w, work->r);
+  return 0.5 * scale() * work->r.squaredNorm();
+}
+
+void TwoLayerNetwork::gradient(const ConstVectorRef& w, VectorRef out) const {
+  auto work = scratch();
+  forward(w, 1, work->A, work->A1, work->A, work->r);
+  work->r *= scale();
+  pull_back(work->r, w.head(width_), work->A, work->A1, *work, out);
+}
+
+void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Matrix& A1, Matrix& A2,
+                              Vector& r) const {
+  const Index n = num_residuals();
+  A.resize(n, width_);
+  A1.resize(n, width_);
+  if (order == 2) A2.resize(n, width_);
+  r.setZero(n);
+  for_tiles(n, [&](Index j, Index count) {
+    auto tile = A.middleCols(j, count);
+    preactivation(w, train_.X, j, count, tile);
+    if (order == 2)
+      activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data(), A2.col(j).data());
+    else
+      activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data());
+    r.noalias() += tile * w.segment(j, count);
+  });
+  r = output_scale_ * r - train_.y;
+  if (output_bias_) r.array() += w[num_params() - 1];
+}
+
+void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A,
+                                const Matrix& A1, Scratch& scratch, VectorRef out) const {
+  const Index n = num_residuals();
+  for_tiles(n, [&](Index j, Index count) {
+    Map E = scratch.tile(n, count);
+    for (Index k = 0; k < count; ++k) E.col(k) = (output_scale_ * u[j + k]) * A1.col(j + k).cwiseProduct(q);
+    out.segment(j, count).noalias() = A.middleCols(j, count).transpose() * q;
+    Map(out.data() + width_ + j * inputs_, inputs_, count).noalias() = train_.X.transpose() * E;
+    out.segment(width_ * (1 + inputs_) + j, count) = E.colwise().sum().transpose();
+  });
+  out.head(width_) *= output_scale_;
+  if (output_bias_) out[num_params() - 1] = q.sum();
+}
+
+const Matrix& TwoLayerNetwork::input_kernel() const {
+  std::call_once(input_kernel_once_, [this] { input_kernel_.noalias() = train_.X * train_.X.transpose(); });
+  return input_kernel_;
+}
+
+/// A, A', A'', u and r at one point.
+class TwoLayerNetwork::At final : public Linearization {
+ public:
+  explicit At(const TwoLayerNetwork& net) : Linearization(net.num_params(), net.num_residuals()), net_(net) {}
+
+  void refill(const ConstVectorRef& w) {
+    u_ = w.head(net_.width_);
+    net_.forward(w, 2, A_, A1_, A2_, g_);
+    g_ *= net_.scale();
+  }
+
+  void jvp(const ConstVectorRef& v, VectorRef out) const override {
+    auto work = net_.scratch();
+    out.setZero();
+    net_.for_tiles(A_.rows(), [&](Index j, Index count) {
+      Map dZ = work->tile(A_.rows(), count);
+      net_.preactivation(v, net_.train_.X, j, count, dZ);
+      dZ.array() *= A1_.middleCols(j, count).array();
+      out.noalias() += A_.middleCols(j, count) * v.segment(j, count) + dZ * u_.segment(j, count);
+    });
+    out *= net_.output_scale_;
+    if (net_.output_bias_) out.array() += v[num_params() - 1];
+  }
+
+  void vjp(const ConstVectorRef& q, VectorRef out) const override {
+    net_.pull_back(q, u_, A_, A1_, *net_.scratch(), out);
+  }
+
+  void gram(Index begin, Index end, MatrixRef K) const override {
+    const Index m = net_.width_, V = m, b = m * (1 + net_.inputs_), a = b + m, d = num_params();
+    for (Index edge : {begin, end})
+      if (edge != 0 && edge != V && edge != b && edge != a && edge != d)
+        return Linearization::gram(begin, end, K);
+    const auto has = [&](Index first, Index last) { return begin <= first && last <= end; };
+    const bool has_u = has(0, V), has_V = has(V, b), has_b = has(b, a), has_a = a < d && has(a, d);
+
+    auto work = net_.scratch();
+    Matrix& BB = work->square;
+    BB.setZero(K.rows(), K.cols());
+    K.setZero();
+    net_.for_tiles(A_.rows(), [&](Index j, Index count) {
+      if (has_u) K.selfadjointView<Eigen::Lower>().rankUpdate(A_.middleCols(j, count));
+      if (!has_V && !has_b) return;
+      Map B = work->tile(A_.rows(), count);
+      B = A1_.middleCols(j, count) * u_.segment(j, count).asDiagonal();
+      BB.selfadjointView<Eigen::Lower>().rankUpdate(B);
+    });
+    if (has_V) K += BB.cwiseProduct(net_.input_kernel());
+    if (has_b) K += BB;
+    K *= net_.output_scale_ * net_.output_scale_;
+    if (has_a) K.array() += 1.0;
+    K.triangularView<Eigen::StrictlyUpper>() = K.transpose();
+  }
+
+  void hvp(const ConstVectorRef& v, VectorRef out) const override {
+    auto work = net_.scratch();
+    const Index n = A_.rows(), m = net_.width_, p = net_.inputs_;
+    const double s = net_.output_scale_;
+    Matrix& dZ = work->A;
+    Vector& h = work->r;  // c J v
+    dZ.resize(n, m);
+    h.setZero(n);
+    net_.for_tiles(n, [&](Index j, Index count) {
+      Map E = work->tile(n, count);
+      net_.preactivation(v, net_.train_.X, j, count, dZ.middleCols(j, count));
+      E = A1_.middleCols(j, count).cwiseProduct(dZ.middleCols(j, count));
+      h.noalias() += A_.middleCols(j, count) * v.segment(j, count) + E * u_.segment(j, count);
+      out.segment(j, count).noalias() = s * (E.transpose() * g_);
+    });
+    h *= s * net_.scale();
+    if (net_.output_bias_) h.array() += net_.scale() * v[num_params() - 1];
+    net_.for_tiles(n, [&](Index j, Index count) {
+      Map E = work->tile(n, count);
+      for (Index k = 0; k < count; ++k)
+        E.col(k) = A1_.col(j + k).cwiseProduct((s * u_[j + k]) * h + (s * v[j + k]) * g_) +
+                   (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g_);
+      out.segment(j, count).noalias() += s * (A_.middleCols(j, count).transpose() * h);
+      Map(out.data() + m + j * p, p, count).noalias() = net_.train_.X.transpose() * E;
+      out.segment(m * (1 + p) + j, count) = E.colwise().sum().transpose();
+    });
+    if (net_.output_bias_) out[num_params() - 1] = h.sum();
+  }
+
+  void hessian(MatrixRef H) const override {
+    // c J^T J, and per neuron the second derivatives of f, weighted by g and by act' or act''.
+    auto work = net_.scratch();
+    const Index n = A_.rows(), m = net_.width_, p = net_.inputs_, d = num_params();
+    const Matrix& X = net_.train_.X;
+    const double s = net_.output_scale_;
+    Matrix& J = work->J;
+    J.resize(n, d);
+    J.leftCols(m) = s * A_;
+    for (Index j = 0; j < m; ++j) {
+      J.col(m * (1 + p) + j) = (s * u_[j]) * A1_.col(j);
+      J.middleCols(m + j * p, p) = J.col(m * (1 + p) + j).asDiagonal() * X;
+    }
+    if (net_.output_bias_) J.col(d - 1).setOnes();
+    H.noalias() = net_.scale() * (J.transpose() * J);
+
+    Map gX = work->tile(n, p);
+    for (Index j = 0; j < m; ++j) {
+      const Index V = m + j * p, b = m * (1 + p) + j;
+      const auto add = [&](Index row, Index col, double value) {
+        H(row, col) += value;
+        if (row != col) H(col, row) += value;
+      };
+      gX = (s * g_.cwiseProduct(A1_.col(j))).asDiagonal() * X;
+      add(j, b, s * g_.dot(A1_.col(j)));
+      for (Index k = 0; k < p; ++k) add(j, V + k, gX.col(k).sum());
+      gX = ((s * u_[j]) * g_.cwiseProduct(A2_.col(j))).asDiagonal() * X;
+      add(b, b, s * u_[j] * g_.dot(A2_.col(j)));
+      for (Index k = 0; k < p; ++k) add(b, V + k, gX.col(k).sum());
+      H.block(V, V, p, p).noalias() += X.transpose() * gX;
+    }
+  }
+
+ private:
+  const TwoLayerNetwork& net_;
+  Matrix A_, A1_, A2_;
+  Vector u_, g_;  // g = c r
+};
+
+void TwoLayerNetwork::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {
+  if (!lin) lin = std::make_unique<At>(*this);
+  static_cast<At&>(*lin).refill(w);
+}
+
+}  // namespace grokflow

@@ -1,0 +1,349 @@
+"""The models of the library, evaluated in C++: each is a :class:`grokflow.Problem` made from data.
+
+All fit a sum of squares, ``F(w) = (c/2) sum_i (prediction_i - target_i)^2``. The argument `scale` gives c:
+"mean" for 1/n (the default), "sum" for 1, or a number. The loss over the test data follows the same rule:
+1/n_test, 1, or the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._validate import (
+    FloatArray,
+    as_choice,
+    as_count,
+    as_entries,
+    as_inputs,
+    as_number,
+    as_positive,
+    as_scale,
+    as_targets,
+)
+from grokflow.problems import Problem
+
+__all__ = ["DiagonalLinearNetwork", "LinearRegression", "MatrixCompletion", "Model", "TwoLayerNetwork"]
+
+Std: TypeAlias = float | Mapping[str, float]
+Scale: TypeAlias = str | float
+Samples: TypeAlias = tuple[ArrayLike, ArrayLike]
+Entries: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
+
+
+class Model(Problem):
+    """What the models share: test data, initial weights, and copies by pickle and `copy`."""
+
+    def __init__(self, compiled: core.Problem, std: Mapping[str, float], arguments: dict[str, Any]) -> None:
+        super().__init__(compiled)
+        self._std = std
+        self._arguments = arguments
+
+    def test_loss(self, w: ArrayLike) -> float:
+        """Return the loss over the test data.
+
+        Raises
+        ------
+        ValueError
+            If the model was made without test data.
+        """
+        if "test_loss" not in self.quantities:
+            raise ValueError("this model has no test data; make it with test=...")
+        return float(self.quantity("test_loss", w))
+
+    def initial_weights(self, std: Std | None = None, seed: int | np.random.Generator = 0) -> FloatArray:
+        """Draw independent Gaussian weights of mean 0.
+
+        Parameters
+        ----------
+        std : float or mapping of block name to float, optional
+            Standard deviation, of all weights or by block; a block that is not named keeps the default of
+            the model, which its class documents. 0 gives zeros.
+        seed : int or numpy.random.Generator, default 0
+            Passed to :func:`numpy.random.default_rng`; the same seed gives the same weights.
+
+        Returns
+        -------
+        ndarray of float64, shape (d,)
+
+        Raises
+        ------
+        ValueError
+            If a standard deviation is negative or not finite, or names no block.
+        """
+        given = std if isinstance(std, Mapping) else {} if std is None else dict.fromkeys(self.blocks, std)
+        w = np.random.default_rng(seed).standard_normal(self.num_params)
+        for name in given:
+            as_choice("block in std", name, list(self.blocks))
+        for name, block in self.blocks.items():
+            deviation = as_number(f"std of {name}", given.get(name, self._std[name]))
+            if deviation < 0:
+                raise ValueError(f"std of {name} is {deviation}; it must not be negative")
+            w[block] *= deviation
+        return w
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self._arguments), ()
+
+    def __repr__(self) -> str:
+        shown = {
+            name: f"<{'x'.join(map(str, value.shape))}>" if isinstance(value, np.ndarray) else repr(value)
+            for name, value in self._arguments.items()
+            if name != "test"
+        }
+        test = ", test=..." if "test_loss" in self.quantities else ""
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in shown.items())}{test})"
+
+
+class _Regression(Model):
+    """A model of samples (X, y)."""
+
+    _core: core.LinearRegression | core.DiagonalLinearNetwork | core.TwoLayerNetwork
+
+    def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
+        """Return the predictions at the rows of `X`, shape (k,); by default at the training inputs.
+
+        Parameters
+        ----------
+        w : array_like, shape (d,)
+            Weights.
+        X : array_like, shape (k, p), optional
+            Inputs.
+        """
+        inputs = self._arguments["X"] if X is None else as_inputs("X", X, self._arguments["X"].shape[1])
+        return self._core.predict(self._weights(w), inputs)
+
+
+class LinearRegression(_Regression):
+    """Linear regression: the prediction is ``X @ w``, with w of shape (d,), in one block "w".
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Inputs, one sample per row.
+    y : array_like, shape (n,)
+        Targets.
+    test : tuple (X, y), optional
+        Samples for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers.
+    ValueError
+        If shapes do not fit, an entry is nan or infinite, or there is no sample or no column.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws with standard deviation 1 by default.
+    """
+
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, *, test: Samples | None = None, scale: Scale = "mean"
+    ) -> None:
+        arguments = sample_arguments(X, y, test, scale)
+        super().__init__(core.LinearRegression(*compiled_samples(arguments)), {"w": 1.0}, arguments)
+
+
+class DiagonalLinearNetwork(_Regression):
+    """A diagonal linear network: the prediction is ``X @ (u * v)``, with ``w = [u, v]``.
+
+    Weight decay on u and v drives the flow to the interpolator with the smallest l1 norm of ``u * v``.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, D)
+        Inputs, one sample per row; d = 2 D.
+    y : array_like, shape (n,)
+        Targets.
+    test : tuple (X, y), optional
+        Samples for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers.
+    ValueError
+        If shapes do not fit, an entry is nan or infinite, or there is no sample or no column.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws with variance 0.1 by default. The quantity "coefficients" is ``u * v``,
+    shape (D,).
+    """
+
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, *, test: Samples | None = None, scale: Scale = "mean"
+    ) -> None:
+        arguments = sample_arguments(X, y, test, scale)
+        std = dict.fromkeys("uv", 0.1**0.5)
+        super().__init__(core.DiagonalLinearNetwork(*compiled_samples(arguments)), std, arguments)
+
+
+class MatrixCompletion(Model):
+    """Matrix completion: ``U @ V.T`` is to match a matrix at its observed entries, with ``w = [U, V]``.
+
+    Weight decay on U and V drives the flow to small nuclear norm, hence to low rank.
+
+    Parameters
+    ----------
+    rows, cols : array_like of int, shape (n,)
+        Indices of the observed entries, from 0. No entry may occur twice.
+    values : array_like, shape (n,)
+        Their values.
+    shape : tuple (N, M)
+        Shape of the matrix.
+    width : int
+        Columns of U (N, width) and V (M, width), stored row-major; d = (N + M) width.
+    test : tuple (rows, cols, values), optional
+        Entries for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers or the indices no integers.
+    ValueError
+        If lengths differ, an index is out of range, an entry occurs twice or is nan or infinite, or
+        there is none.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws with standard deviation 1 by default. The quantity "singular_values" holds
+    the min(N, M, width) largest singular values of ``U @ V.T``, falling.
+    """
+
+    _core: core.MatrixCompletion
+
+    def __init__(
+        self,
+        rows: ArrayLike,
+        cols: ArrayLike,
+        values: ArrayLike,
+        *,
+        shape: tuple[int, int],
+        width: int,
+        test: Entries | None = None,
+        scale: Scale = "mean",
+    ) -> None:
+        if not isinstance(shape, tuple | list) or len(shape) != 2:
+            raise ValueError(f"shape is {shape!r}; it must be a pair (N, M)")
+        size = as_count("shape[0]", shape[0]), as_count("shape[1]", shape[1])
+        entries = as_entries("", rows, cols, values, size)
+        held_out = None
+        if test is not None:
+            if not isinstance(test, tuple | list) or len(test) != 3:
+                raise ValueError("test must be a tuple (rows, cols, values)")
+            held_out = as_entries("test ", *test, size)
+        names = ("rows", "cols", "values")
+        arguments = dict(zip(names, entries, strict=True)) | {
+            "shape": size,
+            "width": as_count("width", width),
+            "test": held_out,
+            "scale": scale,
+        }
+        compiled = core.MatrixCompletion(
+            (*entries, as_scale(scale, entries[2].size)),
+            held_out and (*held_out, as_scale(scale, held_out[2].size)),
+            *size,
+            arguments["width"],
+        )
+        super().__init__(compiled, dict.fromkeys("UV", 1.0), arguments)
+
+    def predict(self, w: ArrayLike) -> FloatArray:
+        """Return the whole matrix ``U @ V.T``, shape (N, M)."""
+        return self._core.predict(self._weights(w))
+
+
+class TwoLayerNetwork(_Regression):
+    """A network with one hidden layer and one output.
+
+    ``f(x) = output_scale * sum_j u_j act(<V_j, x> + b_j) [+ a]``, with ``w = [u, V, b(, a)]`` of shapes
+    (width,), (width, p) row-major, (width,) and (1,).
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Inputs, one sample per row.
+    y : array_like, shape (n,) or (n, 1)
+        Targets.
+    width : int
+        Number of hidden neurons; d = width (p + 2), plus 1 with an output bias.
+    activation : {"tanh", "erf", "softplus", "gelu", "quadratic", "identity", "relu"}, default "tanh"
+        "softplus" is log(1 + exp z), "gelu" z Phi(z), "quadratic" z^2. The derivative of "relu" at 0 is taken
+        as 0, and its second derivative as 0 everywhere.
+    output_bias : bool, default False
+        Whether the output has a bias a.
+    output_scale : float, default 1.0
+        The factor of the sum; 1/sqrt(width) keeps the sharpness independent of the width.
+    test : tuple (X, y), optional
+        Samples for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers.
+    ValueError
+        If shapes do not fit, there are several outputs, an entry is nan or infinite, there is no sample or no
+        column, or the activation is unknown.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws u and b with standard deviation 1, V with 1/sqrt(p), and a = 0 by default.
+    """
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        width: int,
+        activation: str = "tanh",
+        output_bias: bool = False,
+        output_scale: float = 1.0,
+        test: Samples | None = None,
+        scale: Scale = "mean",
+    ) -> None:
+        if not isinstance(output_bias, bool | np.bool_):
+            raise TypeError(f"output_bias is {output_bias!r}; it must be True or False")
+        arguments = sample_arguments(X, y, test, scale) | {
+            "width": as_count("width", width),
+            "activation": as_choice("activation", activation, core.activation_names()),
+            "output_bias": bool(output_bias),
+            "output_scale": as_positive("output_scale", output_scale),
+        }
+        own = (arguments[name] for name in ("width", "activation", "output_bias", "output_scale"))
+        std = {"u": 1.0, "V": arguments["X"].shape[1] ** -0.5, "b": 1.0, "a": 0.0}
+        super().__init__(core.TwoLayerNetwork(*compiled_samples(arguments), *own), std, arguments)
+
+
+def sample_arguments(X: ArrayLike, y: ArrayLike, test: Samples | None, scale: Scale) -> dict[str, Any]:
+    """Return the checked arguments of a regression model, as copies that nobody else changes."""
+    inputs = as_inputs("X", X)
+    targets = as_targets("y", y, inputs.shape[0])
+    held_out = None
+    if test is not None:
+        if not isinstance(test, tuple | list) or len(test) != 2:
+            raise ValueError("test must be a tuple (X, y)")
+        test_inputs = as_inputs("test X", test[0], inputs.shape[1])
+        held_out = test_inputs.copy(), as_targets("test y", test[1], test_inputs.shape[0]).copy()
+    as_scale(scale, targets.size)
+    return {"X": inputs.copy(), "y": targets.copy(), "test": held_out, "scale": scale}
+
+
+def compiled_samples(arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """Return training and test samples as the compiled models take them: (X, y, c), or None."""
+    train, test, scale = (arguments["X"], arguments["y"]), arguments["test"], arguments["scale"]
+    return (*train, as_scale(scale, train[1].size)), test and (*test, as_scale(scale, test[1].size))
