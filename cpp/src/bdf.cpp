@@ -21,11 +21,13 @@
 namespace grokflow {
 namespace {
 
-constexpr double kSafety = 0.9;
-constexpr double kGrowth = 2.0;          // the largest growth of a step
-constexpr double kFirstGrowth = 10.0;    // while the order is one: an unknown first step
+constexpr double kBias = 3.0;            // estimated errors are taken this much larger when a step is chosen
+constexpr double kGrowth = 10.0;         // the largest growth of a step
+constexpr double kFirstGrowth = 1e4;     // that of the first, whose size was a guess
 constexpr double kKeep = 1.1;            // a step that could grow by less stays
-constexpr double kNewtonTarget = 0.1;    // share of the allowed local error that Newton's method may leave
+constexpr double kNewtonTarget = 0.03;   // share of the allowed local error that Newton's method may leave
+constexpr double kNewtonFloor = 1e-3;    // share that is of no consequence
+constexpr double kSharpen = 0.3;         // contraction of a fresh matrix beyond which a better one is asked for
 
 class Bdf final : public Stepper {
  public:
@@ -39,7 +41,7 @@ class Bdf final : public Stepper {
     h_ = first_step > 0.0 ? first_step : initial_step(flow_, options_.tolerance, 1, w0, slope_);
     history_.reset(w0, slope_, h_);
     order_ = 1;
-    steps_at_order_ = 0;
+    equal_steps_ = 0;
     return h_;
   }
 
@@ -63,16 +65,17 @@ class Bdf final : public Stepper {
     failures_ = 0;
     last_order_ = order_;
     history_.push(w_, h_);
-    ++steps_at_order_;
-    return choose_next();
+    ++equal_steps_;
+    return equal_steps_ > order_ ? choose_next() : h_;
   }
 
   double reject() override {
     ++failures_;
-    steps_at_order_ = 0;
-    if (outcome_ == Attempt::Outcome::not_finite) return 0.25 * h_;
-    if (outcome_ == Attempt::Outcome::newton_failed) return 0.25 * h_;
-    const double factor = kSafety * std::pow(error_, -1.0 / (order_ + 1));
+    equal_steps_ = 0;
+    if (outcome_ != Attempt::Outcome::done) return 0.25 * h_;
+    // Modes that an aged Jacobian leaves to the predictor hide in the norm of a correction until they fail the error test.
+    stale_ = true;
+    const double factor = step_factor(error_, order_);
     if (failures_ > 2 && order_ > 1) --order_;
     return h_ * std::clamp(factor, 0.1, 0.9);
   }
@@ -93,9 +96,9 @@ class Bdf final : public Stepper {
 
  private:
   /// gamma of order q for a state at `ahead` of the newest in the history
-  double gamma(int q, double ahead, int skip = 0) const {
+  double gamma(int q, double ahead) const {
     double sum = 0.0;
-    for (int i = 0; i < q; ++i) sum += 1.0 / history_.distance(i + skip, ahead);
+    for (int i = 0; i < q; ++i) sum += 1.0 / history_.distance(i, ahead);
     return 1.0 / sum;
   }
 
@@ -107,7 +110,12 @@ class Bdf final : public Stepper {
       Outcome outcome = Outcome::newton_failed;
       if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant);
       if (outcome == Outcome::done) {
-        if (monitor_.wants_new_matrix()) stale_ = !(fresh && lin_->sharpen());
+        if (monitor_.wants_new_matrix()) {
+          if (!fresh)
+            stale_ = true;
+          else if (monitor_.rate() > kSharpen)
+            lin_->sharpen();
+        }
         return outcome;
       }
       if (outcome == Outcome::not_finite) return outcome;
@@ -120,6 +128,7 @@ class Bdf final : public Stepper {
   }
 
   bool relinearize() {
+    stale_ = true;  // until it has succeeded
     flow_.linearize(predicted_, lin_);
     monitor_.renew();
     stale_ = false;
@@ -139,7 +148,12 @@ class Bdf final : public Stepper {
       if (!solver_->solve(step_)) return Outcome::newton_failed;
       e_ += step_;
       w_ = predicted_ + e_;
-      switch (monitor_.judge(error_constant * rms_norm(step_, weights_), kNewtonTarget)) {
+      // The predictor multiplies what is left of e in the history by up to 2^(k+1). Unless too small to matter, it must be left smaller
+      // than e by more than that factor, or it feeds on itself and keeps the step from growing.
+      const double share = std::ldexp(error_constant * rms_norm(e_, weights_), -(order_ + 4));
+      const double negligible = monitor_.iterations() > 0 ? kNewtonFloor : 0.0;
+      const double allowed = std::min(kNewtonTarget, std::max(negligible, share));
+      switch (monitor_.judge(error_constant * rms_norm(step_, weights_), allowed)) {
         case Verdict::converged: return Outcome::done;
         case Verdict::diverged: return Outcome::newton_failed;
         case Verdict::more: break;
@@ -158,26 +172,22 @@ class Bdf final : public Stepper {
     return product / sum * error;
   }
 
+  static double step_factor(double error, int q) { return std::pow(kBias * std::max(error, 1e-12), -1.0 / (q + 1)); }
+
+  /// After k+1 equal steps at order k the estimates can be trusted: takes the order with the largest step, if that is worth a change.
   double choose_next() {
-    const auto factor = [](double error, int q) { return kSafety * std::pow(std::max(error, 1e-12), -1.0 / (q + 1)); };
-    double best = factor(error_, order_);
+    double best = step_factor(error_, order_);
     int best_order = order_;
-    if (steps_at_order_ > order_) {
-      if (order_ > 1) {
-        const double lower = factor(error_of_order(order_ - 1), order_ - 1);
-        if (lower > best) best = lower, best_order = order_ - 1;
-      }
-      if (order_ < options_.max_order && history_.count() >= order_ + 3) {
-        const double higher = factor(error_of_order(order_ + 1), order_ + 1);
-        if (higher > best) best = higher, best_order = order_ + 1;
-      }
-    }
-    if (best_order != order_) {
-      order_ = best_order;
-      steps_at_order_ = 0;
-    }
-    if (best > 1.0 && best < kKeep) return h_;
-    return h_ * std::clamp(best, 0.2, last_order_ == 1 && history_.count() < 5 ? kFirstGrowth : kGrowth);
+    const auto consider = [&](int q) {
+      const double factor = step_factor(error_of_order(q), q);
+      if (factor > best) best = factor, best_order = q;
+    };
+    if (order_ > 1) consider(order_ - 1);
+    if (order_ < options_.max_order && history_.count() >= order_ + 3) consider(order_ + 1);
+    if (best < kKeep) return h_;
+    order_ = best_order;
+    equal_steps_ = 0;
+    return h_ * std::min(best, history_.count() < 4 ? kFirstGrowth : kGrowth);
   }
 
   Flow& flow_;
@@ -185,14 +195,15 @@ class Bdf final : public Stepper {
   History history_;
   std::unique_ptr<LinearizedFlow> lin_;
   std::unique_ptr<ShiftedSolver<double>> solver_;
-  ContractionMonitor monitor_{{4, 0.3}};
+  ContractionMonitor monitor_{{4, 0.05}};
   bool stale_ = false;
 
   Vector predicted_, slope_, e_, w_, step_, weights_;
   double h_ = 0.0, error_ = 0.0;
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
   int order_ = 1, last_order_ = 1;
-  int steps_at_order_ = 0, failures_ = 0;
+  int equal_steps_ = 0;  // since the step or the order changed
+  int failures_ = 0;
 };
 
 }  // namespace

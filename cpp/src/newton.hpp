@@ -7,7 +7,7 @@
 namespace grokflow {
 
 /// Judges an iteration by the sizes of its corrections, and remembers its contraction rate from one step to the next, so that a step
-/// may stop after one correction when the last ones contracted well. Between measurements the rate is assumed to grow slowly, as
+/// may stop after one correction when the last ones contracted well. Between measurements the rate is assumed to grow, as
 /// the frozen Jacobian ages; a step that relies on too old a rate takes one more iteration and so measures anew.
 class ContractionMonitor {
  public:
@@ -44,6 +44,8 @@ class ContractionMonitor {
     return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
   }
 
+  /// The contraction rate believed in.
+  double rate() const { return rate_; }
   int iterations() const { return iteration_; }
   /// Whether the matrix has served so badly in the latest step that a new one pays.
   bool wants_new_matrix() const { return measured_ && rate_ > options_.renew; }
@@ -51,7 +53,7 @@ class ContractionMonitor {
  private:
   static constexpr double kDivergent = 0.9;
   static constexpr double kForget = 0.3;
-  static constexpr double kAge = 1.15;
+  static constexpr double kAge = 1.5;
 
   void end() {
     if (!measured_) rate_ = std::min(1.0, rate_ * kAge);

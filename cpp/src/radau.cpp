@@ -98,7 +98,7 @@ class Radau final : public Stepper {
   }
 
   double accept() override {
-    const double factor = std::min(10.0, step_factor());
+    const double factor = std::min(rejected_ ? 1.0 : 10.0, step_factor());  // no growth right after a failure
     flow_.rhs(new_w_, new_f_);
     w_.swap(new_w_);
     f_.swap(new_f_);
@@ -155,6 +155,7 @@ class Radau final : public Stepper {
   bool slow() const { return monitor_.iterations() > kMaxIterations / 2; }
 
   bool relinearize() {
+    stale_ = true;  // until it has succeeded
     flow_.linearize(w_, lin_);
     monitor_.renew();
     stale_ = false;
