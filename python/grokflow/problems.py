@@ -67,34 +67,37 @@ class Problem:
     def jvp(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
         """Return J v, shape (n,), with J = dr/dw at `w`, for `v` of shape (d,)."""
         self._require_residuals("jvp")
-        return self._core.jvp(self._weights(w), as_vector("v", v, self.num_params))
+        point, direction = self._weights(w), as_vector("v", v, self.num_params)
+        return self._core.linearize(point).jvp(direction)
 
     def vjp(self, w: ArrayLike, u: ArrayLike) -> FloatArray:
         """Return J^T u, shape (d,), with J = dr/dw at `w`, for `u` of shape (n,)."""
         self._require_residuals("vjp")
-        return self._core.vjp(self._weights(w), as_vector("u", u, self.num_residuals))
+        point, direction = self._weights(w), as_vector("u", u, self.num_residuals)
+        return self._core.linearize(point).vjp(direction)
 
     def jacobian(self, w: ArrayLike) -> FloatArray:
         """Return J = dr/dw at `w`, shape (n, d)."""
         self._require_residuals("jacobian")
-        return self._core.jacobian(self._weights(w))
+        return self._core.linearize(self._weights(w)).jacobian()
 
     def gram(self, w: ArrayLike) -> FloatArray:
         """Return the tangent kernel K = J J^T at `w`, shape (n, n)."""
         self._require_residuals("gram")
-        return self._core.gram(self._weights(w))
+        return self._core.linearize(self._weights(w)).gram()
 
     def hvp(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
         """Return Hess F(w) v, shape (d,), for `v` of shape (d,)."""
         if not self._core.has_hvp:
             raise TypeError(f"{self!r} offers no Hessian-vector product (hvp)")
-        return self._core.hvp(self._weights(w), as_vector("v", v, self.num_params))
+        point, direction = self._weights(w), as_vector("v", v, self.num_params)
+        return self._core.linearize(point).hvp(direction)
 
     def hessian(self, w: ArrayLike) -> FloatArray:
         """Return Hess F(w), shape (d, d)."""
         if not self._core.has_hessian:
             raise TypeError(f"{self!r} offers no Hessian; give hvp or hessian")
-        return self._core.hessian(self._weights(w))
+        return self._core.linearize(self._weights(w)).hessian()
 
     def quantity(self, name: str, w: ArrayLike) -> float | FloatArray:
         """Return the quantity `name`, one of `quantities`, at `w`: a float, or an array of shape (k,)."""

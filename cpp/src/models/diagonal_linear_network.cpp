@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "grokflow/models/symmetric.hpp"
+
 namespace grokflow {
 
 DiagonalLinearNetwork::DiagonalLinearNetwork(Samples train, std::optional<Samples> test)
@@ -94,9 +96,7 @@ class DiagonalLinearNetwork::At final : public Linearization {
       scales[k] = std::sqrt((has_u ? v_[k] * v_[k] : 0.0) + (has_v ? u_[k] * u_[k] : 0.0));
     }
     work->scaled.noalias() = X() * scales.asDiagonal();
-    K.setZero();
-    K.selfadjointView<Eigen::Lower>().rankUpdate(work->scaled);
-    K.triangularView<Eigen::StrictlyUpper>() = K.transpose();
+    row_gram(work->scaled, K);
   }
 
   void hvp(const ConstVectorRef& dw, VectorRef out) const override {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "grokflow/models/symmetric.hpp"
+
 namespace grokflow {
 
 LinearRegression::LinearRegression(Samples train, std::optional<Samples> test)
@@ -41,7 +43,10 @@ void LinearRegression::gradient(const ConstVectorRef& w, VectorRef out) const {
 }
 
 const Matrix& LinearRegression::kernel() const {
-  std::call_once(kernel_once_, [this] { kernel_.noalias() = train_.X * train_.X.transpose(); });
+  std::call_once(kernel_once_, [this] {
+    kernel_.resize(num_residuals(), num_residuals());
+    row_gram(train_.X, kernel_);
+  });
   return kernel_;
 }
 
@@ -56,12 +61,10 @@ class LinearRegression::At final : public Linearization {
   void vjp(const ConstVectorRef& u, VectorRef out) const override { out.noalias() = X().transpose() * u; }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    if (begin == 0 && end == num_params()) {
+    if (begin == 0 && end == num_params())
       K = model_.kernel();
-    } else {
-      const auto columns = X().middleCols(begin, end - begin);
-      K.noalias() = columns * columns.transpose();
-    }
+    else
+      row_gram(X().middleCols(begin, end - begin), K);
   }
 
   void hvp(const ConstVectorRef& v, VectorRef out) const override {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "grokflow/models/symmetric.hpp"
+
 namespace grokflow {
 namespace {
 
@@ -127,7 +129,10 @@ void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u
 }
 
 const Matrix& TwoLayerNetwork::input_kernel() const {
-  std::call_once(input_kernel_once_, [this] { input_kernel_.noalias() = train_.X * train_.X.transpose(); });
+  std::call_once(input_kernel_once_, [this] {
+    input_kernel_.resize(num_residuals(), num_residuals());
+    row_gram(train_.X, input_kernel_);
+  });
   return input_kernel_;
 }
 
@@ -182,7 +187,7 @@ class TwoLayerNetwork::At final : public Linearization {
     if (has_b) K += BB;
     K *= net_.output_scale_ * net_.output_scale_;
     if (has_a) K.array() += 1.0;
-    K.triangularView<Eigen::StrictlyUpper>() = K.transpose();
+    mirror_lower(K);
   }
 
   void hvp(const ConstVectorRef& v, VectorRef out) const override {

@@ -1,0 +1,107 @@
+"""The activation kernels: accuracy, limits, derivatives."""
+
+import math
+
+import numpy as np
+import pytest
+import reference.models
+from grokflow._backend import core
+
+NAMES = core.activation_names()
+LIMITS = {  # value, first and second derivative at -inf and at +inf
+    "tanh": ((-1, 0, 0), (1, 0, 0)),
+    "erf": ((-1, 0, 0), (1, 0, 0)),
+    "softplus": ((0, 0, 0), (math.inf, 1, 0)),
+    "gelu": ((0, 0, 0), (math.inf, 1, 0)),
+    "quadratic": ((math.inf, -math.inf, 2), (math.inf, math.inf, 2)),
+    "identity": ((-math.inf, 1, 0), (math.inf, 1, 0)),
+    "relu": ((0, 0, 0), (math.inf, 1, 0)),
+}
+
+
+def sample_points():
+    """Both signs of everything from the subnormal numbers to beyond saturation."""
+    rng = np.random.default_rng(0)
+    size = np.concatenate(
+        [
+            np.exp(rng.uniform(math.log(5e-324), 0.0, 20_000)),
+            rng.uniform(0, 3, 100_000),
+            rng.uniform(0, 45, 20_000),
+            np.linspace(0.6249, 0.6251, 1001),
+            [0.0, 5e-324, 1e-310, 0.625, 1.0, 20.0, 22.0, 1e5, 1e300],
+        ]
+    )
+    return np.concatenate([size, -size])
+
+
+def errors_in_ulp(computed, exact):
+    return np.abs((computed - exact) / np.spacing(np.abs(exact.astype(float)))).astype(float)
+
+
+def test_tanh_is_within_two_ulp():
+    z = sample_points()
+    computed = core.activation("tanh", z)[0]
+    assert errors_in_ulp(computed, np.tanh(z.astype(np.longdouble))).max() <= 2.0
+    assert np.array_equal(np.signbit(computed), np.signbit(z))
+
+
+def test_erf_is_within_three_ulp():
+    z = sample_points()
+    exact = np.vectorize(math.erf)(z)  # itself within 1 ulp
+    assert errors_in_ulp(core.activation("erf", z)[0], exact).max() <= 4.0
+
+
+def test_softplus_is_within_three_ulp():
+    z = np.clip(sample_points(), -700, None)  # below, exp(z) is flushed to 0
+    t = z.astype(np.longdouble)
+    exact = np.maximum(t, 0) + np.log1p(np.exp(-np.abs(t)))
+    assert errors_in_ulp(core.activation("softplus", z)[0], exact).max() <= 3.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_agrees_with_the_reference(name):
+    z = sample_points()
+    z = z[np.abs(z) < 1e4]
+    for computed, expected in zip(
+        core.activation(name, z), reference.models.activation(name, z), strict=True
+    ):
+        np.testing.assert_allclose(computed, expected, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_derivatives_by_taylor_slope(name, order):
+    z = np.random.default_rng(1).uniform(-3, 3, 400)
+    z = z[np.abs(z) > 0.1]  # the kink of relu
+    h = 10.0 ** -np.arange(1.5, 3.0, 0.5)
+    at_z = core.activation(name, z)
+    remainder = [
+        np.abs(core.activation(name, z + step)[order] - at_z[order] - step * at_z[order + 1]).max()
+        for step in h
+    ]
+    if max(remainder) > 1e-14:  # else the function is piecewise linear, and the remainder vanishes
+        slope = np.polyfit(np.log(h), np.log(remainder), 1)[0]
+        assert slope == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limits_at_infinity(name):
+    computed = np.array(core.activation(name, np.array([-math.inf, math.inf]))).T
+    np.testing.assert_array_equal(computed, np.array(LIMITS[name], dtype=float))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nan_propagates(name):
+    z = np.zeros(130)
+    z[[3, 128]] = math.nan
+    value = core.activation(name, z)[0]
+    assert np.flatnonzero(np.isnan(value)).tolist() == [3, 128]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_result_does_not_depend_on_position(name):
+    z = np.random.default_rng(2).normal(size=301)
+    whole = core.activation(name, z)
+    for start, stop in [(0, 1), (1, 65), (37, 300), (64, 301)]:
+        for part, all_of_it in zip(core.activation(name, z[start:stop]), whole, strict=True):
+            assert np.array_equal(part, all_of_it[start:stop])

@@ -1,0 +1,225 @@
+"""The models, with every derivative formed as a full array."""
+
+import math
+
+import numpy as np
+
+GAUSS = 1 / math.sqrt(2 * math.pi)
+
+
+def activation(name, z):
+    """Return act(z), act'(z) and act''(z)."""
+    z = np.asarray(z, dtype=float)
+    if name == "tanh":
+        a = np.tanh(z)
+        return a, 1 - a**2, -2 * a * (1 - a**2)
+    if name == "erf":
+        a1 = 2 / math.sqrt(math.pi) * np.exp(-(z**2))
+        return np.vectorize(math.erf)(z), a1, -2 * z * a1
+    if name == "softplus":
+        a1 = np.exp(-np.logaddexp(0, -z))
+        return np.logaddexp(0, z), a1, a1 * np.exp(-np.logaddexp(0, z))
+    if name == "gelu":
+        Phi, phi = 0.5 * np.vectorize(math.erfc)(-z / math.sqrt(2)), GAUSS * np.exp(-(z**2) / 2)
+        return z * Phi, Phi + z * phi, (2 - z**2) * phi
+    if name == "quadratic":
+        return z**2, 2 * z, 2 * np.ones_like(z)
+    if name == "identity":
+        return z, np.ones_like(z), np.zeros_like(z)
+    if name == "relu":
+        return np.maximum(z, 0), (z > 0).astype(float), np.zeros_like(z)
+    raise ValueError(name)
+
+
+class Model:
+    """A subclass gives `outputs`, its derivatives and `shapes`; all else follows from the definitions."""
+
+    def __init__(self, shapes, std, targets, test, scale):
+        ends = np.cumsum([math.prod(shape) for shape in shapes.values()]).tolist()
+        self.blocks = {
+            name: slice(end - math.prod(shape), end)
+            for (name, shape), end in zip(shapes.items(), ends, strict=True)
+        }
+        self.num_params, self.num_residuals = ends[-1], len(targets)
+        self.quantities = ("train_loss", "norm", "grad_norm") + ("test_loss",) * (test is not None)
+        self._shapes, self._std, self._targets, self._test, self._given_scale = (
+            shapes,
+            std,
+            np.ravel(targets),
+            test,
+            scale,
+        )
+        self.scale = self._factor(self.num_residuals)
+
+    def _factor(self, n):
+        return {"mean": 1 / n, "sum": 1.0}.get(self._given_scale, self._given_scale)
+
+    def unflatten(self, w):
+        return {name: w[block].reshape(self._shapes[name]) for name, block in self.blocks.items()}
+
+    def initial_weights(self, std=None, seed=0):
+        std = std if isinstance(std, dict) else {} if std is None else dict.fromkeys(self.blocks, std)
+        factors = np.ones(self.num_params)
+        for name, block in self.blocks.items():
+            factors[block] = std.get(name, self._std[name])
+        return factors * np.random.default_rng(seed).standard_normal(self.num_params)
+
+    def residual(self, w):
+        return self.outputs(w) - self._targets
+
+    def loss(self, w):
+        return self.scale / 2 * np.sum(self.residual(w) ** 2)
+
+    def test_loss(self, w):
+        targets = np.ravel(self._test[-1])
+        return self._factor(len(targets)) / 2 * np.sum((self.test_outputs(w) - targets) ** 2)
+
+    def gradient(self, w):
+        return self.scale * self.jacobian(w).T @ self.residual(w)
+
+    def jvp(self, w, v):
+        return self.jacobian(w) @ v
+
+    def vjp(self, w, u):
+        return self.jacobian(w).T @ u
+
+    def gram(self, w):
+        return self.jacobian(w) @ self.jacobian(w).T
+
+    def hessian(self, w):
+        J, second = self.jacobian(w), self.second_derivative(w)
+        return self.scale * (J.T @ J + np.einsum("i,ijk->jk", self.residual(w), second))
+
+    def hvp(self, w, v):
+        return self.hessian(w) @ v
+
+    def quantity(self, name, w):
+        return {
+            "train_loss": self.loss,
+            "test_loss": self.test_loss,
+            "norm": np.linalg.norm,
+            "grad_norm": lambda w: np.linalg.norm(self.gradient(w)),
+        }[name](w)
+
+
+class Regression(Model):
+    def outputs(self, w):
+        return self.predict(w)
+
+    def test_outputs(self, w):
+        return self.predict(w, self._test[0])
+
+
+class LinearRegression(Regression):
+    def __init__(self, X, y, *, test=None, scale="mean"):
+        self.X = np.asarray(X, dtype=float)
+        super().__init__({"w": (self.X.shape[1],)}, {"w": 1.0}, y, test, scale)
+
+    def predict(self, w, X=None):
+        return (self.X if X is None else X) @ w
+
+    def jacobian(self, w):
+        return self.X
+
+    def second_derivative(self, w):
+        return np.zeros((self.num_residuals, self.num_params, self.num_params))
+
+
+class DiagonalLinearNetwork(Regression):
+    def __init__(self, X, y, *, test=None, scale="mean"):
+        self.X = np.asarray(X, dtype=float)
+        self.D = self.X.shape[1]
+        std = math.sqrt(0.1)
+        super().__init__({"u": (self.D,), "v": (self.D,)}, {"u": std, "v": std}, y, test, scale)
+        self.quantities += ("coefficients",)
+
+    def predict(self, w, X=None):
+        return (self.X if X is None else X) @ (w[: self.D] * w[self.D :])
+
+    def jacobian(self, w):
+        return np.hstack([self.X * w[self.D :], self.X * w[: self.D]])
+
+    def second_derivative(self, w):
+        diagonals = [np.diag(x) for x in self.X]
+        zero = np.zeros((self.D, self.D))
+        return np.array([np.block([[zero, x], [x, zero]]) for x in diagonals])
+
+    def quantity(self, name, w):
+        return w[: self.D] * w[self.D :] if name == "coefficients" else super().quantity(name, w)
+
+
+class MatrixCompletion(Model):
+    def __init__(self, rows, cols, values, *, shape, width, test=None, scale="mean"):
+        self.rows, self.cols = np.asarray(rows), np.asarray(cols)
+        self.N, self.M, self.width = *shape, width
+        shapes = {"U": (self.N, width), "V": (self.M, width)}
+        super().__init__(shapes, {"U": 1.0, "V": 1.0}, values, test, scale)
+        self.quantities += ("singular_values",)
+
+    def predict(self, w):
+        parts = self.unflatten(w)
+        return parts["U"] @ parts["V"].T
+
+    def outputs(self, w):
+        return self.predict(w)[self.rows, self.cols]
+
+    def test_outputs(self, w):
+        return self.predict(w)[np.asarray(self._test[0]), np.asarray(self._test[1])]
+
+    def jacobian(self, w):
+        parts = self.unflatten(w)
+        J = np.zeros((self.num_residuals, self.num_params))
+        for e, (i, j) in enumerate(zip(self.rows, self.cols, strict=True)):
+            row = self.unflatten(J[e])
+            row["U"][i], row["V"][j] = parts["V"][j], parts["U"][i]
+        return J
+
+    def second_derivative(self, w):
+        second = np.zeros((self.num_residuals, self.num_params, self.num_params))
+        index = self.unflatten(np.arange(self.num_params))
+        for e, (i, j) in enumerate(zip(self.rows, self.cols, strict=True)):
+            second[e, index["U"][i], index["V"][j]] = second[e, index["V"][j], index["U"][i]] = 1.0
+        return second
+
+    def quantity(self, name, w):
+        if name != "singular_values":
+            return super().quantity(name, w)
+        return np.linalg.svd(self.predict(w), compute_uv=False)[: min(self.N, self.M, self.width)]
+
+
+class TwoLayerNetwork(Regression):
+    def __init__(self, X, y, *, width, activation="tanh", output_bias=False, output_scale=1.0, test=None,
+                 scale="mean"):  # fmt: skip
+        self.X, self.activation, self.s = np.asarray(X, dtype=float), activation, output_scale
+        p = self.X.shape[1]
+        shapes = {"u": (width,), "V": (width, p), "b": (width,)} | ({"a": (1,)} if output_bias else {})
+        std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
+        super().__init__(shapes, std, y, test, scale)
+
+    def _layers(self, w, X):
+        parts = self.unflatten(w)
+        return parts, activation(self.activation, X @ parts["V"].T + parts["b"])
+
+    def predict(self, w, X=None):
+        parts, (a, _, _) = self._layers(w, self.X if X is None else np.asarray(X, dtype=float))
+        return self.s * a @ parts["u"] + parts.get("a", 0.0)
+
+    def jacobian(self, w):
+        parts, (a, a1, _) = self._layers(w, self.X)
+        J = np.ones((self.num_residuals, self.num_params))
+        J[:, self.blocks["u"]] = self.s * a
+        inner = self.s * parts["u"] * a1
+        J[:, self.blocks["V"]] = (inner[:, :, None] * self.X[:, None, :]).reshape(len(self.X), -1)
+        J[:, self.blocks["b"]] = inner
+        return J
+
+    def second_derivative(self, w):
+        parts, (_, a1, a2) = self._layers(w, self.X)
+        index = self.unflatten(np.arange(self.num_params))
+        second = np.zeros((self.num_residuals, self.num_params, self.num_params))
+        for i, x in enumerate(np.hstack([self.X, np.ones((len(self.X), 1))])):
+            for j, u in enumerate(parts["u"]):
+                inner = np.append(index["V"][j], index["b"][j])
+                second[i, index["u"][j], inner] = second[i, inner, index["u"][j]] = self.s * a1[i, j] * x
+                second[np.ix_([i], inner, inner)] = self.s * u * a2[i, j] * np.outer(x, x)
+        return second
