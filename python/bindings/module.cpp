@@ -5,11 +5,13 @@ namespace py = pybind11;
 
 void bind_problem(py::module_& m);
 void bind_models(py::module_& m);
+void bind_callbacks(py::module_& m);
 void bind_flow(py::module_& m);
 
 PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   m.attr("__version__") = GROKFLOW_VERSION;
   bind_problem(m);
   bind_models(m);
+  bind_callbacks(m);
   bind_flow(m);
 }

@@ -1,0 +1,229 @@
+"""Problems from functions of one's own, written in Python on NumPy arrays.
+
+The arguments of these functions are read-only views on the solver's memory, which cost nothing to make and
+are valid during the call only. A function that keeps an argument (a cache, say) is noticed in its first few
+calls, whose arguments are private copies, and gets private copies from then on; one that starts to keep them
+later is refused with RuntimeError. The point `w` of a linearisation, which jvp, vjp, jacobian, gram, hvp and
+hessian get there, may always be kept: it is one array object for all calls at that point.
+
+A result may be anything that NumPy converts to float64 of the right shape. It is copied at once, so a
+function may return the same buffer each time. An exception that a function raises reaches the caller of the
+solver unchanged; in the locals of its frames, copies take the place of the views and their slices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._validate import FloatArray, as_count, as_scale
+from grokflow.problems import Problem
+
+__all__ = ["CallbackError", "LeastSquares", "Objective", "PrecisionWarning"]
+
+Function = Callable[..., Any]
+Shapes = Mapping[str, int | Sequence[int]]
+
+
+class CallbackError(ValueError):
+    """A function of the user's returned what cannot be used.
+
+    Attributes
+    ----------
+    callback : str
+        The name of the function, such as ``"gradient"``.
+    t : float or None
+        The time at which the solver called it; None outside a flow.
+    """
+
+    def __init__(self, callback: str, fault: str) -> None:
+        super().__init__(callback, fault)
+        self.callback = callback
+        self.t: float | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.t is None else f" (at t = {self.t:.6g})"
+        return f"{self.callback} {self.args[1]}{where}"
+
+
+class PrecisionWarning(UserWarning):
+    """A function of the user's computes in single precision, less than the solver can make use of."""
+
+
+class _CallbackProblem(Problem):
+    """What the two problems share: the functions, by name, and the named parts of `w`."""
+
+    functions: tuple[str, ...]
+    """The names of the functions that were given."""
+
+    def __init__(
+        self,
+        num_params: int,
+        num_residuals: int,
+        scale: float,
+        functions: dict[str, Function | None],
+        parameters: Shapes | None,
+    ) -> None:
+        given = {name: function for name, function in functions.items() if function is not None}
+        for name, function in given.items():
+            if not callable(function):
+                raise TypeError(f"{name} is {function!r}; it must be a function")
+        self.functions = tuple(given)
+        shapes = _as_shapes(parameters, num_params)
+        super().__init__(core.CallbackProblem(num_params, num_residuals, scale, given, shapes))
+
+
+class LeastSquares(_CallbackProblem):
+    """The loss ``F(w) = (c/2) ||r(w)||^2`` for a residual r of one's own; J = dr/dw has shape (n, d).
+
+    Parameters
+    ----------
+    residual : callable
+        ``residual(w) -> (n,)``, predictions minus targets.
+    jvp, vjp : callable, optional
+        ``jvp(w, v) -> (n,)`` is J v and ``vjp(w, u) -> (d,)`` is J^T u. Each may be omitted if `jacobian`
+        is given, which is then evaluated once per point.
+    num_params, num_residuals : int
+        d and n.
+    jacobian : callable, optional
+        ``jacobian(w) -> (n, d)``.
+    gram : callable, optional
+        ``gram(w) -> (n, n)``, the tangent kernel J J^T. Default: from `jacobian`, or by n products with J^T
+        and n with J.
+    hvp : callable, optional
+        ``hvp(w, v) -> (d,)``, the full Hessian of F, with the factor c, times v.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c: 1/n, 1, or a positive number.
+    parameters : mapping of str to shape, optional
+        The named parts of `w`, in order, e.g. ``{"u": 5, "V": (5, 3)}``; they add up to d.
+
+    Raises
+    ------
+    TypeError
+        If a function is missing or is no function.
+    ValueError
+        If a size is not positive, or `parameters` does not add up to `num_params`.
+    CallbackError
+        By whoever calls a function, if it returns a wrong shape or dtype, or an asymmetric gram.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.eye(2, 3)
+    >>> problem = LeastSquares(
+    ...     residual=lambda w: X @ w - 1.0, jacobian=lambda w: X, num_params=3, num_residuals=2
+    ... )
+    >>> problem.loss(np.zeros(3))
+    0.5
+    """
+
+    def __init__(
+        self,
+        *,
+        residual: Function,
+        jvp: Function | None = None,
+        vjp: Function | None = None,
+        num_params: int,
+        num_residuals: int,
+        jacobian: Function | None = None,
+        gram: Function | None = None,
+        hvp: Function | None = None,
+        scale: str | float = "mean",
+        parameters: Shapes | None = None,
+    ) -> None:
+        n = as_count("num_residuals", num_residuals)
+        _require("residual", residual, "residual(w) -> (n,)")
+        if jacobian is None:
+            _require("jvp", jvp, "jvp(w, v) -> (n,), or jacobian(w) -> (n, d) in place of jvp and vjp")
+            _require("vjp", vjp, "vjp(w, u) -> (d,), or jacobian(w) -> (n, d) in place of jvp and vjp")
+        functions = {
+            "residual": residual,
+            "jvp": jvp,
+            "vjp": vjp,
+            "jacobian": jacobian,
+            "gram": gram,
+            "hvp": hvp,
+        }
+        super().__init__(as_count("num_params", num_params), n, as_scale(scale, n), functions, parameters)
+
+    def jacobian(self, w: ArrayLike) -> FloatArray:
+        """Return J = dr/dw at `w`, shape (n, d): the function that was given, or n products with J^T."""
+        if "jacobian" in self.functions:
+            return self._core.given_jacobian(self._weights(w))
+        return super().jacobian(w)
+
+
+class Objective(_CallbackProblem):
+    """A smooth loss F of one's own that need not be a sum of squares.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(w) -> float``, F(w).
+    gradient : callable
+        ``gradient(w) -> (d,)``, grad F(w).
+    num_params : int
+        d.
+    hvp : callable, optional
+        ``hvp(w, v) -> (d,)``, Hess F(w) v.
+    hessian : callable, optional
+        ``hessian(w) -> (d, d)``, symmetric. Default: by d products `hvp`.
+    parameters : mapping of str to shape, optional
+        The named parts of `w`, in order; they add up to d.
+
+    Raises
+    ------
+    TypeError
+        If a function is missing or is no function.
+    ValueError
+        If `num_params` is not positive, or `parameters` does not add up to it.
+    CallbackError
+        By whoever calls a function, if it returns a wrong shape or dtype, or an asymmetric Hessian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> problem = Objective(loss=lambda w: np.cos(w).sum(), gradient=lambda w: -np.sin(w), num_params=2)
+    >>> problem.loss(np.zeros(2))
+    2.0
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Function,
+        gradient: Function,
+        num_params: int,
+        hvp: Function | None = None,
+        hessian: Function | None = None,
+        parameters: Shapes | None = None,
+    ) -> None:
+        _require("loss", loss, "loss(w) -> float")
+        _require("gradient", gradient, "gradient(w) -> (d,)")
+        functions = {"loss": loss, "gradient": gradient, "hvp": hvp, "hessian": hessian}
+        super().__init__(as_count("num_params", num_params), 0, 1.0, functions, parameters)
+
+
+def _require(name: str, function: object, signature: str) -> None:
+    if function is None:
+        raise TypeError(f"{name} is missing; give {signature}")
+
+
+def _as_shapes(parameters: Shapes | None, num_params: int) -> list[tuple[str, list[int]]]:
+    """Return the named shapes, which tile the `num_params` entries of w."""
+    if parameters is None:
+        return [("w", [num_params])]
+    if not isinstance(parameters, Mapping):
+        raise TypeError(f"parameters is {parameters!r}; it must map names to shapes, such as {{'V': (5, 3)}}")
+    shapes = []
+    for name, shape in parameters.items():
+        extents = shape if isinstance(shape, Sequence) else [shape]
+        shapes.append((name, [as_count(f"an extent of parameters[{name!r}]", extent) for extent in extents]))
+    size = sum(math.prod(shape) for _, shape in shapes)
+    if size != num_params:
+        raise ValueError(f"parameters hold {size} entries; num_params is {num_params}")
+    return shapes
