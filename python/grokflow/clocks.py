@@ -1,0 +1,114 @@
+"""The two clocks of a run: when the fast phase ends, and when weight decay takes over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokflow.solution import Solution
+
+TINY = float(np.finfo(np.float64).tiny)  # stands for 0 under a logarithm
+MUCH = 100.0  # how many times smaller "much smaller" is
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Characteristic times of a run, nan where they were not reached.
+
+    Attributes
+    ----------
+    t_gf : float
+        ||grad F(w)|| has fallen to ``eps`` times its first value: the flow is close to a critical point of F.
+    t_wd : float
+        ||grad F(w)|| = lam ||w||: the gradient is as small as the weight decay, and the slow phase begins.
+        The state at this time is called the landing.
+    t_final : float
+        The last time of the run.
+    separation : float
+        ||grad F(w0)|| / (lam ||w_GF||), with w_GF the landing (or the last state before it).
+    """
+
+    t_gf: float
+    t_wd: float
+    t_final: float
+    separation: float
+
+    @property
+    def expected(self) -> bool:
+        """Whether grokking is to be expected: lam at least 100 times below ||grad F(w0)|| / ||w_GF||."""
+        return self.separation >= MUCH
+
+
+def clocks(sol: Solution, eps: float = 1e-3) -> Clocks:
+    """Return the clocks of a run from its recorded ``grad_norm`` and ``norm``, by log-log interpolation.
+
+    Parameters
+    ----------
+    sol : Solution
+        A run that observed "grad_norm" and "norm", as it does by default.
+    eps : float, default 1e-3
+        The fraction of ||grad F(w0)|| that defines ``t_gf``.
+
+    Returns
+    -------
+    Clocks
+
+    Raises
+    ------
+    ValueError
+        "grad_norm" or "norm" was not observed, or ``eps`` is not between 0 and 1.
+
+    Notes
+    -----
+    With a weight decay by parameter block the largest one is taken for lam.
+
+    References
+    ----------
+    Boursier, Pesme, Dragomir, arXiv 2505.20172, Appendix E.
+    """
+    if not 0.0 < eps < 1.0:
+        raise ValueError(f"eps must lie between 0 and 1, got {eps!r}")
+    missing = [name for name in ("grad_norm", "norm") if name not in sol.observed]
+    if missing or not len(sol.t):
+        what = " and ".join(missing) or "any time"
+        raise ValueError(
+            f"clocks need recorded gradient norms: this run did not record {what}; add it to observe="
+        )
+    decay = sol.settings["weight_decay"]
+    lam = max(decay.values()) if isinstance(decay, dict) else float(decay)
+    gradient, norm = sol["grad_norm"], sol["norm"]
+    t_gf = first_crossing(sol.t, gradient, np.full_like(gradient, eps * gradient[0]))
+    t_wd = first_crossing(sol.t, gradient, lam * norm)
+    landing = value_at(sol, "norm", min(t for t in (t_wd, t_gf, sol.t[-1]) if not np.isnan(t)))
+    pull = lam * landing
+    separation = float(gradient[0] / pull) if pull > 0.0 else np.inf
+    return Clocks(t_gf, t_wd, sol.t_final, separation)
+
+
+def value_at(sol: Solution, name: str, t: float) -> float:
+    """Return a recorded scalar at time ``t`` by log-log interpolation; nan if there is none."""
+    if name not in sol.observed or np.isnan(t):
+        return float("nan")
+    value = np.exp(np.interp(_log(t), _log(sol.t), _log(sol[name])))
+    return float(value) if value > 2.0 * TINY else 0.0
+
+
+def first_crossing(t: NDArray[np.float64], falling: NDArray[np.float64], level: NDArray[np.float64]) -> float:
+    """Return the first time at which ``falling <= level``, on straight lines in log-log axes, or nan."""
+    gap = _log(falling) - _log(level)
+    below = np.flatnonzero(gap <= 0.0)
+    if below.size == 0:
+        return float("nan")
+    i = below[0]
+    if i == 0:
+        return float(t[0])
+    part = gap[i - 1] / (gap[i - 1] - gap[i])
+    if t[i - 1] <= 0.0:  # no logarithm there: a straight line in t
+        return float(t[i - 1] + part * (t[i] - t[i - 1]))
+    return float(t[i - 1] * (t[i] / t[i - 1]) ** part)
+
+
+def _log(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return np.log(np.maximum(np.asarray(x, dtype=np.float64), TINY))

@@ -1,0 +1,218 @@
+"""The result of a flow: times, states, what was observed, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokflow.files import pack, unpack, write_atomically
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution:
+    """A trajectory, returned by `gradient_flow` whether it reached the end or not.
+
+    Attributes
+    ----------
+    t : ndarray, shape (T,)
+        Recorded times.
+    w : ndarray, shape (T, d), or None
+        The weights at those times; None when they were not kept.
+    observed : dict of str to ndarray, shape (T,) or (T, k)
+        What was observed at those times. ``sol["train_loss"]`` is ``sol.observed["train_loss"]``.
+    final : ndarray, shape (d,)
+        The last accepted weights.
+    t_final : float
+        The time of ``final``.
+    t_events, w_events : list of ndarray, shapes (m,) and (m, d)
+        Times and weights of the events, one entry for each event function; empty without events.
+    status : str
+        "finished", "event", "max_steps", "time_limit", "interrupted", "step_too_small", "non_finite",
+        "solver_failed" or "error_test_failed".
+    message : str
+        The status in a sentence.
+    stats : dict
+        Work: ``nfev`` gradients, ``njvp``, ``nvjp``, ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``,
+        ``nsolve``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and ``seconds``.
+    settings : dict
+        Everything needed to repeat the run, as JSON types.
+    """
+
+    t: NDArray[np.float64]
+    w: NDArray[np.float64] | None
+    observed: dict[str, NDArray[np.float64]]
+    final: NDArray[np.float64]
+    t_final: float
+    t_events: list[NDArray[np.float64]] = field(default_factory=list)
+    w_events: list[NDArray[np.float64]] = field(default_factory=list)
+    status: str = "finished"
+    message: str = ""
+    stats: dict[str, int | float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def success(self) -> bool:
+        """Whether the end of the time span or a terminal event was reached."""
+        return self.status in {"finished", "event"}
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """Return the observed values called ``name``, shape (T,) or (T, k)."""
+        if name not in self.observed:
+            raise KeyError(f"{name!r} was not observed; observed are {sorted(self.observed)}")
+        return self.observed[name]
+
+    def __repr__(self) -> str:
+        times = f"{len(self.t)} times" + (f", {self.t[0]:.4g} ... {self.t[-1]:.4g}" if len(self.t) else "")
+        states = "not kept" if self.w is None else "x".join(map(str, self.w.shape))
+        lines = [
+            f"Solution: {self.status}, t = {self.t_final:.6g}",
+            f"  message   {self.message}",
+            f"  t         {times}",
+            f"  w         {states} (final: d = {self.final.size})",
+        ]
+        for name, values in self.observed.items():
+            if values.ndim > 1:
+                lines.append(f"  {name:<14} {values.shape[1]} components")
+            elif values.size:
+                lines.append(f"  {name:<14} {values[0]:.4g} -> {values[-1]:.4g}")
+        for title, entries in (("stats", self.stats), ("settings", self.settings)):
+            lines += _wrap(title, [f"{k} {_short(v)}" for k, v in entries.items() if v is not None])
+        return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw losses and squared norm against time on a log axis.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; the squared norm then gets the right-hand axis. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            matplotlib is missing.
+        """
+        from grokflow.plot import plot
+
+        return plot(self, ax)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.
+
+        Parameters
+        ----------
+        path : path
+            The file's name, used as it is. A file that is there is replaced once the new one is whole.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; what was there before is untouched.
+        """
+        arrays = {"t": self.t, "final": self.final}
+        if self.w is not None:
+            arrays["w"] = self.w
+        arrays |= {f"observed/{name}": values for name, values in self.observed.items()}
+        arrays |= {f"t_events/{i}": times for i, times in enumerate(self.t_events)}
+        arrays |= {f"w_events/{i}": states for i, states in enumerate(self.w_events)}
+        header = {
+            "version": FORMAT_VERSION,
+            "observed": list(self.observed),
+            "events": [len(self.t_events), len(self.w_events)],
+            "t_final": self.t_final,
+            "status": self.status,
+            "message": self.message,
+            "stats": self.stats,
+            "settings": self.settings,
+        }
+        write_atomically(path, pack(header, arrays))
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Solution:
+        """Read a file that `save` has written.
+
+        Raises
+        ------
+        FileError
+            The file is cut short, damaged, of a later format, or no Solution file.
+        OSError
+            The file cannot be read.
+        """
+        header, arrays = unpack(path, FORMAT_VERSION)
+        t_events, w_events = header["events"]
+        return Solution(
+            t=arrays["t"],
+            w=arrays.get("w"),
+            observed={name: arrays[f"observed/{name}"] for name in header["observed"]},
+            final=arrays["final"],
+            t_final=header["t_final"],
+            t_events=[arrays[f"t_events/{i}"] for i in range(t_events)],
+            w_events=[arrays[f"w_events/{i}"] for i in range(w_events)],
+            status=header["status"],
+            message=header["message"],
+            stats=header["stats"],
+            settings=header["settings"],
+        )
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return the trajectory as an `xarray.Dataset`.
+
+        Dimensions are ``time`` (with the coordinate ``t``), ``parameter`` (of ``w`` and ``final``), and
+        ``component`` of observables that are vectors (``<name>_component`` when their lengths differ). The
+        attributes hold status, message, and stats and settings as JSON.
+
+        Raises
+        ------
+        ImportError
+            xarray is missing.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError('to_xarray needs xarray: pip install "grokflow[xarray]"') from error
+
+        lengths = {values.shape[1] for values in self.observed.values() if values.ndim > 1}
+        variables: dict[str, Any] = {"final": ("parameter", self.final)}
+        if self.w is not None:
+            variables["w"] = (("time", "parameter"), self.w)
+        for name, values in self.observed.items():
+            component = "component" if len(lengths) == 1 else f"{name}_component"
+            variables[name] = (("time", component)[: values.ndim], values)
+        attributes = {
+            "t_final": self.t_final,
+            "status": self.status,
+            "message": self.message,
+            "stats": json.dumps(self.stats),
+            "settings": json.dumps(self.settings),
+        }
+        return xarray.Dataset(variables, coords={"t": ("time", self.t)}, attrs=attributes)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _wrap(title: str, words: list[str], width: int = 100) -> list[str]:
+    """Return ``words`` as comma-separated lines under ``title``."""
+    lines = [f"  {title:<9} "]
+    for word in words:
+        if len(lines[-1]) + len(word) > width:
+            lines.append(" " * 12)
+        lines[-1] += word + ", "
+    return [line.removesuffix(", ") for line in lines] if words else []

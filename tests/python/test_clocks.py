@@ -1,0 +1,78 @@
+"""The clocks of runs whose gradient norm is a known function of time."""
+
+import math
+
+import numpy as np
+import pytest
+from grokflow.clocks import clocks, value_at
+from grokflow.solution import Solution
+
+
+def run(t, grad_norm, norm, decay):
+    return Solution(
+        t=t,
+        w=None,
+        observed={"grad_norm": grad_norm, "norm": norm},
+        final=np.zeros(1),
+        t_final=float(t[-1]),
+        settings={"weight_decay": decay},
+    )
+
+
+def test_power_laws_are_found_exactly():
+    t = np.geomspace(1.0, 1e5, 23)
+    found = clocks(run(t, t**-2.0, 4.0 * t**-0.5, 1e-6))
+    assert found.t_gf == pytest.approx(1e-3**-0.5, rel=1e-12)
+    assert found.t_wd == pytest.approx(4e-6 ** (-1 / 1.5), rel=1e-12)
+    assert found.t_final == 1e5
+
+
+def test_exponential_decay_on_a_fine_grid():
+    t = np.concatenate([[0.0], np.geomspace(1e-3, 100.0, 2000)])
+    sol = run(t, np.exp(-t), np.ones_like(t), 1e-5)
+    found = clocks(sol)
+    assert found.t_gf == pytest.approx(math.log(1e3), rel=1e-4)
+    assert found.t_wd == pytest.approx(math.log(1e5), rel=1e-4)
+    assert found.separation == pytest.approx(1e5)
+    assert found.expected
+    assert clocks(sol, eps=0.1).t_gf == pytest.approx(math.log(10.0), rel=1e-4)
+
+
+def test_what_was_not_reached_is_nan():
+    found = clocks(run(np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.9, 0.8]), np.ones(3), 0.1))
+    assert math.isnan(found.t_gf)
+    assert math.isnan(found.t_wd)
+    assert not found.expected
+
+
+def test_crossing_on_the_first_interval_and_at_the_start():
+    t = np.array([0.0, 2.0])
+    assert 0.0 < clocks(run(t, np.array([1.0, 1e-6]), np.ones(2), 1e-4)).t_wd < 2.0
+    assert clocks(run(t, np.array([1e-6, 1e-7]), np.ones(2), 1e-4)).t_wd == 0.0
+
+
+def test_no_decay_and_decay_by_block():
+    t = np.geomspace(1.0, 1e3, 10)
+    free = clocks(run(t, t**-2.0, np.ones(10), 0.0))
+    assert math.isnan(free.t_wd)
+    assert free.separation == math.inf
+    blocks = clocks(run(t, t**-2.0, np.ones(10), {"u": 1e-4, "b": 0.0}))
+    assert blocks.t_wd == pytest.approx(100.0)
+
+
+def test_value_at_interpolates_in_log_log():
+    t = np.geomspace(1.0, 1e4, 5)
+    sol = run(t, t**-3.0, np.append(np.ones(4), 0.0), 1e-3)
+    assert value_at(sol, "grad_norm", 30.0) == pytest.approx(30.0**-3)
+    assert value_at(sol, "norm", 1e4) == 0.0
+    assert math.isnan(value_at(sol, "grad_norm", math.nan))
+    assert math.isnan(value_at(sol, "test_loss", 1.0))
+
+
+def test_misuse():
+    sol = run(np.array([1.0, 2.0]), np.ones(2), np.ones(2), 1e-3)
+    with pytest.raises(ValueError, match="eps must lie between 0 and 1, got 2"):
+        clocks(sol, eps=2)
+    del sol.observed["grad_norm"]
+    with pytest.raises(ValueError, match="did not record grad_norm"):
+        clocks(sol)
