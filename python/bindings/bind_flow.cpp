@@ -80,9 +80,8 @@ struct RunOptions {
   Limits limits;
   py::object sample_times;  // "log", None or an array
   bool keep_states;
-  std::vector<std::string> quantities;
-  std::vector<std::tuple<std::string, py::object>> observables;
-  std::vector<std::tuple<py::object, int, int>> events;  // value, direction, terminal
+  std::vector<std::tuple<std::string, py::object>> observables;  // name, and a quantity's name or a function f(t, w)
+  std::vector<std::tuple<py::object, int, int>> events;          // value, direction, terminal
   py::object callback;
 };
 
@@ -92,38 +91,45 @@ SampleTimes sample_times(const py::object& when) {
   return SampleTimes::given(when.cast<std::vector<double>>());
 }
 
-/// A function f(t, w) of Python, whose size the first value tells.
-Observable observable(const std::string& name, const py::object& function, Index size) {
-  auto evaluate = [name, size, held = hold(function)](double t, const ConstVectorRef& w, VectorRef out) {
-    py::gil_scoped_acquire locked;
-    const py::object value = (*held)(t, copy_of(w));
-    const auto array = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(value);
-    if (!array) throw py::error_already_set();
-    if (array.size() != out.size() || array.ndim() != (size == 0 ? 0 : 1))
-      throw py::value_error("observable '" + name + "' returned " + std::to_string(array.size()) + " numbers at t = " +
-                            std::to_string(t) + ", but " + std::to_string(out.size()) + " at first");
-    out = Eigen::Map<const Vector>(array.data(), array.size());
+/// The quantity of a problem that has this name.
+Observable observable(const std::string& name, const std::string& quantity, const std::vector<Quantity>& quantities) {
+  for (const Quantity& known : quantities) {
+    if (known.name != quantity) continue;
+    const auto evaluate = [evaluate = known.evaluate](double, const ConstVectorRef& w, VectorRef out) { evaluate(w, out); };
+    return {name, known.size, evaluate};
+  }
+  throw std::invalid_argument("unknown observable '" + quantity + "'");
+}
+
+/// A function f(t, w) of Python: a number or a vector, of the size that it has at first.
+Observable observable(const std::string& name, const py::object& function, double t0, const Vector& w0) {
+  const auto call = [name, held = hold(function)](double t, const ConstVectorRef& w) {
+    const auto value = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure((*held)(t, copy_of(w)));
+    if (!value) throw py::error_already_set();
+    if (value.ndim() > 1) throw py::value_error("observable '" + name + "' must return a number or a vector");
+    return value;
   };
-  return {name, size, evaluate};
+  const auto first = call(t0, w0);
+  const auto ndim = first.ndim(), entries = first.size();
+  const auto evaluate = [name, call, ndim, entries](double t, const ConstVectorRef& w, VectorRef out) {
+    py::gil_scoped_acquire locked;
+    const auto value = call(t, w);
+    if (value.ndim() != ndim || value.size() != entries)
+      throw py::value_error("observable '" + name + "' returned " + std::to_string(value.size()) + " entries at t = " +
+                            std::to_string(t) + ", but " + std::to_string(entries) + " at first");
+    out = Eigen::Map<const Vector>(value.data(), entries);
+  };
+  return {name, ndim == 0 ? 0 : entries, evaluate};
 }
 
 class FlowRun {
  public:
-  FlowRun(std::shared_ptr<Flow> flow, std::vector<Quantity> quantities, const Vector& w0, const RunOptions& options)
+  FlowRun(std::shared_ptr<Flow> flow, const std::vector<Quantity>& quantities, const Vector& w0, const RunOptions& options)
       : flow_(std::move(flow)) {
     std::vector<Observable> observables;
-    for (const Quantity& quantity : quantities) {
-      observables.push_back({quantity.name, quantity.size, [evaluate = quantity.evaluate](
-                                                               double, const ConstVectorRef& w, VectorRef out) {
-                               evaluate(w, out);
-                             }});
-    }
-    for (const auto& [name, function] : options.observables) {
-      const py::array value = py::array::ensure(function(options.t0, copy_of(w0)));
-      if (!value) throw py::error_already_set();
-      if (value.ndim() > 1) throw py::value_error("observable '" + name + "' must return a number or a vector");
-      observables.push_back(observable(name, function, value.ndim() == 0 ? 0 : value.size()));
-    }
+    for (const auto& [name, what] : options.observables)
+      observables.push_back(py::isinstance<py::str>(what) ? observable(name, what.cast<std::string>(), quantities)
+                                                          : observable(name, what, options.t0, w0));
     std::vector<Event> events;
     for (const auto& [function, direction, terminal] : options.events) {
       auto value = [held = hold(function)](double t, const ConstVectorRef& w) {
@@ -217,23 +223,13 @@ py::dict observed_of(const FlowRun& run) {
   return out;
 }
 
-/// The quantities of these names, in this order.
-std::vector<Quantity> select(const Problem& problem, const std::vector<std::string>& names) {
-  std::vector<Quantity> selected;
-  const std::vector<Quantity> all = problem.quantities();
-  for (const std::string& name : names)
-    for (const Quantity& quantity : all)
-      if (quantity.name == name) selected.push_back(quantity);
-  return selected;
-}
-
 std::unique_ptr<FlowRun> gradient_flow(std::shared_ptr<Problem> problem, const Vector& w0,
                                        const std::vector<std::tuple<Index, Index, double>>& decay,
                                        const std::string& curvature, double memory_budget, const RunOptions& options) {
-  auto quantities = select(*problem, options.quantities);
+  const auto quantities = problem->quantities();
   auto flow = std::make_shared<GradientFlow>(std::move(problem), make_decay(decay), curvature_kind(curvature),
                                              memory_budget);
-  return std::make_unique<FlowRun>(flow, std::move(quantities), w0, options);
+  return std::make_unique<FlowRun>(flow, quantities, w0, options);
 }
 
 std::unique_ptr<FlowRun> dense_flow(py::object field, py::object jacobian, const Vector& w0, const RunOptions& options) {
@@ -259,17 +255,16 @@ void bind_flow(py::module_& m) {
   py::class_<RunOptions>(m, "RunOptions")
       .def(py::init([](double t0, double t1, double rtol, Vector atol, std::string method, int max_order,
                        double first_step, double max_step, std::int64_t max_steps, double max_time,
-                       py::object sample_times, bool keep_states, std::vector<std::string> quantities,
+                       py::object sample_times, bool keep_states,
                        std::vector<std::tuple<std::string, py::object>> observables,
                        std::vector<std::tuple<py::object, int, int>> events, py::object callback) {
              return RunOptions{t0, t1, rtol, std::move(atol), std::move(method), max_order,
                                {first_step, max_step, max_steps, max_time}, std::move(sample_times), keep_states,
-                               std::move(quantities), std::move(observables), std::move(events), std::move(callback)};
+                               std::move(observables), std::move(events), std::move(callback)};
            }),
            py::kw_only(), py::arg("t0"), py::arg("t1"), py::arg("rtol"), py::arg("atol"), py::arg("method"),
            py::arg("max_order"), py::arg("first_step"), py::arg("max_step"), py::arg("max_steps"),
-           py::arg("max_time"), py::arg("sample_times"), py::arg("keep_states"), py::arg("quantities"),
-           py::arg("observables"), py::arg("events"), py::arg("callback"));
+           py::arg("max_time"), py::arg("sample_times"), py::arg("keep_states"), py::arg("observables"), py::arg("events"), py::arg("callback"));
 
   py::class_<FlowRun>(m, "FlowRun")
       .def("advance", &FlowRun::advance, py::arg("to_end"))

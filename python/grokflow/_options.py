@@ -1,0 +1,263 @@
+"""The arguments of a flow, checked before any work and put into the form that the core takes."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
+from grokflow.methods import BDF, Dense, Gram, Radau, as_curvature, as_method
+from grokflow.problems import Problem
+
+Observable: TypeAlias = str | Callable[[float, FloatArray], ArrayLike]
+Observe: TypeAlias = Sequence[str] | Mapping[str, Observable] | None
+Event: TypeAlias = Callable[[float, FloatArray], float]
+Callback: TypeAlias = Callable[[float, FloatArray], bool | None]
+WeightDecay: TypeAlias = float | Mapping[str, float]
+
+STATE_BUDGET = 256 * 2**20  # bytes of states that save_states="auto" keeps
+EXPECTED_SAMPLES = 400  # of a log grid, or of the solver's own steps
+MAX_STEPS = 1_000_000  # far beyond what a well-posed problem takes: every run ends
+
+
+@dataclass(frozen=True)
+class Span:
+    """Start and end of the integration."""
+
+    t0: float
+    t1: float
+
+
+def as_span(t_span: object) -> Span:
+    """Return `t_span` as two finite numbers, the second not below the first."""
+    try:
+        t0, t1 = t_span  # type: ignore[misc]
+    except (TypeError, ValueError):
+        raise TypeError(f"t_span is {t_span!r}; it must be a pair (t0, t1)") from None
+    span = Span(as_number("t_span[0]", t0), as_number("t_span[1]", t1))
+    if span.t1 < span.t0:
+        raise ValueError(
+            f"t_span is ({span.t0:g}, {span.t1:g}), which is reversed; a gradient flow runs forward in time only"
+        )
+    return span
+
+
+def as_decay(weight_decay: WeightDecay, problem: Problem) -> list[tuple[int, int, float]]:
+    """Return (begin, end, rate) for consecutive ranges of the parameters."""
+    if not isinstance(weight_decay, Mapping):
+        return [(0, problem.num_params, as_rate("weight_decay", weight_decay))]
+    unknown = [name for name in weight_decay if name not in problem.blocks and name != "*"]
+    if unknown:
+        raise ValueError(f"weight_decay names {unknown[0]!r}; this problem has the blocks {list(problem.blocks)}")
+    missing = [name for name in problem.blocks if name not in weight_decay]
+    if missing and "*" not in weight_decay:
+        raise ValueError(f"weight_decay names no rate for {missing[0]!r}; add it, or '*' for all the others")
+    rates = {name: as_rate(f"weight_decay[{name!r}]", rate) for name, rate in weight_decay.items()}
+    return [
+        (part.start, part.stop, rates[name] if name in rates else rates["*"]) for name, part in problem.blocks.items()
+    ]
+
+
+def as_rate(name: str, value: object) -> float:
+    """Return `value` as a finite float that is not negative."""
+    rate = as_number(name, value)
+    if rate < 0:
+        raise ValueError(f"{name} is {rate}; it must not be negative")
+    return rate
+
+
+def as_rtol(value: object) -> float:
+    """Return `value` as a positive float, no smaller than what double precision can keep."""
+    rtol = as_positive("rtol", value)
+    smallest = 100 * float(np.finfo(np.float64).eps)
+    if rtol < smallest:
+        warnings.warn(f"rtol is {rtol:g}, below what double precision keeps; {smallest:.2g} is used", stacklevel=5)
+    return max(rtol, smallest)
+
+
+def as_atol(value: ArrayLike, size: int) -> FloatArray:
+    """Return `value` as one positive number, or one for each parameter."""
+    if np.ndim(value) == 0:
+        return np.array([as_positive("atol", value)])
+    atol = as_vector("atol", value, size)
+    if not (atol > 0).all():
+        i = int(np.argmin(atol > 0))
+        raise ValueError(f"atol[{i}] is {atol[i]}; it must be positive")
+    return atol
+
+
+def as_times(t_eval: object, span: Span) -> FloatArray | str | None:
+    """Return "log", None, or sorted times inside `span`."""
+    if t_eval is None or (isinstance(t_eval, str) and t_eval == "log"):
+        return t_eval
+    if isinstance(t_eval, str):
+        raise ValueError(f"t_eval is {t_eval!r}; it must be 'log', None or an array of times")
+    times = as_array("t_eval", t_eval, 1)  # type: ignore[arg-type]
+    if times.size == 0:
+        return times
+    down = np.flatnonzero(np.diff(times) < 0)
+    if down.size:
+        i = int(down[0])
+        raise ValueError(f"t_eval is not sorted: t_eval[{i}] = {times[i]:g} > t_eval[{i + 1}] = {times[i + 1]:g}")
+    if times[0] < span.t0 or times[-1] > span.t1:
+        outside = times[0] if times[0] < span.t0 else times[-1]
+        raise ValueError(f"t_eval holds {outside:g}, which is outside t_span = ({span.t0:g}, {span.t1:g})")
+    return times
+
+
+def as_observables(observe: Observe, problem: Problem | None) -> dict[str, Observable]:
+    """Return a mapping from names to quantities of the problem, by name, or to functions f(t, w)."""
+    known = problem.quantities if problem is not None else ()
+    if observe is None:
+        return {name: name for name in ("train_loss", "test_loss", "norm", "grad_norm") if name in known}
+    if isinstance(observe, (str, bytes)) or not isinstance(observe, (Sequence, Mapping)):
+        raise TypeError(f"observe is {observe!r}; it must be a list of names or a mapping from names to observables")
+    named = dict(observe) if isinstance(observe, Mapping) else {name: name for name in observe}
+    for name, what in named.items():
+        if not isinstance(name, str):
+            raise TypeError(f"observe has the key {name!r}; names must be strings")
+        if isinstance(what, str) and what not in known:
+            raise ValueError(f"unknown observable {what!r}; this problem offers {', '.join(map(repr, known))}")
+        if not isinstance(what, str) and not callable(what):
+            raise TypeError(f"observe[{name!r}] is {what!r}; it must be a name or a function f(t, w)")
+    return named
+
+
+def as_events(events: object) -> list[tuple[Event, int, int]]:
+    """Return (function, direction, terminal) for one event, a list of them, or None."""
+    if events is None:
+        return []
+    listed = [events] if callable(events) else events
+    if not isinstance(listed, Sequence):
+        raise TypeError(f"events is {events!r}; it must be a function f(t, w) or a list of them")
+    out = []
+    for i, event in enumerate(listed):
+        if not callable(event):
+            raise TypeError(f"events[{i}] is {event!r}; it must be a function f(t, w)")
+        terminal = getattr(event, "terminal", 0) or 0
+        direction = as_number(f"events[{i}].direction", getattr(event, "direction", 0))
+        try:
+            occurrences = operator.index(terminal)
+        except TypeError:
+            raise TypeError(f"events[{i}].terminal is {terminal!r}; it must be a bool or a count") from None
+        if occurrences < 0:
+            raise ValueError(f"events[{i}].terminal is {terminal}; it must not be negative")
+        out.append((event, (direction > 0) - (direction < 0), int(occurrences)))
+    return out
+
+
+def as_step(name: str, value: object, default: float) -> float:
+    """Return `value` as a positive number, possibly infinite, or `default` for None."""
+    if value is None:
+        return default
+    if isinstance(value, float) and value == math.inf:
+        return value
+    return as_positive(name, value)
+
+
+def keeps_states(save_states: object, times: FloatArray | str | None, size: int) -> bool:
+    """Whether the states at the recorded times are kept: "auto" keeps them while they fit the budget."""
+    if isinstance(save_states, (bool, np.bool_)):
+        return bool(save_states)
+    if not isinstance(save_states, str) or save_states != "auto":
+        raise ValueError(f"save_states is {save_states!r}; it must be 'auto', True or False")
+    count = times.size if isinstance(times, np.ndarray) else EXPECTED_SAMPLES
+    return 8 * count * size <= STATE_BUDGET
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """What the core needs beside the problem, and the settings that a result keeps."""
+
+    compiled: core.RunOptions
+    settings: dict[str, Any]
+
+
+def as_options(
+    size: int,
+    t_span: object,
+    problem: Problem | None,
+    *,
+    method: str | BDF | Radau,
+    rtol: float,
+    atol: ArrayLike,
+    t_eval: object,
+    observe: Observe,
+    save_states: object,
+    events: object,
+    first_step: object,
+    max_step: object,
+    max_steps: object,
+    max_time: object,
+    callback: object,
+) -> FlowOptions:
+    """Check every option of a flow of `size` parameters; see `gradient_flow` for their meaning."""
+    span = as_span(t_span)
+    times = as_times(t_eval, span)
+    chosen = as_method(method)
+    tolerance = as_atol(atol, size)
+    rtol = as_rtol(rtol)
+    observables = as_observables(observe, problem)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is {callback!r}; it must be a function f(t, w)")
+    first = as_step("first_step", first_step, 0.0)
+    if first > span.t1 - span.t0 > 0:
+        raise ValueError(f"first_step is {first:g}, longer than t_span = ({span.t0:g}, {span.t1:g})")
+    keep = keeps_states(save_states, times, size)
+    compiled = core.RunOptions(
+        t0=span.t0,
+        t1=span.t1,
+        rtol=rtol,
+        atol=tolerance,
+        method=type(chosen).__name__,
+        max_order=chosen.max_order if isinstance(chosen, BDF) else 5,
+        first_step=first,
+        max_step=as_step("max_step", max_step, math.inf),
+        max_steps=MAX_STEPS if max_steps is None else as_count("max_steps", max_steps),
+        max_time=as_step("max_time", max_time, math.inf),
+        sample_times=times,
+        keep_states=keep,
+        observables=list(observables.items()),
+        events=as_events(events),
+        callback=callback,
+    )
+    settings = {
+        "t_span": [span.t0, span.t1],
+        "method": type(chosen).__name__,
+        **asdict(chosen),
+        "rtol": rtol,
+        "atol": tolerance.tolist() if tolerance.size > 1 else float(tolerance[0]),
+        "t_eval": times.tolist() if isinstance(times, np.ndarray) else times,
+        "observe": {name: what if isinstance(what, str) else None for name, what in observables.items()},
+        "save_states": keep,
+        "first_step": first or None,
+        "max_step": None if max_step is None or max_step == math.inf else max_step,
+        "max_steps": max_steps,
+        "max_time": None if max_time == math.inf else max_time,
+    }
+    return FlowOptions(compiled, settings)
+
+
+def as_flow(
+    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, curvature: str | Gram | Dense
+) -> tuple[FloatArray, list[tuple[int, int, float]], str, float]:
+    """Check what a gradient flow takes beside its options: w0, decay by range, curvature and its budget."""
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
+        )
+    start = as_array("w0", w0, 1)
+    if start.size == 0:
+        raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
+    start = as_vector("w0", start, problem.num_params)
+    name, budget = as_curvature(curvature)
+    resolved = core.curvature_of(problem._core, name, budget)
+    return start, as_decay(weight_decay, problem), resolved, budget

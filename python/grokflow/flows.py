@@ -1,0 +1,176 @@
+"""Gradient flows with weight decay, from start to end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._options import Callback, Observe, WeightDecay, as_options
+from grokflow._validate import FloatArray, as_array
+from grokflow.integrator import Driver, Integrator
+from grokflow.methods import BDF, Dense, Gram, Radau
+from grokflow.problems import Problem
+from grokflow.progress import progress_callback
+from grokflow.solution import Solution
+
+
+def gradient_flow(
+    problem: Problem,
+    w0: ArrayLike,
+    t_span: tuple[float, float],
+    *,
+    weight_decay: WeightDecay,
+    method: str | BDF | Radau = "BDF",
+    curvature: str | Gram | Dense = "auto",
+    rtol: float = 1e-6,
+    atol: ArrayLike = 1e-9,
+    t_eval: ArrayLike | str | None = "log",
+    observe: Observe = None,
+    save_states: bool | str = "auto",
+    events: Any = None,
+    first_step: float | None = None,
+    max_step: float = math.inf,
+    max_steps: int | None = None,
+    max_time: float | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> Solution:
+    """Integrate the regularised gradient flow ``dw/dt = -grad F(w) - lam w``.
+
+    Parameters
+    ----------
+    problem : Problem
+        The training loss F: a model of :mod:`grokflow.models`, a :class:`LeastSquares` or an :class:`Objective`.
+    w0 : array_like, shape (d,)
+        Initial weights. They are copied, to float64.
+    t_span : (float, float)
+        Start and end. With weight decay `lam` the slow phase is over at about ``10 / lam``.
+    weight_decay : float, or mapping of str to float
+        The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`; the key ``"*"`` stands
+        for all blocks that are not named: ``{"*": 1e-3, "b": 0.0}``.
+    method : {"BDF", "Radau"}, BDF or Radau, default "BDF"
+        The integrator.
+    curvature : {"auto", "gram", "dense"}, Gram or Dense, default "auto"
+        How linear systems are solved: with the n x n tangent kernel, or with the d x d Hessian. "auto" is gram if
+        residuals exist, n <= d and its matrices fit 4 GiB; else dense for d <= 2000; else gram if it fits.
+    rtol, atol : float, default 1e-6 and 1e-9
+        The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the weights. `atol` may be an
+        array of shape (d,).
+    t_eval : "log", None or array_like, default "log"
+        When to record: on the grid ``t0 + 10^(k/14)`` from the first step on with both ends, at every step of the solver,
+        or at the given times (sorted, inside `t_span`; repeats are allowed).
+    observe : sequence of str, or mapping of str to (str or callable), optional
+        What to record: names out of `problem.quantities`, or functions ``f(t, w)`` that return a number or a vector.
+        Default: train_loss, test_loss (if there are test data), norm (``||w||``) and grad_norm (``||grad F||``).
+    save_states : "auto" or bool, default "auto"
+        Whether the weights are recorded too. "auto" does so while they take at most 256 MiB.
+    events : callable or list of callables, optional
+        Functions ``f(t, w)`` whose zeros are located on the dense output. As in SciPy, an attribute `terminal` (True, or a
+        count) stops the run there, and `direction` (+1, -1) selects rising or falling zeros.
+    first_step : float, optional
+        The first step size to try. Default: estimated.
+    max_step : float, default inf
+        The largest step.
+    max_steps : int, optional
+        The largest number of attempted steps. Default: one million.
+    max_time : float, optional
+        The largest wall-clock time in seconds, looked at between steps.
+    callback : callable, optional
+        ``callback(t, w)`` is called after each step, with a copy of the weights; it stops the run by returning True.
+    progress : bool, default False
+        Whether to show a progress bar (needs ``pip install "grokflow[app]"``).
+
+    Returns
+    -------
+    Solution
+        Numerical trouble and limits are told by its `status` and `message`, with the trajectory so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Misuse, before any work.
+    KeyboardInterrupt
+        Ctrl-C; its attribute `solution` holds the trajectory so far. Exceptions raised by functions of the user's pass
+        unchanged, with the same attribute.
+
+    References
+    ----------
+    Boursier, Pesme, Dragomir, A Theoretical Framework for Grokking: Interpolation followed by Riemannian Norm
+    Minimisation, NeurIPS 2025, arXiv:2505.20172, eq. (1). The solve in kernel space is described in `curvature.hpp`.
+
+    Examples
+    --------
+    >>> import numpy as np, grokflow as gf
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((20, 50))
+    >>> problem = gf.models.DiagonalLinearNetwork(X, X[:, 0] - X[:, 1])
+    >>> w0 = problem.initial_weights(std=0.5, seed=0)
+    >>> sol = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4)
+    >>> sol.success
+    True
+    """
+    with progress_callback(progress, t_span, callback) as watched:
+        integrator = Integrator(
+            problem,
+            w0,
+            t_span,
+            weight_decay=weight_decay,
+            method=method,
+            curvature=curvature,
+            rtol=rtol,
+            atol=atol,
+            t_eval=t_eval,
+            observe=observe,
+            save_states=save_states,
+            events=events,
+            first_step=first_step,
+            max_step=max_step,
+            max_steps=max_steps,
+            max_time=max_time,
+            callback=watched,
+        )
+        integrator.advance(to_end=True)
+    return integrator.solution()
+
+
+def _integrate_ode(
+    f: Callable[[FloatArray], ArrayLike],
+    jacobian: Callable[[FloatArray], ArrayLike],
+    y0: ArrayLike,
+    t_span: tuple[float, float],
+    *,
+    method: str | BDF | Radau = "BDF",
+    rtol: float = 1e-6,
+    atol: ArrayLike = 1e-9,
+    t_eval: ArrayLike | str | None = None,
+    events: Any = None,
+    max_steps: int | None = None,
+    first_step: float | None = None,
+    max_step: float = math.inf,
+) -> Solution:
+    """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the integrators are held against stiff test problems."""
+    start = as_array("y0", y0, 1)
+    options = as_options(
+        start.size,
+        t_span,
+        None,
+        method=method,
+        rtol=rtol,
+        atol=atol,
+        t_eval=t_eval,
+        observe={},
+        save_states=True,
+        events=events,
+        first_step=first_step,
+        max_step=max_step,
+        max_steps=max_steps,
+        max_time=None,
+        callback=None,
+    )
+    driver = Driver(core.dense_flow(f, jacobian, start, options.compiled), options)
+    driver.advance(to_end=True)
+    return driver.solution()

@@ -1,0 +1,244 @@
+"""A gradient flow driven step by step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_flow, as_options
+from grokflow._validate import FloatArray
+from grokflow.callbacks import CallbackError
+from grokflow.methods import BDF, Dense, Gram, Radau
+from grokflow.problems import Problem
+from grokflow.solution import Solution
+
+
+class Driver:
+    """A run of the core, and the `Solution` that it has reached so far."""
+
+    def __init__(self, run: core.FlowRun, options: FlowOptions) -> None:
+        self._run = run
+        self._settings = options.settings
+        self._seconds = 0.0
+
+    def advance(self, *, to_end: bool) -> str:
+        """Take one step, or all; an exception of the user's passes, with `solution` attached."""
+        began = time.perf_counter()
+        try:
+            return self._run.advance(to_end)
+        except BaseException as error:
+            if isinstance(error, CallbackError) and error.t is None:
+                error.t = self._run.t
+            self._seconds += time.perf_counter() - began
+            began = time.perf_counter()
+            attach(error, self.solution(interrupted_by=error))
+            raise
+        finally:
+            self._seconds += time.perf_counter() - began
+
+    def solution(self, interrupted_by: BaseException | None = None) -> Solution:
+        """Return what has been recorded so far."""
+        run = self._run
+        status, message = run.status, run.message
+        if interrupted_by is not None:
+            status = "interrupted"
+            message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
+        times, events = run.times(), run.events()
+        return Solution(
+            t=times,
+            w=run.states() if self._settings["save_states"] else None,
+            observed=run.observed(),
+            final=run.w,
+            t_final=run.t,
+            t_events=[t for t, _ in events],
+            w_events=[w for _, w in events],
+            status=status,
+            message=message,
+            stats=run.stats() | {"seconds": self._seconds},
+            settings=self._settings,
+        )
+
+
+def attach(error: BaseException, solution: Solution) -> None:
+    """Hang `solution` on an exception, if the exception takes attributes."""
+    try:
+        error.solution = solution  # type: ignore[attr-defined]
+    except AttributeError:
+        return
+
+
+class Integrator(Driver):
+    """A gradient flow driven step by step: the loop is the caller's.
+
+    All arguments are those of :func:`grokflow.gradient_flow`, except `progress`.
+
+    Attributes
+    ----------
+    t : float
+        The time reached.
+    w : ndarray, shape (d,)
+        The weights there, a copy.
+    h : float
+        The size of the last step.
+    order : int
+        The order of the last step.
+    status : str
+        "running", or why the run has ended; see :class:`grokflow.Solution`.
+    message : str
+        The status in a sentence, once the run has ended.
+    stats : dict of str to int
+        Work done so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `gradient_flow`, before any work.
+
+    Examples
+    --------
+    >>> import numpy as np, grokflow as gf
+    >>> problem = gf.models.LinearRegression(np.eye(2, 3), np.ones(2))
+    >>> integrator = gf.Integrator(problem, np.ones(3), (0, 100), weight_decay=0.01)
+    >>> for step in integrator:
+    ...     if np.linalg.norm(step.w) < 1.6:
+    ...         break
+    >>> sol = integrator.solution()
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        w0: ArrayLike,
+        t_span: tuple[float, float],
+        *,
+        weight_decay: WeightDecay,
+        method: str | BDF | Radau = "BDF",
+        curvature: str | Gram | Dense = "auto",
+        rtol: float = 1e-6,
+        atol: ArrayLike = 1e-9,
+        t_eval: ArrayLike | str | None = "log",
+        observe: Observe = None,
+        save_states: bool | str = "auto",
+        events: Any = None,
+        first_step: float | None = None,
+        max_step: float = math.inf,
+        max_steps: int | None = None,
+        max_time: float | None = None,
+        callback: Callback | None = None,
+    ) -> None:
+        start, decay, resolved, budget = as_flow(problem, w0, weight_decay, curvature)
+        options = as_options(
+            problem.num_params,
+            t_span,
+            problem,
+            method=method,
+            rtol=rtol,
+            atol=atol,
+            t_eval=t_eval,
+            observe=observe,
+            save_states=save_states,
+            events=events,
+            first_step=first_step,
+            max_step=max_step,
+            max_steps=max_steps,
+            max_time=max_time,
+            callback=callback,
+        )
+        options.settings.update(
+            curvature=resolved,
+            weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
+            problem=repr(problem),
+        )
+        require_finite_gradient(problem, start, options.settings["t_span"][0])
+        self._problem = problem
+        super().__init__(
+            core.gradient_flow(problem._core, start, decay, resolved, budget, options.compiled), options
+        )
+
+    def step(self) -> str:
+        """Take one step and return the status.
+
+        Raises
+        ------
+        RuntimeError
+            If the run has ended, or if another thread, or this integrator's own callback, is using it.
+        """
+        return self.advance(to_end=False)
+
+    def __iter__(self) -> Iterator[Integrator]:
+        """Step until the run ends, yielding the integrator itself after each step."""
+        while self.status == "running":
+            self.step()
+            yield self
+
+    @property
+    def t(self) -> float:
+        """The time reached."""
+        return self._run.t
+
+    @property
+    def w(self) -> FloatArray:
+        """The weights at `t`, shape (d,), a copy."""
+        return self._run.w
+
+    @property
+    def h(self) -> float:
+        """The size of the last step."""
+        return self._run.t - self._run.previous_t
+
+    @property
+    def order(self) -> int:
+        """The order of the last step."""
+        return self._run.order
+
+    @property
+    def status(self) -> str:
+        """ "running", or why the run has ended."""
+        return self._run.status
+
+    @property
+    def message(self) -> str:
+        """The status in a sentence, once the run has ended."""
+        return self._run.message
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Work done so far."""
+        return self._run.stats()
+
+    def interpolate(self, t: float) -> FloatArray:
+        """Return the weights at a time within the last step, shape (d,), from the method's own polynomial.
+
+        Raises
+        ------
+        ValueError
+            If `t` is outside the last step.
+        """
+        if not self._run.previous_t <= t <= self._run.t:
+            raise ValueError(f"t is {t!r}, outside the last step from {self._run.previous_t:g} to {self._run.t:g}")
+        return self._run.interpolate(float(t))
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "an Integrator cannot be copied or pickled while it runs; "
+            "keep integrator.solution(), or make a new one from the problem and integrator.w"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Integrator: {self.status}, t = {self.t:.6g}, h = {self.h:.3g}, order {self.order}>"
+
+
+def require_finite_gradient(problem: Problem, w0: FloatArray, t0: float) -> None:
+    """Raise ValueError if the flow cannot start: the gradient at w0 is not finite."""
+    bad = np.flatnonzero(~np.isfinite(problem._core.gradient(w0)))
+    if bad.size:
+        raise ValueError(
+            f"the gradient at t = {t0:g} has {bad.size} entries that are nan or infinite, the first at index {bad[0]}; "
+            "scale w0 or the data down, or check the problem with check_problem"
+        )

@@ -1,0 +1,92 @@
+"""The methods of integration and the strategies of curvature, with their options, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grokflow._validate import as_positive
+
+GIBIBYTE = 1024.0**3
+
+
+@dataclass(frozen=True)
+class BDF:
+    """Backward differentiation formulas of variable order and step: few evaluations on long smooth paths.
+
+    Parameters
+    ----------
+    max_order : int, default 5
+        The highest order used, 1 to 5.
+
+    References
+    ----------
+    Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, section III.5 (variable steps).
+    """
+
+    max_order: int = 5
+
+    def __post_init__(self) -> None:
+        if self.max_order not in (1, 2, 3, 4, 5):
+            raise ValueError(f"max_order is {self.max_order!r}; it must be an integer from 1 to 5")
+
+
+@dataclass(frozen=True)
+class Radau:
+    """The three-stage Radau IIA method of order 5: high accuracy, and cheap restarts.
+
+    References
+    ----------
+    Hairer, Wanner, Solving Ordinary Differential Equations II, section IV.8.
+    """
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Solve in kernel space: n x n matrices, no d x d matrix. Needs residuals.
+
+    Parameters
+    ----------
+    memory_budget : float, default 4 GiB
+        Bytes that the n x n matrices may take.
+    """
+
+    memory_budget: float = 4 * GIBIBYTE
+
+    def __post_init__(self) -> None:
+        as_positive("memory_budget", self.memory_budget)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Solve with the full d x d Hessian: for small d, or for losses that are no sum of squares.
+
+    Parameters
+    ----------
+    memory_budget : float, default 4 GiB
+        Bytes that the d x d matrices may take.
+    """
+
+    memory_budget: float = 4 * GIBIBYTE
+
+    def __post_init__(self) -> None:
+        as_positive("memory_budget", self.memory_budget)
+
+
+def as_method(method: object) -> BDF | Radau:
+    """Return the method that a name or a dataclass stands for."""
+    if isinstance(method, (BDF, Radau)):
+        return method
+    named = {"BDF": BDF(), "Radau": Radau()}
+    if not isinstance(method, str) or method not in named:
+        raise ValueError(f"method is {method!r}; choose from {', '.join(map(repr, named))}, or give BDF(...) or Radau()")
+    return named[method]
+
+
+def as_curvature(curvature: object) -> tuple[str, float]:
+    """Return the name and the memory budget that a name or a dataclass stands for."""
+    if isinstance(curvature, (Gram, Dense)):
+        return type(curvature).__name__.lower(), curvature.memory_budget
+    names = ("auto", "gram", "dense")
+    if not isinstance(curvature, str) or curvature not in names:
+        raise ValueError(f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, or give Gram(...) or Dense(...)")
+    return curvature, 4 * GIBIBYTE
