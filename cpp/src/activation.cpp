@@ -14,12 +14,17 @@ struct Jet {
   double value, first, second;
 };
 
-/// Horner's scheme, lowest coefficient first.
+/// sum_i c_i x^i, the even and the odd terms by Horner's scheme side by side.
 template <std::size_t N>
 inline double polynomial(const double (&c)[N], double x) {
-  double sum = c[N - 1];
-  for (std::size_t i = N - 1; i-- > 0;) sum = sum * x + c[i];
-  return sum;
+  const double square = x * x;
+  double last = c[N - 1], second_last = c[N - 2];
+  for (std::size_t i = N - 1; i >= 3; i -= 2) {
+    last = last * square + c[i - 2];
+    second_last = second_last * square + c[i - 3];
+  }
+  if (N % 2 == 0) return last * x + second_last;
+  return (last * square + c[0]) + second_last * x;
 }
 
 /// exp(y) = two_k * (1 + minus_one), with y = k ln 2 + r, |r| <= ln(2)/2, for |y| < 708.

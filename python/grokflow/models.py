@@ -239,6 +239,7 @@ class MatrixCompletion(Model):
         if not isinstance(shape, tuple | list) or len(shape) != 2:
             raise ValueError(f"shape is {shape!r}; it must be a pair (N, M)")
         size = as_count("shape[0]", shape[0]), as_count("shape[1]", shape[1])
+        columns = as_count("width", width)
         entries = as_entries("", rows, cols, values, size)
         held_out = None
         if test is not None:
@@ -248,7 +249,7 @@ class MatrixCompletion(Model):
         names = ("rows", "cols", "values")
         arguments = dict(zip(names, entries, strict=True)) | {
             "shape": size,
-            "width": as_count("width", width),
+            "width": columns,
             "test": held_out,
             "scale": scale,
         }
@@ -256,7 +257,7 @@ class MatrixCompletion(Model):
             (*entries, as_scale(scale, entries[2].size)),
             held_out and (*held_out, as_scale(scale, held_out[2].size)),
             *size,
-            arguments["width"],
+            columns,
         )
         super().__init__(compiled, dict.fromkeys("UV", 1.0), arguments)
 
