@@ -1,0 +1,1 @@
+"""The command line: ``grokflow reproduce``, ``grokflow run`` and ``grokflow info``."""

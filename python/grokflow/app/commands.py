@@ -1,0 +1,121 @@
+"""The commands and their options.
+
+Exit codes: 0 done, 1 stopped early, 2 wrong input, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+import grokflow as gf
+from grokflow.app import build
+from grokflow.app.experiments import EXPERIMENTS
+from grokflow.app.reproduce import reproduce as run_experiments
+from grokflow.app.run import run as run_settings
+from grokflow.app.settings import KINDS, Settings, merge, read_settings
+from grokflow.app.solve import Interrupted
+
+app = typer.Typer(
+    help="Fast simulation of gradient flows with small weight decay.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Name = Enum("Name", {name: name for name in EXPERIMENTS})  # type: ignore[misc]
+
+
+@app.command()
+def reproduce(
+    names: Annotated[list[Name] | None, typer.Argument(help="Experiments; all if none is named.")] = None,
+    out: Annotated[Path, typer.Option(help="Directory for figures and trajectories.")] = Path(
+        "grokflow-reproduce"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of data and initial weights.")] = 0,
+    weight_decay: Annotated[float | None, typer.Option(help="Instead of each experiment's own.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="Small sizes, for a quick look.")] = False,
+) -> None:
+    """Run the paper's smooth experiments: a table, and a figure and a trajectory (.npz) of each."""
+    chosen = list(dict.fromkeys(name.value for name in names)) if names else list(EXPERIMENTS)
+    with reported():
+        finish(run_experiments(chosen, out, seed, weight_decay, small, Console()))
+
+
+def run(settings_file: Path | None = None, **options: Any) -> None:
+    """Learn your own table; settings from a TOML file, from options, or both (options win)."""
+    with reported():
+        from_file = read_settings(settings_file) if settings_file else {}
+        finish({"run": run_settings(merge(from_file, options), Console())})
+
+
+@app.command()
+def info() -> None:
+    """Say what this installation is made of."""
+    for key, value in build.describe().items():
+        typer.echo(f"{key:<12}{value}")
+
+
+def finish(solutions: dict[str, gf.Solution]) -> None:
+    """Exit with 1 if a run has not come to its end, and say why."""
+    stopped = {name: sol for name, sol in solutions.items() if not sol.success}
+    for name, sol in stopped.items():
+        typer.echo(f"grokflow: {name} stopped at t = {sol.t_final:.6g}: {sol.message}", err=True)
+    if stopped:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn wrong input and signals into one line on stderr and an exit code."""
+    try:
+        yield
+    except Interrupted as interrupt:
+        fail(str(interrupt) + "; the trajectory so far is saved", interrupt.exit_code)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+    except ValueError as error:
+        fail(str(error), 2)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line on stderr and exit."""
+    print("grokflow:", " ".join(message.split()), file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _declare_run() -> None:
+    """Give `run` one option for each setting, so that the names have one home: the class `Settings`."""
+    argument = Annotated[Path | None, typer.Argument(metavar="[SETTINGS.toml]", help="File with settings.")]
+    parameters = [
+        inspect.Parameter(
+            "settings_file", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=argument
+        )
+    ]
+    for field in fields(Settings):
+        kind = list[str] if KINDS[field.name] is list else KINDS[field.name]
+        default = "" if field.default in (None, MISSING) else f"  [default: {field.default}]"
+        declared = Annotated[kind | None, typer.Option(help=field.metadata["help"] + default)]  # type: ignore[valid-type]
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=declared)
+        )
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app.command()(run)
+
+
+_declare_run()

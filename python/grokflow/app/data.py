@@ -1,0 +1,195 @@
+"""Tables from files: a ``.csv`` with a header, or an ``.npz`` with arrays X and y; split, standardised."""
+
+from __future__ import annotations
+
+import csv
+import math
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokflow.files import FileError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Inputs ``X`` (n, p), with the names of their columns, and targets ``y`` (n,)."""
+
+    X: Array
+    y: Array
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A table cut in two, with what is needed to repeat the cut and the standardisation on other data.
+
+    ``X = (table.X[rows] - X_mean) / X_std``, and likewise for ``y`` and the test part. Means and standard
+    deviations are those of the training rows; without standardisation they are 0 and 1.
+    """
+
+    X: Array
+    y: Array
+    X_test: Array
+    y_test: Array
+    rows: NDArray[np.intp]
+    test_rows: NDArray[np.intp]
+    X_mean: Array
+    X_std: Array
+    y_mean: float
+    y_std: float
+
+
+def read(path: Path, target: str | None, ignore: Sequence[str] = ()) -> Table:
+    """Read a ``.csv`` (``target``: the column to predict, ``ignore``: columns to leave out) or an ``.npz``.
+
+    Raises
+    ------
+    FileError
+        The file is no such table; the message says where (row and column) and why.
+    OSError
+        The file cannot be read.
+    """
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    if path.suffix == ".csv":
+        return _read_csv(path, target, ignore)
+    raise FileError(f"{path} is neither .csv nor .npz; save the table as one of these")
+
+
+def split(table: Table, test_fraction: float, seed: int, standardise: bool) -> Split:
+    """Draw round(test_fraction * n) rows for the test, and standardise both parts by the rest."""
+    n = len(table.y)
+    num_test = round(test_fraction * n)
+    if num_test >= n:
+        raise ValueError(f"test_fraction is {test_fraction}: of {n} rows none is left to train on")
+    order = np.random.default_rng(seed).permutation(n)
+    rows, test_rows = np.sort(order[num_test:]), np.sort(order[:num_test])
+    X, y = table.X[rows], table.y[rows]
+    X_mean, X_std, y_mean, y_std = np.zeros(X.shape[1]), np.ones(X.shape[1]), 0.0, 1.0
+    if standardise:
+        X_mean, X_std, y_mean, y_std = X.mean(axis=0), X.std(axis=0), float(y.mean()), float(y.std())
+        X_std[X_std == 0.0] = 1.0  # a constant column becomes 0
+        y_std = y_std or 1.0
+    return Split(
+        X=(X - X_mean) / X_std,
+        y=(y - y_mean) / y_std,
+        X_test=(table.X[test_rows] - X_mean) / X_std,
+        y_test=(table.y[test_rows] - y_mean) / y_std,
+        rows=rows,
+        test_rows=test_rows,
+        X_mean=X_mean,
+        X_std=X_std,
+        y_mean=y_mean,
+        y_std=y_std,
+    )
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence that says that ``name`` is unknown, which names exist and which one is nearest."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {name!r}{hint} (known: {', '.join(names)})"
+
+
+def _read_csv(path: Path, target: str | None, ignore: Sequence[str]) -> Table:
+    if target is None:
+        raise FileError(f"{path} needs a target: name the column to predict with --target COLUMN")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            rows = [(reader.line_num, cells) for cells in reader if cells]
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise FileError(f"{path}, row {reader.line_num}: {error}") from None
+    if not rows:
+        raise FileError(f"{path} is empty; the first row must hold the names of the columns")
+    header = [name.strip() for name in rows[0][1]]
+    _check_header(path, header, [target, *ignore])
+    if len(rows) == 1:
+        raise FileError(f"{path} has a header, but no rows of numbers below it")
+    keep = [j for j, name in enumerate(header) if name not in ignore]
+    values = np.empty((len(rows) - 1, len(keep)))
+    for i, (line, cells) in enumerate(rows[1:]):
+        if len(cells) != len(header):
+            raise FileError(
+                f"{path}, row {line}: {len(cells)} cells, but the header has {len(header)} columns"
+            )
+        for k, j in enumerate(keep):
+            values[i, k] = _number(cells[j], f"{path}, row {line}, column {header[j]!r}")
+    names = [header[j] for j in keep]
+    at = names.index(target)
+    features = (*names[:at], *names[at + 1 :])
+    if not features:
+        raise FileError(f"{path} has no column left beside the target {target!r}")
+    return Table(np.delete(values, at, axis=1), values[:, at].copy(), features)
+
+
+def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
+    for j, name in enumerate(header):
+        if not name:
+            raise FileError(f"{path}, row 1: column {j + 1} has no name")
+        if name in header[:j]:
+            raise FileError(f"{path}, row 1: the name {name!r} stands above two columns")
+    if all(_is_number(name) for name in header):
+        raise FileError(f"{path}, row 1: numbers, where the names of the columns must stand; add a header")
+    for name in wanted:
+        if name not in header:
+            raise FileError(f"{path}: {unknown('column', name, header)}")
+
+
+def _number(cell: str, place: str) -> float:
+    text = cell.strip()
+    if not text:
+        raise FileError(f"{place}: the cell is empty; fill it, or drop the row, or ignore the column")
+    if not _is_number(text):
+        raise FileError(f"{place}: {text!r} is not a number; encode it as one, or ignore the column")
+    value = float(text)
+    if not math.isfinite(value):
+        raise FileError(f"{place}: {text!r} is not finite; fill it, or drop the row, or ignore the column")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # Python's own literals may have one
+
+
+def _read_npz(path: Path) -> Table:
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise FileError(f"{path} is not an .npz archive, or its end is missing")
+        stream.seek(0)
+        try:
+            archive = np.load(stream, allow_pickle=False)
+            arrays = {name: archive[name] for name in archive.files if name in ("X", "y")}
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise FileError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
+    for name in ("X", "y"):
+        if name not in arrays:
+            raise FileError(f"{path} has no array {name!r}; it has {', '.join(archive.files) or 'none'}")
+    X, y = arrays["X"], arrays["y"]
+    if X.ndim != 2 or y.shape != X.shape[:1] or 0 in X.shape:
+        raise FileError(
+            f"{path}: X has shape {X.shape} and y {y.shape}; they must be (n, p) and (n,), not empty"
+        )
+    for name, array in (("X", X), ("y", y)):
+        if array.dtype.kind not in "biuf":
+            raise FileError(f"{path}: {name} has dtype {array.dtype}; it must hold real numbers")
+        bad = np.argwhere(~np.isfinite(array))
+        if bad.size:
+            index = ", ".join(map(str, bad[0]))
+            raise FileError(f"{path}: {name}[{index}] is {array[tuple(bad[0])]}; all entries must be finite")
+    return Table(X.astype(np.float64), y.astype(np.float64), tuple(f"x{j}" for j in range(X.shape[1])))

@@ -1,0 +1,15 @@
+"""The paper's smooth experiments (arXiv 2505.20172), one file each; sizes that it leaves open are ours."""
+
+from collections.abc import Callable
+
+from grokflow.app.experiments import diagonal, linear, matrix, tanh
+from grokflow.app.experiments.experiment import Experiment
+
+EXPERIMENTS: dict[str, Callable[[int, float | None, bool], Experiment]] = {
+    "linear": linear.experiment,
+    "diagonal": diagonal.experiment,
+    "matrix": matrix.experiment,
+    "tanh": tanh.experiment,
+}
+
+__all__ = ["EXPERIMENTS", "Experiment"]

@@ -1,0 +1,45 @@
+"""What an experiment consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import grokflow as gf
+from grokflow.plot import draw_run
+
+DEFAULTS = {name: name for name in ("train_loss", "test_loss", "norm", "grad_norm")}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A problem with its start, and how to draw its trajectory."""
+
+    problem: gf.Problem
+    w0: NDArray[Any]
+    weight_decay: float
+    t_end: float
+    draw: Callable[[gf.Solution], Figure]
+    observe: Mapping[str, Any]
+
+
+def data_stream(seed: int) -> np.random.Generator:
+    """Return random numbers for the data, independent of the initial weights drawn from ``seed`` itself."""
+    return np.random.default_rng([seed, 1])
+
+
+def figure_with_run(sol: gf.Solution, title: str, panel: bool = False) -> tuple[Figure, list[Any]]:
+    """Return a figure with losses and squared norm, room for one more panel below if wanted, and the axes."""
+    heights = [2.4, 1.6, 1.9] if panel else [2.4, 1.6]
+    figure = Figure(figsize=(5.2, sum(heights) + 0.7), layout="constrained")
+    axes: list[Any] = list(figure.subplots(len(heights), 1, height_ratios=heights))
+    axes[0].sharex(axes[1])
+    axes[0].tick_params(labelbottom=False)
+    draw_run(axes[:2], sol)
+    figure.suptitle(title)
+    return figure, axes

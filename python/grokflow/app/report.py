@@ -1,0 +1,70 @@
+"""What a command leaves behind: the table on the screen, and figures and trajectories in a directory."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+import grokflow as gf
+from grokflow.clocks import value_at
+from grokflow.files import FileError, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEGEND = (
+    "t_GF: |grad F| has fallen to 1/1000; landing: t_WD, where |grad F| = lam |w|;\n"
+    "|w|^2: squared norm; evals: evaluations of the gradient; -: not reached or not observed"
+)
+
+
+def writable_directory(path: Path) -> Path:
+    """Make ``path`` a directory that files can be written to, or say now why that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".{os.getpid()}.{secrets.token_hex(4)}"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise FileError(
+            f"cannot write into {path}: {error.strerror}; choose another directory with --out"
+        ) from None
+    return path
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as PNG."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomically(path, stream.getvalue())
+
+
+def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> None:
+    """Print the table of the runs: their state at both clocks and at the end, and what they cost."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for title in ("t", "train loss", "test loss", "|w|^2", "evals", "seconds"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, sol in solutions.items():
+        clocks = gf.clocks(sol)
+        for label, t in (("t_GF", clocks.t_gf), ("landing", clocks.t_wd), ("end", clocks.t_final)):
+            first, last = label == "t_GF", label == "end"
+            cost = (str(sol.stats["nfev"]), f"{sol.stats['seconds']:.2f}") if last else ()
+            losses = (_number(value_at(sol, quantity, t)) for quantity in ("train_loss", "test_loss"))
+            norm = _number(value_at(sol, "norm", t) ** 2)
+            table.add_row(name if first else "", label, _number(t), *losses, norm, *cost, end_section=last)
+    console.print(table)
+    console.print(LEGEND, style="dim", highlight=False)
+
+
+def _number(x: float) -> str:
+    return "-" if math.isnan(x) else f"{x:.3g}"
