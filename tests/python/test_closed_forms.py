@@ -169,7 +169,7 @@ def test_diagonal_network(flow):
 
 
 def test_rayleigh_quotient(hessian_flow):
-    """The direction follows Oja's flow exp(A tau) w0 in the time tau = (exp(2 lam t) - 1) / (2 lam |w0|^2)."""
+    """The direction follows Oja's flow exp(A tau) w0 in time tau = (exp(2 lam t) - 1) / (2 lam |w0|^2)."""
     rng = np.random.default_rng(1)
     A = rng.standard_normal((4, 4))
     A, w0, lam = A + A.T, rng.standard_normal(4), 0.1

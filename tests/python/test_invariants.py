@@ -103,7 +103,7 @@ def test_unused_parameter(flow):
 
 
 def test_norm_of_a_homogeneous_model(flow):
-    """f homogeneous of degree 2: d|w|^2/dt = -4 <r, f> - 2 lam |w|^2 (Euler). Lyu and Li, arXiv:1906.05890."""
+    """f of degree 2: d|w|^2/dt = -4 <r, f> - 2 lam |w|^2 (Euler). Lyu and Li, arXiv:1906.05890."""
     rng = np.random.default_rng(13)
     A = rng.standard_normal((3, 3))
     problem = op.matrix_factorisation(A, 2)

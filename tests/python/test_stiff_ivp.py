@@ -13,9 +13,9 @@ from scipy.integrate import solve_ivp
 TOLERANCES = (1e-4, 1e-6, 1e-8)
 METHODS = ("BDF", "Radau")
 
-# Units of the tolerance. BDF adds up many small errors where the solution is sensitive: on the limit cycle of
-# OREGO an early error is a shift in time, which the next jump multiplies; the rotating modes of the spiral hold
-# BDF at the edge of its stability region.
+# Units of the tolerance. BDF adds up many small errors where the solution is sensitive: on the limit cycle
+# of OREGO an early error is a shift in time, which the next jump multiplies; the rotating modes of the spiral
+# hold BDF at the edge of its stability region.
 LIMITS = {("BDF", "orego"): 500, ("BDF", "spiral"): 250}
 
 
