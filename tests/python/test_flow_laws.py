@@ -1,4 +1,4 @@
-"""Laws of `gradient_flow` as a whole: weight decay by block, the work it takes, its limits and its ways to stop."""
+"""Laws of `gradient_flow` as a whole: weight decay by block, work, limits, and ways to stop."""
 
 import math
 import threading
@@ -144,7 +144,7 @@ def test_linear_regression_builds_one_kernel():
 
 @pytest.mark.parametrize("make", [diagonal, completion, tanh_network])
 def test_work_of_a_step(make):
-    """BDF asks for fewer than two gradients a step, and each costs at most one solve; kernels are built rarely."""
+    """Fewer than two gradients a step, at most one solve for each; kernels are built rarely."""
     problem, w0 = make()
     stats = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4).stats
     assert stats["nfev"] < 2 * (stats["nsteps"] + stats["nrejected"] + stats["nfailed"])
