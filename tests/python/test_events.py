@@ -115,10 +115,20 @@ def test_direction_picks_every_other_zero():
 
 
 def test_zero_at_the_start_is_no_event():
-    """As in SciPy's solvers a sign change is needed: a run restarted at an event does not stop at once."""
+    """A zero belongs to the step that it ends: a run restarted at an event does not stop at once."""
     sol = run(level(1.0, terminal=True))
     assert sol.status == "finished"
     assert sol.t_events[0].size == 0
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_zero_between_two_steps_is_found_once(method):
+    def noon(t, w):
+        return t - 1.0
+
+    sol = run(noon, 2.0, method=method, rtol=1e-2, atol=1e-2, first_step=0.25, max_step=0.25, t_eval=None)
+    assert 1.0 in sol.t
+    assert sol.t_events[0].tolist() == [1.0]
 
 
 def test_no_events_give_empty_lists():

@@ -166,8 +166,7 @@ def test_exception_elsewhere(where):
     def explode(*args):
         if where == "hessian" or args[0] > 0.1:
             raise error
-
-        return 1.0
+        return 0.0
 
     options = {"hessian": {}, "observable": {"observe": {"a": explode}}, "callback": {"callback": explode}}[
         where
@@ -209,7 +208,8 @@ def test_memory_layout_changes_no_bit(wrap):
 
 
 def test_float32_gradient_is_converted():
-    sol = run(objective(lambda w: w.astype(np.float32)), rtol=1e-4, atol=1e-6)
+    with pytest.warns(UserWarning, match="float32"):
+        sol = run(objective(lambda w: w.astype(np.float32)), rtol=1e-4, atol=1e-6)
     assert sol.success
     np.testing.assert_allclose(sol.final, np.exp(-1) * W0, rtol=1e-3)
 
@@ -247,16 +247,13 @@ def test_argument_that_is_kept():
 
 @METHODS
 def test_noise_ends_in_bounded_work(method):
+    """A gradient that is not deterministic: the run gives up with a status, or makes what progress it can."""
     noise = np.random.default_rng(0)
-    sol = run(objective(lambda w: w + 1e-2 * noise.standard_normal(2)), method=method, rtol=1e-9, atol=1e-12)
+    problem = objective(lambda w: w + 1e-2 * noise.standard_normal(2))
+    sol = run(problem, method=method, rtol=1e-9, atol=1e-12, max_steps=3000)
+    assert sol.status in ("error_test_failed", "solver_failed", "step_too_small", "max_steps")
     assert np.isfinite(sol.final).all()
-    assert sol.success or sol.status in ("error_test_failed", "solver_failed", "step_too_small", "max_steps")
-    assert (
-        sol.success
-        or "noisy" in sol.message
-        or "check_problem" in sol.message
-        or sol.status == "step_too_small"
-    )
+    assert sol.stats["nfev"] < 40_000
 
 
 def test_rotation_is_no_gradient():
@@ -264,7 +261,7 @@ def test_rotation_is_no_gradient():
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     problem = objective(lambda w: turn @ w, hessian=None, hvp=lambda w, v: turn @ v)
     with pytest.raises(ValueError, match=r"symmetr|gradient|loss"):
-        gf.check_problem(problem, W0).raise_if_wrong()
+        gf.check_problem(problem, W0).raise_if_failed()
 
 
 @METHODS
