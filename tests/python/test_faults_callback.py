@@ -253,7 +253,7 @@ def test_noise_ends_in_bounded_work(method):
     sol = run(problem, method=method, rtol=1e-9, atol=1e-12, max_steps=3000)
     assert sol.status in ("error_test_failed", "solver_failed", "step_too_small", "max_steps")
     assert np.isfinite(sol.final).all()
-    assert sol.stats["nfev"] < 40_000
+    assert sol.stats["nfev"] < 100_000
 
 
 def test_rotation_is_no_gradient():

@@ -217,6 +217,11 @@ def integrator(**options):
     return gf.Integrator(problem(), W0, (0, 1e3), **{"weight_decay": 0.01} | options)
 
 
+def run_to_the_end(stepper):
+    while stepper.status == "running":
+        stepper.step()
+
+
 def test_integrator_is_the_same_run():
     whole = run(t_eval=None)
     stepper = integrator(t_eval=None)
@@ -231,10 +236,9 @@ def test_integrator_is_the_same_run():
 
 def test_step_after_the_end():
     stepper = integrator(max_steps=3)
-    while stepper.status == "running":
-        stepper.step()
+    run_to_the_end(stepper)
     assert stepper.status == "max_steps"
-    with pytest.raises(RuntimeError, match="ended|max_steps"):
+    with pytest.raises(RuntimeError, match=r"ended|max_steps"):
         stepper.step()
     assert np.isfinite(stepper.w).all()
 
@@ -259,8 +263,7 @@ def test_one_integrator_in_two_threads():
         stepper.step()
     leave.set()
     thread.join()
-    while stepper.status == "running":
-        stepper.step()
+    run_to_the_end(stepper)
     assert stepper.status == "finished"
 
 
@@ -279,7 +282,7 @@ def test_integrator_stepped_by_its_own_callback():
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, pickle.dumps])
 def test_integrator_is_not_copied(duplicate):
-    with pytest.raises(TypeError, match="Solution|solution|problem"):
+    with pytest.raises(TypeError, match=r"[Ss]olution|problem"):
         duplicate(integrator())
 
 
@@ -300,11 +303,9 @@ def test_integrator_goes_on_after_an_exception():
     fail.append(True)
     stepper = gf.Integrator(model, np.ones(2), (0, 1), weight_decay=0.0)
     with pytest.raises(ZeroDivisionError, match="once"):
-        while True:
-            stepper.step()
+        run_to_the_end(stepper)
     assert 0 < stepper.t < 1
     assert stepper.w[0] == pytest.approx(np.exp(-stepper.t), rel=1e-5)
-    while stepper.status == "running":
-        stepper.step()
+    run_to_the_end(stepper)
     assert stepper.t == 1
     np.testing.assert_allclose(stepper.w, undisturbed.final, rtol=1e-5)
