@@ -8,6 +8,7 @@ from functools import cache
 
 import grokflow as gf
 import numpy as np
+import reference.models
 
 _STEP = 1e-30
 
@@ -61,6 +62,13 @@ class LeastSquaresLoss(Loss):
             num_residuals=self.residual(np.ones(self.num_params)).size,
             scale="sum",
         )
+
+
+def model(name, *arguments, **options):
+    """A model of the library as its NumPy twin."""
+    twin = getattr(reference.models, name)(*arguments, **options)
+    twin.compiled = lambda: getattr(gf.models, name)(*arguments, **options)
+    return twin
 
 
 def linear_regression(X, y):

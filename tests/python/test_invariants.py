@@ -72,6 +72,18 @@ def test_signed_square_neurons_keep_their_balance(flow):
     check_decay(flow, 2 * a**2 - np.sum(W**2, axis=2), w, size=5 * np.max(np.abs(w)) ** 2)
 
 
+@pytest.mark.parametrize(("activation", "degree"), [("quadratic", 2), ("identity", 1)])
+def test_neurons_of_the_model_keep_their_balance(flow, activation, degree):
+    """For act(c z) = c^k act(z): k u_j^2 - ||v_j||^2 - b_j^2 decays. Du, Hu and Lee, arXiv:1806.00900."""
+    rng = np.random.default_rng(15)
+    X, y = rng.standard_normal((3, 2)), rng.standard_normal(3)
+    problem = op.model("TwoLayerNetwork", X, y, width=2, activation=activation)
+    w = trajectory(flow, problem, 16, scale=0.7)
+    u, V, b = (w[:, block] for block in problem.blocks.values())
+    values = degree * u**2 - np.sum(V.reshape(-1, 2, 2) ** 2, axis=2) - b**2
+    check_decay(flow, values, w, size=5 * np.max(np.abs(w)) ** 2)
+
+
 def test_attention_heads_keep_their_balance(flow):
     """Q^T Q - K^T K decays as exp(-2 lam t). Marcotte, Gribonval and Peyre, arXiv:2307.00144."""
     rng = np.random.default_rng(9)

@@ -72,12 +72,13 @@ def radau_step(rhs, jacobian, w, h, tolerance):
 
 
 def gradient_flow(
-    problem, w0, t_span, *, weight_decay, rtol=1e-6, atol=1e-9, t_eval=None, observe=None, events=None
+    problem, w0, t_span, *, weight_decay, rtol=1e-6, atol=1e-9, t_eval="log", observe=None, events=None
 ):
     """Integrate from w0 (d,) over t_span = (t0, t1) and return a `Solution`.
 
     Each step of Radau IIA is compared with two steps of half its size, and their difference has to be within
-    atol + rtol |w|. Steps end at the times t_eval (None: the steps themselves) and, by bisection, at events.
+    atol + rtol |w|. Steps end at the times t_eval (None: record the steps themselves) and, by bisection, at
+    events.
     """
     D = decay_rates(problem, weight_decay)
 
@@ -89,12 +90,15 @@ def gradient_flow(
 
     t, t1 = map(float, t_span)
     w = np.array(w0, dtype=float)
+    h, status = (t1 - t) * 1e-6, "finished"
+    if isinstance(t_eval, str):  # "log": 14 points a decade from the first step on, and both ends
+        grid = t + 10 ** (np.arange(np.ceil(14 * np.log10(h)), 14 * np.log10(t1 - t)) / 14)
+        t_eval = [t, *grid[grid < t1], t1]
     watch = observables(problem, observe)
     events = [] if events is None else [events] if callable(events) else list(events)
     t_events, w_events = [[] for _ in events], [[] for _ in events]
     stops = [t1] if t_eval is None else [*t_eval, t1]
     ts, ws = ([t], [w]) if t_eval is None else ([], [])
-    h, status = (t1 - t) * 1e-6, "finished"
     while status == "finished":
         while t_eval is not None and len(ts) < len(t_eval) and t_eval[len(ts)] <= t:
             ts.append(t)
