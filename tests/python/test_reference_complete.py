@@ -8,8 +8,8 @@ import grokflow as gf
 import pytest
 import reference
 
-# Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held against
-# it in test_faults_system.py; a `Solution` holds results; the rest are settings, base classes and exceptions.
+# Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
+# against it in test_faults_system.py; a `Solution` holds results; the rest are settings, bases and exceptions.
 NOT_COMPUTING = {
     "BDF",
     "CallbackError",
