@@ -9,7 +9,7 @@ import pytest
 import reference
 
 # Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
-# against it in test_faults_system.py; a `Solution` holds results; the rest are settings, bases and exceptions.
+# against it in test_faults_system.py; a `Solution` holds results; the rest are settings, bases, exceptions.
 NOT_COMPUTING = {
     "BDF",
     "CallbackError",
