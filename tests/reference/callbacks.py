@@ -2,15 +2,20 @@
 
 import numpy as np
 
+from reference.observe import named
+
 
 class LeastSquares:
     def __init__(self, *, residual, jvp=None, vjp=None, num_params, num_residuals, jacobian=None, gram=None,
                  hvp=None, scale="mean", parameters=None):  # fmt: skip
         self.num_params, self.num_residuals = num_params, num_residuals
         self.scale = {"mean": 1.0 / num_residuals, "sum": 1.0}[scale] if isinstance(scale, str) else scale
-        self.residual = lambda w: np.array(residual(w), dtype=float)
+        self._residual = residual
         self._jvp, self._vjp, self._jacobian, self._gram, self._hvp = jvp, vjp, jacobian, gram, hvp
         self._parameters = parameters or {"w": num_params}
+
+    def residual(self, w):
+        return np.array(self._residual(w), dtype=float)
 
     def jacobian(self, w):
         if self._jacobian:
@@ -40,6 +45,9 @@ class LeastSquares:
     def hessian(self, w):
         return np.array([self.hvp(w, e) for e in np.eye(self.num_params)])
 
+    def quantity(self, name, w):
+        return named(self, name)(0.0, w)
+
     def unflatten(self, w):
         return _unflatten(self._parameters, w)
 
@@ -47,10 +55,15 @@ class LeastSquares:
 class Objective:
     def __init__(self, *, loss, gradient, num_params, hvp=None, hessian=None, parameters=None):
         self.num_params, self.num_residuals, self.scale = num_params, 0, 1.0
-        self.loss = lambda w: float(loss(w))
-        self.gradient = lambda w: np.array(gradient(w), dtype=float)
+        self._loss, self._gradient = loss, gradient
         self._hvp, self._hessian = hvp, hessian
         self._parameters = parameters or {"w": num_params}
+
+    def loss(self, w):
+        return float(self._loss(w))
+
+    def gradient(self, w):
+        return np.array(self._gradient(w), dtype=float)
 
     def hvp(self, w, v):
         return np.array(self._hvp(w, v), dtype=float)
@@ -59,6 +72,9 @@ class Objective:
         if self._hessian:
             return np.array(self._hessian(w), dtype=float)
         return np.array([self.hvp(w, e) for e in np.eye(self.num_params)])
+
+    def quantity(self, name, w):
+        return named(self, name)(0.0, w)
 
     def unflatten(self, w):
         return _unflatten(self._parameters, w)
