@@ -28,6 +28,10 @@ class Run:
     note: str = ""
     w: np.ndarray | None = None
 
+    def record(self):
+        """What goes into a JSON file."""
+        return {key: value for key, value in vars(self).items() if key != "w"}
+
 
 class Flow:
     """dw/dt = -grad F(w) - lam w. Counts every call, and raises LimitReached after ``limit`` CPU seconds."""

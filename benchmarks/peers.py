@@ -6,8 +6,7 @@ import argparse
 import json
 import platform
 import sys
-from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks import descent, scans, table
 from benchmarks.problems import CASES, make
@@ -35,9 +34,13 @@ def compare(name, settings, solvers):
 
 
 def environment():
-    packages = ("numpy", "scipy", "scikit-sundae", "grokflow")
     found = {"python": platform.python_version(), "machine": platform.processor() or platform.machine()}
-    return found | {name: version(name) for name in packages}
+    for name in ("numpy", "scipy", "scikit-sundae", "grokflow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from the source tree
+            found[name] = "not installed"
+    return found
 
 
 def parse(argv):
@@ -76,7 +79,7 @@ def main(argv=None):
         names = args.problem or (QUICK if args.quick else CASES)
         results = {n: compare(n, settings, args.solver or [*OURS, *PEERS, descent.NAME]) for n in names}
         print(table.summary(results))
-        runs = [{"problem": n} | asdict(r) for n, (rows, _) in results.items() for r in rows]
+        runs = [{"problem": n} | r.record() for n, (rows, _) in results.items() for r in rows]
     if args.json:
         with open(args.json, "w") as file:
             json.dump(

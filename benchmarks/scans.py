@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def sweep(name, weight_decays, settings, solvers):
             run = measure(solver, problem, settings)
             first = first or run
             print(table.row(run, first), flush=True)
-            rows.append({"problem": name, "weight_decay": problem.weight_decay} | asdict(run))
+            rows.append({"problem": name, "weight_decay": problem.weight_decay} | run.record())
     print(f"\nFrom lam={weight_decays[0]:g} to {weight_decays[-1]:g}, by the factor")
     print(f"  {'solver':<18}{'CPU s':>9}{'gradients':>11}{'hvp':>9}{'steps':>9}")
     for solver in solvers:
@@ -58,7 +58,7 @@ def work_precision(name, settings, solvers, plot=None):
             run = measure(solver, problem, replace(settings, rtol=float(rtol), atol=None))
             first = first or run
             print(table.row(run, first), flush=True)
-            rows.append({"problem": name, "rtol": float(rtol)} | asdict(run))
+            rows.append({"problem": name, "rtol": float(rtol)} | run.record())
     if plot:
         draw(name, rows, solvers, plot)
     return rows
