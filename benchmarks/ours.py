@@ -7,7 +7,15 @@ import grokflow as gf
 from benchmarks.flow import LimitReached
 
 #: What the statistics of a Solution are called in the table.
-WORK = {"ngram": "K", "nhessian": "H", "nfactor": "chol", "nsolve": "solve", "nhvp": "hvp"}
+WORK = {
+    "ngram": "K",
+    "nhessian": "H",
+    "nfactor": "chol",
+    "nsolve": "solve",
+    "nhvp": "hvp",
+    "nrejected": "rejected",
+    "nfailed": "failed",
+}
 
 
 def gradient_flow(problem, rtol, atol, method, limit):
