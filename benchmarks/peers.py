@@ -1,0 +1,91 @@
+"""grokflow against its peers: ``python -m benchmarks.peers --quick``, or see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from benchmarks import descent, scans, table
+from benchmarks.problems import CASES, make
+from benchmarks.reference import reference
+from benchmarks.runners import OURS, Settings, match, measure
+from benchmarks.solvers import PEERS
+
+QUICK = ("linear", "diagonal", "matrix-w10", "matrix-w40", "tanh-w50")
+
+
+def compare(name, settings, solvers):
+    """All solvers on one problem; returns their runs, and the run of grokflow that matches the best peer."""
+    problem = make(name)
+    print(table.heading(problem, reference(problem)), flush=True)
+    runs = []
+    for solver in solvers:
+        runs.append(measure(solver, problem, settings))
+        print(table.row(runs[-1], runs[0]), flush=True)
+    peer, ours = table.best_peer(runs), next((r for r in runs if r.solver == "grokflow BDF"), None)
+    if peer and ours and ours.status == "ok" and ours.error > peer.error:
+        ours = match(problem, settings, peer.error)
+        print(table.row(ours, runs[0]), flush=True)
+        runs.append(ours)
+    return runs, ours
+
+
+def environment():
+    found = {"python": platform.python_version(), "machine": platform.processor() or platform.machine()}
+    for name in ("numpy", "scipy", "scikit-sundae", "grokflow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from the source tree
+            found[name] = "not installed"
+    return found
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("--problem", action="append", choices=CASES, help="one problem (may be repeated)")
+    parser.add_argument("--solver", action="append", choices=(*OURS, *PEERS, descent.NAME))
+    parser.add_argument("--quick", action="store_true", help="the small problems only, under two minutes")
+    parser.add_argument("--rtol", type=float, default=1e-6)
+    parser.add_argument("--atol", type=float, help="default: rtol / 1000")
+    parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds for one run")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of a solver that takes under 2 s")
+    parser.add_argument("--json", metavar="FILE", help="write the runs to this file, too")
+    parser.add_argument("--sweep-lam", metavar="1e-2..1e-6", help="one problem as the weight decay falls")
+    parser.add_argument("--work-precision", metavar="PROBLEM", choices=CASES, help="rtol from 1e-3 to 1e-9")
+    parser.add_argument("--plot", metavar="FILE", help="draw the work-precision diagram")
+    args = parser.parse_args(argv)
+    if args.plot and not args.work_precision:
+        parser.error("--plot needs --work-precision PROBLEM")
+    if args.sweep_lam and len(args.problem or ()) != 1:
+        parser.error("--sweep-lam needs one --problem")
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    limit, repeats = (
+        (min(args.limit, 8.0), min(args.repeats, 3)) if args.quick else (args.limit, args.repeats)
+    )
+    settings = Settings(args.rtol, args.atol, limit, repeats)
+    solvers = args.solver or [*OURS, *PEERS]
+    if args.work_precision:
+        runs = scans.work_precision(args.work_precision, settings, solvers, args.plot)
+    elif args.sweep_lam:
+        runs = scans.sweep(args.problem[0], scans.decades(args.sweep_lam), settings, solvers)
+    else:
+        names = args.problem or (QUICK if args.quick else CASES)
+        results = {n: compare(n, settings, args.solver or [*OURS, *PEERS, descent.NAME]) for n in names}
+        print(table.summary(results))
+        runs = [{"problem": n} | r.record() for n, (rows, _) in results.items() for r in rows]
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(
+                {"environment": environment(), "argv": argv or sys.argv[1:], "runs": runs}, file, indent=1
+            )
+
+
+if __name__ == "__main__":
+    main()
