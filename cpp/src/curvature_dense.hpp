@@ -18,8 +18,9 @@ class DenseCurvature final : public Curvature {
   const Decay& decay_;
   Stats& stats_;
   std::unique_ptr<Linearization> lin_;
-  Matrix jacobian_;   // f' = -(D + H)
-  Matrix rows_;       // J^T, where H is made from it
+  Matrix matrix_;  // D + H
+  Matrix rows_;    // J^T, where H is made from it
+  long point_ = 0;
 };
 
 }  // namespace grokflow

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernel_factor.hpp"
+#include "shifted_factor.hpp"
 
 namespace grokflow {
 namespace {
@@ -34,10 +34,13 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     z_ = z;
     const auto& groups = curvature_.decay().groups();
     reference_ = Scalar(1) + z * groups.front().rate;
-    weights_.clear();
-    for (const Decay::Group& group : groups) weights_.push_back(reference_ / (Scalar(1) + z * group.rate));
     const Scalar shift = reference_ / (z * curvature_.problem().scale());
-    return factor_.prepare(curvature_.kernels(), weights_, shift, curvature_.point(), curvature_.stats().nfactor);
+    const std::vector<Matrix>& kernels = curvature_.kernels();
+    std::int64_t& nfactor = curvature_.stats().nfactor;
+    if (kernels.size() == 1) return factor_.prepare(kernels.front(), shift, curvature_.point(), nfactor);
+    sum_ = kernels.front().cast<Scalar>();
+    for (std::size_t g = 1; g < kernels.size(); ++g) sum_ += (reference_ / (Scalar(1) + z * groups[g].rate)) * kernels[g].cast<Scalar>();
+    return factor_.factor(sum_, shift, nfactor);
   }
 
   bool solve(Eigen::Ref<VectorS> v) override {
@@ -151,9 +154,9 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
   GramCurvature& curvature_;
-  KernelFactor<Scalar> factor_;
+  ShiftedFactor<Scalar, real ? Factorisation::cholesky : Factorisation::lu> factor_;
+  Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> sum_;  // of the kernels, if there are several
   Scalar z_{}, reference_{1.0};
-  std::vector<Scalar> weights_;
   VectorS in_rows_, in_params_;
   Vector part_params_, part_out_, part_rows_;         // real or imaginary parts
   VectorS residual_, search_, image_, step_;          // of conjugate gradients

@@ -2,27 +2,36 @@
 
 #include <utility>
 
-#include "lu_solver.hpp"
+#include "dense_solver.hpp"
 
 namespace grokflow {
 namespace {
 
 class LinearizedDenseFlow final : public LinearizedFlow {
+  template <class Scalar>
+  using Solver = DenseSolver<Scalar, Factorisation::lu>;
+
  public:
-  LinearizedDenseFlow(Index size, Stats& stats) : jacobian(size, size), stats_(stats) {}
+  LinearizedDenseFlow(Index size, Stats& stats) : minus_jacobian_(size, size), stats_(stats) {}
+
+  void refill(const DenseFlow::Jacobian& jacobian, const ConstVectorRef& w) {
+    jacobian(w, minus_jacobian_);
+    minus_jacobian_ = -minus_jacobian_;
+    ++version_;
+  }
 
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override { return refactor(z, solver); }
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override { return refactor(z, solver); }
 
-  Matrix jacobian;
-
  private:
   template <class Scalar>
   bool refactor(Scalar z, std::unique_ptr<ShiftedSolver<Scalar>>& solver) {
-    if (!solver) solver = std::make_unique<LuSolver<Scalar>>(jacobian.rows(), stats_);
-    return static_cast<LuSolver<Scalar>&>(*solver).factor(jacobian, z);
+    if (!solver) solver = std::make_unique<Solver<Scalar>>(minus_jacobian_.rows(), stats_);
+    return static_cast<Solver<Scalar>&>(*solver).factor(minus_jacobian_, z, version_);
   }
 
+  Matrix minus_jacobian_;
+  long version_ = 0;
   Stats& stats_;
 };
 
@@ -33,7 +42,7 @@ DenseFlow::DenseFlow(Index size, Field field, Jacobian jacobian)
 
 void DenseFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
   if (!lin) lin = std::make_unique<LinearizedDenseFlow>(size_, stats());
-  jacobian_(w, static_cast<LinearizedDenseFlow&>(*lin).jacobian);
+  static_cast<LinearizedDenseFlow&>(*lin).refill(jacobian_, w);
 }
 
 }  // namespace grokflow

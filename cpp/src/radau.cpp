@@ -139,7 +139,7 @@ class Radau final : public Stepper {
           lin_->factor(h_ / tableau_.mu, real_solver_) && lin_->factor(h_ / tableau_.nu, complex_solver_);
       if (factored) outcome = iterate();
       if (outcome == Outcome::done) {
-        if (monitor_.wants_new_matrix()) stale_ = !(fresh && slow() && lin_->sharpen());
+        if (monitor_.iterations() > 2 && monitor_.wants_new_matrix()) stale_ = !(fresh && slow() && lin_->sharpen());
         return outcome;
       }
       if (outcome == Outcome::not_finite) return outcome;

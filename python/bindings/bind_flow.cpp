@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <stdexcept>
 
 #include "grokflow/dense_flow.hpp"
@@ -72,6 +73,28 @@ class SignalCheck {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+std::string got(const py::object& value) { return py::repr(value).cast<std::string>(); }
+
+/// What an event returned, as a number.
+double number_from(const py::object& value, const std::string& name, double t) {
+  const double number = PyFloat_AsDouble(value.ptr());
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    throw py::type_error(name + " returned " + got(value) + " at t = " + std::to_string(t) + "; it must return a number");
+  }
+  if (std::isnan(number)) throw py::value_error(name + " returned nan at t = " + std::to_string(t));
+  return number;
+}
+
+/// What a callback returned, as a wish to stop.
+bool answer_from(const py::object& value) {
+  if (value.is_none() || value.is(py::bool_(false))) return false;
+  if (value.is(py::bool_(true))) return true;
+  const py::object numpy_bool = py::module_::import("numpy").attr("bool_");
+  if (py::isinstance(value, numpy_bool)) return value.cast<bool>();
+  throw py::type_error("callback returned " + got(value) + "; it must return True to stop, or None or False to go on");
+}
+
 struct RunOptions {
   double t0, t1, rtol;
   Vector atol;
@@ -132,9 +155,10 @@ class FlowRun {
                                                           : observable(name, what, options.t0, w0));
     std::vector<Event> events;
     for (const auto& [function, direction, terminal] : options.events) {
-      auto value = [held = hold(function)](double t, const ConstVectorRef& w) {
+      const std::string name = "events[" + std::to_string(events.size()) + "]";
+      auto value = [name, held = hold(function)](double t, const ConstVectorRef& w) {
         py::gil_scoped_acquire locked;
-        return (*held)(t, copy_of(w)).cast<double>();
+        return number_from((*held)(t, copy_of(w)), name, t);
       };
       events.push_back({value, direction, terminal, {}, {}});
     }
@@ -142,8 +166,7 @@ class FlowRun {
     if (!options.callback.is_none()) {
       callback = [held = hold(options.callback)](double t, const ConstVectorRef& w) {
         py::gil_scoped_acquire locked;
-        const py::object answer = (*held)(t, copy_of(w));
-        return !answer.is_none() && answer.cast<bool>();
+        return answer_from((*held)(t, copy_of(w)));
       };
     }
     recorder_ = std::make_unique<Recorder>(flow_->size(), std::move(observables), options.keep_states,
