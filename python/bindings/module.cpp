@@ -1,4 +1,5 @@
-// The compiled half of grokflow: private, typed in _core.pyi. Python owns docstrings, defaults and validation.
+// The compiled half of grokflow: private, typed in _core.pyi. Python owns docstrings, defaults and
+// validation.
 #include <pybind11/pybind11.h>
 
 namespace py = pybind11;
