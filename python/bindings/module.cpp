@@ -2,6 +2,9 @@
 // validation.
 #include <pybind11/pybind11.h>
 
+#include <Eigen/Core>
+#include <string>
+
 namespace py = pybind11;
 
 void bind_problem(py::module_& m);
@@ -11,6 +14,9 @@ void bind_flow(py::module_& m);
 
 PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   m.attr("__version__") = GROKFLOW_VERSION;
+  m.attr("__eigen_version__") = std::to_string(EIGEN_WORLD_VERSION) + "." +
+                                std::to_string(EIGEN_MAJOR_VERSION) + "." +
+                                std::to_string(EIGEN_MINOR_VERSION);
   bind_problem(m);
   bind_models(m);
   bind_callbacks(m);

@@ -14,7 +14,3 @@ def main() -> None:
             raise
         sys.exit(f'grokflow: the command line needs {error.name}: pip install "grokflow[app]"')
     app(prog_name="grokflow")
-
-
-if __name__ == "__main__":
-    main()

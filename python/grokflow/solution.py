@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -76,20 +77,19 @@ class Solution:
     def __repr__(self) -> str:
         times = f"{len(self.t)} times" + (f", {self.t[0]:.4g} ... {self.t[-1]:.4g}" if len(self.t) else "")
         states = "not kept" if self.w is None else "x".join(map(str, self.w.shape))
-        lines = [
-            f"Solution: {self.status}, t = {self.t_final:.6g}",
-            f"  message   {self.message}",
-            f"  t         {times}",
-            f"  w         {states} (final: d = {self.final.size})",
-        ]
+        lines = {"message": self.message, "t": times, "w": f"{states} (final: d = {self.final.size})"}
         for name, values in self.observed.items():
             if values.ndim > 1:
-                lines.append(f"  {name:<14} {values.shape[1]} components")
+                lines[name] = f"{values.shape[1]} components"
             elif values.size:
-                lines.append(f"  {name:<14} {values[0]:.4g} -> {values[-1]:.4g}")
+                lines[name] = f"{values[0]:.4g} -> {values[-1]:.4g}"
         for title, entries in (("stats", self.stats), ("settings", self.settings)):
-            lines += _wrap(title, [f"{k} {_short(v)}" for k, v in entries.items() if v is not None])
-        return "\n".join(lines)
+            text = ", ".join(
+                f"{name} {_short(value)}" for name, value in entries.items() if value is not None
+            )
+            lines[title] = f"\n{'':18}".join(textwrap.wrap(text, 92))
+        head = f"Solution: {self.status}, t = {self.t_final:.6g}"
+        return "\n".join([head, *(f"  {name:<16}{text}" for name, text in lines.items())])
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw losses and squared norm against time on a log axis.
@@ -205,14 +205,6 @@ class Solution:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(k if v == k else f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _wrap(title: str, words: list[str], width: int = 100) -> list[str]:
-    """Return ``words`` as comma-separated lines under ``title``."""
-    lines = [f"  {title:<9} "]
-    for word in words:
-        if len(lines[-1]) + len(word) > width:
-            lines.append(" " * 12)
-        lines[-1] += word + ", "
-    return [line.removesuffix(", ") for line in lines] if words else []

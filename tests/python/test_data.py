@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("typer")
-from grokflow.app.data import Table, read, split  # noqa: E402
-from grokflow.files import FileError  # noqa: E402
+from grokflow.app.data import Table, read, split
+from grokflow.files import FileError
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_misspelt_column_gets_a_suggestion(table):
 def test_other_files_are_refused(table, tmp_path):
     with pytest.raises(FileError, match="not UTF-8"):
         read(table("a,y\n1,2\n", encoding="utf-16"), "y")
-    with pytest.raises(FileError, match="neither .csv nor .npz"):
+    with pytest.raises(FileError, match=r"neither \.csv nor \.npz"):
         read(table("a,y\n", "table.xlsx"), "y")
     with pytest.raises(FileError, match="--target"):
         read(table("a,y\n1,2\n"), None)

@@ -42,7 +42,7 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Directory for figures and trajectories.")] = Path(
         "grokflow-reproduce"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data and initial weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of data and initial weights.")] = 26,
     weight_decay: Annotated[float | None, typer.Option(help="Instead of each experiment's own.")] = None,
     small: Annotated[bool, typer.Option("--small", help="Small sizes, for a quick look.")] = False,
 ) -> None:
@@ -56,7 +56,8 @@ def run(settings_file: Path | None = None, **options: Any) -> None:
     """Learn your own table; settings from a TOML file, from options, or both (options win)."""
     with reported():
         from_file = read_settings(settings_file) if settings_file else {}
-        finish({"run": run_settings(merge(from_file, options), Console())})
+        settings = merge(from_file, options)
+        finish({settings.model: run_settings(settings, Console())})
 
 
 @app.command()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEGEND = (
-    "t_GF: |grad F| has fallen to 1/1000; landing: t_WD, where |grad F| = lam |w|;\n"
-    "|w|^2: squared norm; evals: evaluations of the gradient; -: not reached or not observed"
+    "t_GF: |grad F| has fallen to 1/1000. landing: t_WD, where |grad F| = lam |w|.\n"
+    "evals: evaluations of grad F. -: not reached, or no test data."
 )
 
 
@@ -58,7 +58,7 @@ def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> Non
         clocks = gf.clocks(sol)
         for label, t in (("t_GF", clocks.t_gf), ("landing", clocks.t_wd), ("end", clocks.t_final)):
             first, last = label == "t_GF", label == "end"
-            cost = (str(sol.stats["nfev"]), f"{sol.stats['seconds']:.2f}") if last else ()
+            cost = (str(sol.stats["nfev"]), f"{sol.stats['seconds']:.3f}") if last else ()
             losses = (_number(value_at(sol, quantity, t)) for quantity in ("train_loss", "test_loss"))
             norm = _number(value_at(sol, "norm", t) ** 2)
             table.add_row(name if first else "", label, _number(t), *losses, norm, *cost, end_section=last)

@@ -34,7 +34,6 @@ def reproduce(
         experiment = EXPERIMENTS[name](seed, weight_decay, small)
         try:
             sol = solve(
-                name,
                 console,
                 experiment.problem,
                 experiment.w0,

@@ -19,7 +19,7 @@ from grokflow.app.report import print_summary, save_figure, writable_directory
 from grokflow.app.settings import Settings, to_toml
 from grokflow.app.solve import Interrupted, solve
 from grokflow.files import FileError, write_atomically
-from grokflow.plot import STYLE, draw_run
+from grokflow.plot import STYLE, draw_run, scientific
 
 
 def run(settings: Settings, console: Console) -> gf.Solution:
@@ -34,16 +34,15 @@ def run(settings: Settings, console: Console) -> gf.Solution:
     """
     settings, parts = load(settings)
     problem = build(settings, parts)
-    w0 = problem.initial_weights(std=settings.init_scale, seed=settings.seed)
+    w0 = problem.initial_weights(settings.init_scale, settings.seed)
     out = writable_directory(Path(settings.out))
     write_atomically(out / "settings.toml", to_toml(settings, version_line()))
     stream = io.BytesIO()
     np.savez(stream, **dataclasses.asdict(parts))
     write_atomically(out / "data.npz", stream.getvalue())
-    assert settings.t_end is not None
+    assert settings.t_end is not None  # merge has filled it in
     try:
         sol = solve(
-            settings.model,
             console,
             problem,
             w0,
@@ -56,9 +55,9 @@ def run(settings: Settings, console: Console) -> gf.Solution:
             max_time=settings.max_time,
         )
     except Interrupted as interrupt:
-        write_results(interrupt.solution, settings.model, out)
+        write_results(interrupt.solution, settings, out)
         raise
-    write_results(sol, settings.model, out)
+    write_results(sol, settings, out)
     print_summary(console, {settings.model: sol})
     console.print(f"written: {out}/ settings.toml, data.npz, trajectory.npz, figure.png", soft_wrap=True)
     return sol
@@ -84,6 +83,7 @@ def build(settings: Settings, parts: data.Split) -> gf.models.Model:
         return gf.models.LinearRegression(parts.X, parts.y, test=test)
     if settings.model == "diagonal":
         return gf.models.DiagonalLinearNetwork(parts.X, parts.y, test=test)
+    assert settings.output_scale is not None  # merge has filled it in
     return gf.models.TwoLayerNetwork(
         parts.X,
         parts.y,
@@ -95,11 +95,12 @@ def build(settings: Settings, parts: data.Split) -> gf.models.Model:
     )
 
 
-def write_results(sol: gf.Solution, title: str, out: Path) -> None:
+def write_results(sol: gf.Solution, settings: Settings, out: Path) -> None:
     """Write trajectory.npz, then figure.png."""
     sol.save(out / "trajectory.npz")
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.4), layout="constrained")
         draw_run(figure.subplots(2, 1, sharex=True, height_ratios=(3, 2)), sol)
-        figure.suptitle(title)
+        decay = scientific(settings.weight_decay) if settings.weight_decay else "0"
+        figure.suptitle(f"{settings.model} on {Path(settings.data or '').name}, $\\lambda$ = {decay}")
         save_figure(figure, out / "figure.png")

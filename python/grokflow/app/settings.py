@@ -128,7 +128,8 @@ def to_toml(settings: Settings, comment: str) -> bytes:
 def _checked(path: Path, key: str, value: Any, kind: type) -> Any:
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or (kind is list and not all(isinstance(item, str) for item in value)):
+    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if type(value) is not kind or (kind is list and not texts):
         expected = {str: "a text in quotes", int: "an integer", float: "a number", bool: "true or false"}
         what = expected.get(kind, "a list of texts")
         raise FileError(f"{path}: {key} is {value!r}; it must be {what}")

@@ -1,7 +1,9 @@
 """Completion of a matrix of low rank by U V^T: the slow phase lowers the nuclear norm, and with it the rank.
 
-The paper's setting: 20 x 20, rank 3 with singular values 24.5, 17.6 and 10.7, width 10, half of the entries
-observed, standard Gaussian start, F = sum of the squared errors (c = 2), lam = 1e-3, t up to 1e4.
+The paper's setting: 20 x 20, rank 3 with singular values 24.5, 17.6 and 10.7, width 10, about half of the
+entries observed (220 here), standard Gaussian start, F = sum of the squared errors (c = 2), lam = 1e-3, t up
+to 1e4. Then ||w||^2 falls from about 310 on the plateau to about 106, twice the sum of the singular values.
+Whether the nuclear norm finds the matrix from so few entries is luck; with the default seed it does.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from grokflow.plot import GREY, PURPLE, SKY, legend_above, mark_clocks, scientif
 
 def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment:
     """Return the paper's matrix completion problem."""
-    size, width, singular = (6, 3, [6.0]) if small else (20, 10, [24.5, 17.6, 10.7])
+    size, width, observed, singular = (6, 3, 20, [6.0]) if small else (20, 10, 220, [24.5, 17.6, 10.7])
     lam = 1e-3 if weight_decay is None else weight_decay
     rng = data_stream(seed)
     rank = len(singular)
@@ -24,8 +26,7 @@ def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment
     teacher = left * singular @ right.T
     order = rng.permutation(size * size)
     rows, cols = np.divmod(order, size)
-    half = size * size // 2
-    train, test = slice(half), slice(half, None)
+    train, test = slice(observed), slice(observed, None)
     problem = gf.models.MatrixCompletion(
         rows[train],
         cols[train],

@@ -1,0 +1,5 @@
+"""``python -m grokflow`` is the command ``grokflow``."""
+
+from grokflow.cli import main
+
+main()

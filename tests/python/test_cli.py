@@ -1,0 +1,352 @@
+"""The command line at small size: what it writes, how a run repeats, and what every bad input gets."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+from grokflow.app.commands import app
+from grokflow.app.experiments import EXPERIMENTS
+from grokflow.solution import Solution
+from typer.testing import CliRunner
+
+SMALL = ["--model", "linear", "--target", "y"]
+
+
+def grokflow(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def command(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "grokflow", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture
+def csv(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 4))
+    rows = np.column_stack([X, np.tanh(X[:, 0] - X[:, 1])])
+    path = tmp_path / "table.csv"
+    np.savetxt(path, rows, delimiter=",", header="a,b,c,d,y", comments="")
+    return path
+
+
+def refused(result, *words):
+    """Check that a run ended with code 2 and one line on stderr that has these words."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("grokflow: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    for word in words:
+        assert word in result.stderr
+
+
+# reproduce
+
+
+def test_reproduce_writes_a_figure_and_a_trajectory_of_each_experiment(tmp_path):
+    result = grokflow("reproduce", "--small", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()[:-1])
+    for name in EXPERIMENTS:
+        assert name in result.stdout
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert Solution.load(tmp_path / f"{name}.npz").success
+    for word in ("t_GF", "landing", "end", "train loss", "test loss", "evals", "seconds"):
+        assert word in result.stdout
+
+
+def test_reproduce_takes_names_seed_and_weight_decay(tmp_path):
+    runs = {}
+    for seed in (3, 4):
+        out = tmp_path / str(seed)
+        result = grokflow(
+            "reproduce", "linear", "--small", "--seed", seed, "--weight-decay", "1e-2", "--out", out
+        )
+        assert result.exit_code == 0, result.output
+        assert sorted(os.listdir(out)) == ["linear.npz", "linear.png"]
+        runs[seed] = Solution.load(out / "linear.npz")
+    assert runs[3].settings["weight_decay"] == 1e-2
+    assert runs[3].t_final == pytest.approx(1e3)
+    assert not np.array_equal(runs[3].w[0], runs[4].w[0])
+
+
+def test_the_diagonal_network_groks(tmp_path):
+    result = grokflow("reproduce", "diagonal", "--small", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    sol = Solution.load(tmp_path / "diagonal.npz")
+    assert sol["train_loss"][-1] < 1e-6
+    assert sol["test_loss"][-1] < 1e-4 * sol["test_loss"][0]
+
+
+def test_matrix_completion_is_that_of_the_paper(tmp_path):
+    result = grokflow("reproduce", "matrix", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    sol = Solution.load(tmp_path / "matrix.npz")
+    plateau = sol["norm"][np.searchsorted(sol.t, 1.0)] ** 2
+    assert plateau == pytest.approx(310.0, rel=0.02)
+    assert sol["norm"][-1] ** 2 == pytest.approx(106.0, rel=0.01)
+    assert sol["singular_values"][-1, :3] == pytest.approx([24.5, 17.6, 10.7], rel=0.02)
+    assert np.all(sol["singular_values"][-1, 3:] < 0.2)
+
+
+def test_linear_regression_follows_its_closed_form():
+    from grokflow.app.experiments.linear import closed_form
+
+    rng = np.random.default_rng(1)
+    X, w = rng.standard_normal((3, 5)), rng.standard_normal(5)
+    y, lam, scale, step = rng.standard_normal(3), 0.3, 0.7, 1e-5
+    t = np.array([0.0, 0.4 - step, 0.4, 0.4 + step])
+    before, at, after = closed_form(X, y, scale, lam, w, t)[1:]
+    assert closed_form(X, y, scale, lam, w, t)[0] == pytest.approx(w)
+    slope = (after - before) / (2 * step)
+    assert slope == pytest.approx(-scale * X.T @ (X @ at - y) - lam * at, rel=1e-8, abs=1e-9)
+
+
+def test_reproduce_refuses(tmp_path):
+    refused(grokflow("reproduce", "--weight-decay", "-1", "--out", tmp_path), "weight_decay is -1.0")
+    refused(grokflow("reproduce", "--weight-decay", "0", "--out", tmp_path), "weight_decay is 0.0")
+    unknown = grokflow("reproduce", "lineer")
+    assert unknown.exit_code == 2
+    assert "linear" in unknown.stderr
+
+
+# run
+
+
+def test_run_writes_everything_beside_each_other(csv, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["--model", "two-layer", "--width", 6, "--activation", "tanh", "--weight-decay", "1e-2"]
+    result = grokflow("run", "--data", csv, "--target", "y", *arguments, "--t-end", 100, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert sorted(os.listdir(out)) == ["data.npz", "figure.png", "settings.toml", "trajectory.npz"]
+    sol = Solution.load(out / "trajectory.npz")
+    assert sol.t_final == 100.0
+    assert sol.final.size == 6 * (4 + 2) + 1
+    assert "test_loss" in sol.observed
+    with np.load(out / "data.npz") as data:
+        assert data["X"].shape == (24, 4)
+        assert data["X_test"].shape == (6, 4)
+
+
+@pytest.mark.parametrize("model", ["linear", "diagonal", "two-layer"])
+def test_a_run_repeats_bit_for_bit_from_its_settings(csv, tmp_path, model):
+    first = grokflow(
+        "run",
+        "--data",
+        csv,
+        "--target",
+        "y",
+        "--model",
+        model,
+        "--width",
+        5,
+        "--seed",
+        3,
+        "--out",
+        tmp_path / "a",
+    )
+    assert first.exit_code == 0, first.output
+    again = grokflow("run", tmp_path / "a" / "settings.toml", "--out", tmp_path / "b")
+    assert again.exit_code == 0, again.output
+    a, b = (Solution.load(tmp_path / name / "trajectory.npz") for name in "ab")
+    assert np.array_equal(a.w, b.w)
+    assert np.array_equal(a.t, b.t)
+    assert all(np.array_equal(a[name], b[name]) for name in a.observed)
+    before = (tmp_path / "a" / "trajectory.npz").stat().st_mtime_ns
+    assert grokflow("run", tmp_path / "a" / "settings.toml").exit_code == 0
+    assert (tmp_path / "a" / "trajectory.npz").stat().st_mtime_ns > before
+    assert (tmp_path / "a" / "settings.toml").read_text() == (tmp_path / "b" / "settings.toml").read_text()
+
+
+def test_settings_file_and_options(csv, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'data = "table.csv"\ntarget = "y"\nmodel = "linear"\nout = "there"\n'
+        "weight-decay = 1\ntest_fraction = 0\n"
+    )
+    result = grokflow(
+        "run", path, "--weight-decay", "0.5", "--no-standardise", "--ignore", "a", "--ignore", "b"
+    )
+    assert result.exit_code == 0, result.output
+    sol = Solution.load(tmp_path / "there" / "trajectory.npz")
+    assert sol.settings["weight_decay"] == 0.5
+    assert sol.t_final == 20.0
+    assert sol.final.size == 2
+    assert "test_loss" not in sol.observed
+
+
+def test_npz_input(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", X=rng.standard_normal((10, 3)), y=rng.standard_normal(10))
+    result = grokflow("run", "--data", tmp_path / "d.npz", "--model", "linear", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weight-decay", "-1"], ["weight_decay is -1.0", "not negative"]),
+        (["--weight-decay", "nan"], ["weight_decay is nan"]),
+        (["--weight-decay", "0"], ["give t_end"]),
+        (["--t-end", "-1"], ["t_span"]),
+        (["--t-end", "inf"], ["t_span"]),
+        (["--rtol", "0"], ["rtol"]),
+        (["--atol", "-1"], ["atol"]),
+        (["--method", "RK45"], ["method", "BDF", "Radau"]),
+        (["--curvature", "dence"], ["curvature", "dense"]),
+        (["--model", "lineer"], ["unknown model 'lineer'; did you mean 'linear'"]),
+        (["--model", "two-layer", "--activation", "sin"], ["activation", "'sin'", "tanh"]),
+        (["--model", "two-layer", "--width", "0"], ["width is 0"]),
+        (["--test-fraction", "1"], ["test_fraction is 1.0"]),
+        (["--test-fraction", "0.99"], ["none is left to train on"]),
+        (["--seed", "-1"], ["seed is -1"]),
+        (["--init-scale", "-1"], ["-1"]),
+        (["--target", "z"], ["unknown column 'z'", "a, b, c, d, y"]),
+        (["--ignore", "z"], ["unknown column 'z'"]),
+        (["--data", "missing.csv"], ["missing.csv: No such file"]),
+    ],
+)
+def test_run_refuses_bad_values_before_any_work(csv, tmp_path, arguments, words):
+    out = tmp_path / "out"
+    refused(grokflow("run", "--data", csv, *SMALL, "--out", out, *arguments), *words)
+    assert not (out / "trajectory.npz").exists()
+
+
+def test_run_refuses_bad_tables_with_row_and_column(tmp_path):
+    path = tmp_path / "table.csv"
+    for text, words in [
+        ("a,y\n1,2\n,3\n", ["table.csv, row 3, column 'a'", "empty"]),
+        ("a,y\n1,2\nred,3\n", ["row 3, column 'a'", "'red' is not a number"]),
+        ("a,y\n1,nan\n", ["row 2, column 'y'", "not finite"]),
+    ]:
+        path.write_text(text)
+        refused(grokflow("run", "--data", path, *SMALL), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("weigth_decay = 1.0", ["unknown setting 'weigth_decay'; did you mean 'weight_decay'"]),
+        ("width = 'a'", ["width is 'a'; it must be an integer"]),
+        ("width = 2.5", ["width is 2.5; it must be an integer"]),
+        ("standardise = 1", ["standardise is 1; it must be true or false"]),
+        ("weight_decay = true", ["weight_decay is True; it must be a number"]),
+        ("ignore = [1]", ["ignore is [1]; it must be a list of texts"]),
+        ("t-end = 1.0\nt_end = 2.0", ["'t_end' is given twice"]),
+        ("width = ", ["is not TOML"]),
+        ("", ["no data"]),
+    ],
+)
+def test_run_refuses_bad_settings_files(tmp_path, text, words):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    refused(grokflow("run", path), *words)
+
+
+def test_a_table_that_has_changed_is_not_taken_for_the_old_one(csv, tmp_path):
+    assert grokflow("run", "--data", csv, *SMALL, "--out", tmp_path / "a").exit_code == 0
+    csv.write_text(csv.read_text() + "1,2,3,4,5\n")
+    again = tmp_path / "a" / "settings.toml"
+    refused(grokflow("run", again), "table.csv has changed", "data_sha256")
+    assert grokflow("run", again, "--data", csv, "--out", tmp_path / "b").exit_code == 0
+
+
+def test_an_output_that_cannot_be_written_is_told_first(csv, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    refused(grokflow("run", "--data", csv, *SMALL, "--out", blocked), "cannot write into", "--out")
+    refused(grokflow("reproduce", "--out", blocked / "below"), "cannot write into", "--out")
+
+
+def test_a_time_limit_keeps_the_trajectory_and_says_so(csv, tmp_path):
+    result = grokflow("run", "--data", csv, *SMALL, "--max-time", "1e-9", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "linear stopped at t = " in result.stderr
+    assert Solution.load(tmp_path / "out" / "trajectory.npz").status == "time_limit"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_the_trajectory(csv, tmp_path, sent, code):
+    out = tmp_path / "out"
+    process = command(
+        "run",
+        "--data",
+        csv,
+        "--target",
+        "y",
+        "--rtol",
+        "1e-13",
+        "--atol",
+        "1e-15",
+        "--t-end",
+        "1e9",
+        "--out",
+        out,
+    )
+    deadline = time.monotonic() + 30.0
+    while not (out / "data.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(sent)
+    stderr = process.communicate(timeout=30)[1]
+    assert process.returncode == code, stderr
+    assert stderr.startswith(f"grokflow: interrupted by {sent.name} at t = ")
+    assert stderr.count("\n") == 1
+    sol = Solution.load(out / "trajectory.npz")
+    assert sol.status == "interrupted"
+    assert 0.0 < sol.t_final < 1e9
+    assert np.all(np.isfinite(sol.final))
+
+
+# the rest
+
+
+def test_info_says_what_is_installed():
+    result = grokflow("info")
+    assert result.exit_code == 0
+    for word in ("grokflow", "build", "Eigen", "numpy", "platform"):
+        assert word in result.stdout
+
+
+def test_no_command_shows_the_commands():
+    result = grokflow()
+    for name in ("reproduce", "run", "info"):
+        assert name in result.output
+
+
+def test_options_of_run_have_the_names_of_the_settings():
+    text = grokflow("run", "--help").output
+    for name in ("--test-fraction", "--init-scale", "--weight-decay", "--no-standardise", "--ignore"):
+        assert name in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_closed_pipe_is_no_reason_to_complain(tmp_path):
+    process = command("reproduce", "linear", "--small", "--out", tmp_path)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait()
+    process.stderr.close()
+    assert (tmp_path / "linear.npz").exists()
+
+
+def test_a_missing_extra_is_named_with_its_command(monkeypatch):
+    from grokflow.cli import main
+
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.delitem(sys.modules, "grokflow.app.commands")
+    with pytest.raises(SystemExit, match=r'needs typer: pip install "grokflow\[app\]"'):
+        main()
