@@ -107,7 +107,7 @@ def test_blocks_against_the_reference(compiled_flow):
     twin = op.matrix_factorisation(rng.standard_normal((2, 3)), 2)
     twin.blocks = {"U": slice(0, 4), "V": slice(4, 10)}
     w0 = rng.standard_normal(10)
-    options = {"weight_decay": {"U": 0.0, "V": 0.2}, "rtol": 1e-9, "atol": 1e-12, "t_eval": [0.5, 5.0, 50.0]}
+    options = {"weight_decay": {"U": 0.0, "*": 0.2}, "rtol": 1e-9, "atol": 1e-12, "t_eval": [0.5, 5.0, 50.0]}
     exact = reference(twin, w0, (0, 50), **options)
     sol = gf.gradient_flow(
         twin.compiled(),
@@ -123,9 +123,10 @@ def test_blocks_against_the_reference(compiled_flow):
 def test_equal_blocks_are_one_number():
     problem, w0 = diagonal()
     one = gf.gradient_flow(problem, w0, (0, 1e3), weight_decay=0.01)
-    two = gf.gradient_flow(problem, w0, (0, 1e3), weight_decay={"u": 0.01, "v": 0.01})
-    np.testing.assert_allclose(two.w, one.w, rtol=1e-10, atol=1e-13)
-    assert two.stats["ngram"] == one.stats["ngram"]
+    for decay in ({"u": 0.01, "v": 0.01}, {"*": 0.01}, {"*": 0.01, "v": 0.01}):
+        many = gf.gradient_flow(problem, w0, (0, 1e3), weight_decay=decay)
+        np.testing.assert_allclose(many.w, one.w, rtol=1e-10, atol=1e-13)
+        assert many.stats["ngram"] == one.stats["ngram"]
 
 
 # Work

@@ -42,13 +42,11 @@ class Solution:
 
 
 def decay_rates(problem, weight_decay):
-    """Return the diagonal of D (d,): one number for all, or {block: number}."""
+    """Return the diagonal of D (d,): one number for all, or {block: number, "*": the others}."""
     if not isinstance(weight_decay, dict):
         return weight_decay
-    rates = np.zeros(max(block.stop for block in problem.blocks.values()))
-    for name, value in weight_decay.items():
-        rates[problem.blocks[name]] = value
-    return rates
+    rates = [weight_decay.get(name, weight_decay.get("*")) for name in problem.blocks]
+    return np.repeat(rates, [block.stop - block.start for block in problem.blocks.values()])
 
 
 def radau_step(rhs, jacobian, w, h, tolerance):
