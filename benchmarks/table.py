@@ -57,20 +57,20 @@ def geometric_mean(values):
 
 
 def summary(results):
-    """``results``: name -> (runs, the run of grokflow that is at least as accurate as the best peer)."""
+    """``results``: name -> (runs, key -> (peer, grokflow at an error no larger)), keys best and dense."""
     head = ("problem", "best peer", "CPU s", "error", "grokflow", "error", "rtol", "time x", "grad/dense")
     form = "{:<12}{:<17}{:>8}{:>10}{:>10}{:>10}{:>9}{:>8}{:>12}"
     lines = ["\nThe fastest peer, and grokflow at an error no larger", form.format(*head)]
     ratios = []
-    for name, (runs, ours) in results.items():
-        peer = best_peer(runs)
-        if peer is None or ours is None or ours.status != "ok":
+    for name, (_, pairs) in results.items():
+        if "best" not in pairs or pairs["best"][1].status != "ok":
             lines.append(f"{name:<12}no comparison")
             continue
+        peer, ours = pairs["best"]
         ratios.append(peer.seconds / ours.seconds)
-        dense = next((r.nfev for r in runs if r.solver == "CVODE dense" and r.status == "ok"), None)
         cells = [name, peer.solver, f"{peer.seconds:.3g}", f"{peer.error:.1e}", f"{ours.seconds:.3g}"]
         cells += [f"{ours.error:.1e}", ours.note.removeprefix("rtol=") or "same", f"{ratios[-1]:.2f}"]
-        lines.append(form.format(*cells, f"{ours.nfev / dense:.2f}" if dense else "-"))
+        dense, ours = pairs.get("dense", (None, None))
+        lines.append(form.format(*cells, f"{ours.nfev / dense.nfev:.2f}" if dense else "-"))
     lines.append(f"geometric mean of the time ratios: {geometric_mean(ratios):.2f}")
     return "\n".join(lines)
