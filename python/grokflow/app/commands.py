@@ -88,7 +88,8 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+        reason = error.strerror or str(error)
+        fail(f"{error.filename}: {reason}" if error.filename else reason, 2)
     except ValueError as error:
         fail(str(error), 2)
 

@@ -59,7 +59,11 @@ def run(settings: Settings, console: Console) -> gf.Solution:
         raise
     write_results(sol, settings, out)
     print_summary(console, {settings.model: sol})
-    console.print(f"written: {out}/ settings.toml, data.npz, trajectory.npz, figure.png", soft_wrap=True)
+    console.print(
+        f"written: {out}/ settings.toml, data.npz, trajectory.npz, figure.png",
+        soft_wrap=True,
+        highlight=False,
+    )
     return sol
 
 
