@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grokflow
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -17,7 +18,7 @@ def test_example(path, tmp_path):
     done = subprocess.run(
         [sys.executable, path, "--small"],
         cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
+        env={**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(Path(grokflow.__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=120,
