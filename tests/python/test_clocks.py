@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import reference.clocks
 from grokflow.clocks import clocks, value_at
 from grokflow.solution import Solution
 
@@ -67,6 +68,16 @@ def test_value_at_interpolates_in_log_log():
     assert value_at(sol, "norm", 1e4) == 0.0
     assert math.isnan(value_at(sol, "grad_norm", math.nan))
     assert math.isnan(value_at(sol, "test_loss", 1.0))
+
+
+@pytest.mark.parametrize("decay", [1e-2, 1e-6, 0.0, {"u": 1e-4, "v": 0.0}])
+@pytest.mark.parametrize("eps", [1e-1, 1e-4])
+def test_reference(decay, eps):
+    t = np.geomspace(1e-2, 1e4, 60)
+    sol = run(t, 3.0 / (1 + t) ** 1.3, 5.0 / (1 + 0.1 * t) ** 0.2, decay)
+    found, expected = clocks(sol, eps=eps), reference.clocks.clocks(sol, eps=eps)
+    for name in ("t_gf", "t_wd", "t_final", "separation"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12, err_msg=name)
 
 
 def test_misuse():

@@ -8,6 +8,7 @@ import grokflow as gf
 import numpy as np
 import oracle_problems as op
 import pytest
+from scipy.integrate import solve_ivp
 from test_closed_forms import ridge_path
 
 METHODS = pytest.mark.parametrize("method", ["BDF", "Radau"])
@@ -145,13 +146,31 @@ def test_linear_regression_builds_one_kernel():
 
 @pytest.mark.parametrize("make", [diagonal, completion, tanh_network])
 def test_work_of_a_step(make):
-    """Fewer than two gradients a step, at most one solve for each; kernels are built rarely."""
+    """Two gradients a step or so, each with one solve; few rejections; kernels serve for many steps."""
     problem, w0 = make()
     stats = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4).stats
-    assert stats["nfev"] < 2 * (stats["nsteps"] + stats["nrejected"] + stats["nfailed"])
-    assert stats["nsolve"] <= stats["nfev"] + stats["nsteps"]
-    assert stats["ngram"] < 0.25 * stats["nfev"]
-    assert stats["nrejected"] < 0.25 * stats["nsteps"]
+    assert stats["nfev"] < 3 * stats["nsteps"]
+    assert stats["nsolve"] < 1.5 * stats["nfev"]
+    assert stats["ngram"] < 0.3 * stats["nsteps"]
+    assert stats["nfactor"] < 0.4 * stats["nsteps"]
+    assert stats["nrejected"] + stats["nfailed"] < 0.1 * stats["nsteps"]
+
+
+@pytest.mark.parametrize("make", [diagonal, completion, tanh_network])
+def test_kernel_space_takes_no_more_gradients_than_the_full_hessian_elsewhere(make):
+    """SciPy's BDF at the same tolerance, with exact Hessians, is the measure."""
+    problem, w0 = make()
+    ours = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4, curvature="gram")
+    peer = solve_ivp(
+        lambda t, w: -problem.gradient(w) - 1e-4 * w,
+        (0, 1e5),
+        w0,
+        method="BDF",
+        jac=lambda t, w: -problem.hessian(w) - 1e-4 * np.eye(w.size),
+        rtol=1e-6,
+        atol=1e-9,
+    )
+    assert ours.stats["nfev"] < 0.9 * peer.nfev
 
 
 @pytest.mark.parametrize(("method", "weakest"), [("BDF", 1e-6), ("Radau", 1e-4)])
@@ -181,10 +200,10 @@ def test_work_grows_as_the_order_says(method):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 def test_order_of_bdf(order):
-    """error ~ steps^-k with the order held at k at most: F = ||w||^2 / 2 up to t = 3."""
+    """error ~ steps^-k with the order held at k at most, on w = exp(-t) w0 at tight tolerances."""
     problem = gf.models.LinearRegression(np.eye(2), np.zeros(2), scale="sum")
     steps, errors = [], []
-    for rtol in {1: (1e-4, 1e-6), 2: (1e-5, 1e-8)}.get(order, (1e-6, 1e-10)):
+    for rtol in {1: (1e-5, 1e-7), 2: (1e-7, 1e-9)}.get(order, (1e-9, 1e-12)):
         sol = gf.gradient_flow(
             problem,
             [1.0, 2.0],
@@ -197,7 +216,7 @@ def test_order_of_bdf(order):
         steps.append(sol.stats["nsteps"])
         errors.append(np.max(np.abs(sol.final - np.exp(-3.0) * np.array([1.0, 2.0]))))
     slope = math.log(errors[0] / errors[1]) / math.log(steps[1] / steps[0])
-    assert slope == pytest.approx(order, rel=0.35)
+    assert slope == pytest.approx(order, rel=0.2)
 
 
 @CURVATURES
@@ -298,7 +317,18 @@ def test_callback_changes_nothing():
     assert watched.w.tobytes() == silent.w.tobytes()
 
 
-@pytest.mark.parametrize("answer", ["yes", 3.5, np.ones(2)])
+@pytest.mark.parametrize("stop", [True, np.True_])
+@pytest.mark.parametrize("go_on", [None, False, np.False_])
+def test_what_a_callback_may_answer(stop, go_on):
+    problem, w0 = diagonal()
+    sol = gf.gradient_flow(
+        problem, w0, (0, 1e3), weight_decay=0.01, callback=lambda t, w: stop if t > 5 else go_on
+    )
+    assert sol.status == "interrupted"
+    assert sol.t_final > 5
+
+
+@pytest.mark.parametrize("answer", ["yes", np.ones(2)])
 def test_callback_that_answers_neither_yes_nor_no(answer):
     problem, w0 = diagonal()
     with pytest.raises((TypeError, ValueError), match="callback"):

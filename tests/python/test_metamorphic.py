@@ -93,8 +93,9 @@ def test_each_sample_twice(method, curvature):
             gf.models.DiagonalLinearNetwork(np.repeat(X, 2, axis=0), np.repeat(y, 2)),
         )
     )
-    np.testing.assert_allclose(twice.w, once.w, rtol=1e-7, atol=1e-9)
-    assert abs(twice.stats["nsteps"] - once.stats["nsteps"]) <= 0.02 * once.stats["nsteps"]
+    limit = {"BDF": 50, "Radau": 10}[method]
+    assert np.max(np.abs(twice.w - once.w)) < limit * 1e-6 * np.max(np.abs(once.w))
+    assert abs(twice.stats["nsteps"] - once.stats["nsteps"]) <= 0.1 * once.stats["nsteps"]
 
 
 @pytest.mark.parametrize("make", [op.matrix_factorisation, op.diagonal_network])

@@ -9,10 +9,12 @@ import pytest
 import reference
 
 # Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
-# against it in test_faults_system.py; a `Solution` holds results; the rest are settings, bases, exceptions.
+# against it in test_faults_system.py; `Solution`, `Clocks` and `ProblemReport` hold results; the rest are
+# settings, bases and exceptions.
 NOT_COMPUTING = {
     "BDF",
     "CallbackError",
+    "Clocks",
     "Dense",
     "FileError",
     "Gram",
@@ -20,6 +22,7 @@ NOT_COMPUTING = {
     "Model",
     "PrecisionWarning",
     "Problem",
+    "ProblemReport",
     "Radau",
     "Solution",
 }

@@ -1,0 +1,31 @@
+"""The clocks of a run, by bisection on the log-log interpolant of what was recorded."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+
+def clocks(sol, eps=1e-3):
+    """Return t_gf, t_wd, t_final and separation; a time is nan if it was not reached."""
+    decay = sol.settings["weight_decay"]
+    lam = max(decay.values()) if isinstance(decay, dict) else decay
+    gradient, norm = sol["grad_norm"], sol["norm"]
+    t_gf = _crossing(sol.t, np.log(gradient) - np.log(eps * gradient[0]))
+    t_wd = _crossing(sol.t, np.log(gradient) - np.log(lam * norm)) if lam > 0 else np.nan
+    landing = np.nanmin([t_gf, t_wd, sol.t[-1]])
+    pull = lam * np.exp(np.interp(np.log(landing), np.log(sol.t), np.log(norm)))
+    return SimpleNamespace(
+        t_gf=t_gf, t_wd=t_wd, t_final=sol.t_final, separation=gradient[0] / pull if pull > 0 else np.inf
+    )
+
+
+def _crossing(t, gap):
+    """Return the first t with gap <= 0, where gap is linear in log t between the records."""
+    if not np.any(gap <= 0):
+        return np.nan
+    end = int(np.argmax(gap <= 0))
+    low, high = np.log(t[max(end - 1, 0)]), np.log(t[end])
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.interp(middle, np.log(t), gap) > 0 else (low, middle)
+    return np.exp(high)
