@@ -26,7 +26,6 @@ constexpr double kGrowth = 10.0;         // the largest growth of a step
 constexpr double kFirstGrowth = 1e4;     // that of the first, whose size was a guess
 constexpr double kKeep = 1.1;            // a step that could grow by less stays
 constexpr double kNewtonTarget = 0.03;   // share of the allowed local error that Newton's method may leave
-constexpr double kNewtonFloor = 1e-3;    // share that is of no consequence
 constexpr double kSharpen = 0.3;         // contraction of a fresh matrix beyond which a better one is asked for
 
 class Bdf final : public Stepper {
@@ -148,12 +147,7 @@ class Bdf final : public Stepper {
       if (!solver_->solve(step_)) return Outcome::newton_failed;
       e_ += step_;
       w_ = predicted_ + e_;
-      // The predictor multiplies what is left of e in the history by up to 2^(k+1). Unless too small to matter, it must be left smaller
-      // than e by more than that factor, or it feeds on itself and keeps the step from growing.
-      const double share = std::ldexp(error_constant * rms_norm(e_, weights_), -(order_ + 4));
-      const double negligible = monitor_.iterations() > 0 ? kNewtonFloor : 0.0;
-      const double allowed = std::min(kNewtonTarget, std::max(negligible, share));
-      switch (monitor_.judge(error_constant * rms_norm(step_, weights_), allowed)) {
+      switch (monitor_.judge(error_constant * rms_norm(step_, weights_), kNewtonTarget)) {
         case Verdict::converged: return Outcome::done;
         case Verdict::diverged: return Outcome::newton_failed;
         case Verdict::more: break;

@@ -9,8 +9,8 @@ namespace grokflow {
 namespace {
 
 constexpr int kMaxIterations = 30;     // of conjugate gradients in one solve
-constexpr double kForcing = 0.02;      // their relative accuracy: well below the Newton contraction that is asked for
-constexpr double kGaussNewtonSuffices = 0.05;  // contraction at which the full Hessian is given up again
+constexpr double kForcing = 0.2;       // their relative accuracy: Newton's method corrects what is left
+constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
 
 template <class Scalar>
 class GramSolver final : public ShiftedSolver<Scalar> {

@@ -6,9 +6,9 @@
 
 namespace grokflow {
 
-/// Judges an iteration by the sizes of its corrections, and remembers its contraction rate from one step to the next, so that a step
-/// may stop after one correction when the last ones contracted well. Between measurements the rate is assumed to grow, as
-/// the frozen Jacobian ages; a step that relies on too old a rate takes one more iteration and so measures anew.
+/// Judges an iteration by the sizes of its corrections. The rate at which they shrink is measured in every step, which takes two: a rate
+/// measured earlier says nothing of the modes that the aged Jacobian no longer damps, as long as they hide in the norm; left to the predictor,
+/// which multiplies them, they feed on themselves. Only a negligible rate, that of a linear problem, is carried over.
 class ContractionMonitor {
  public:
   enum class Verdict { more, converged, diverged };
@@ -27,6 +27,7 @@ class ContractionMonitor {
   void begin() {
     iteration_ = 0;
     measured_ = false;
+    if (rate_ > kNegligible) rate_ = 1.0;
   }
 
   /// `size` is the latest correction over the allowed error; the error that remains must fall below `target`.
@@ -40,7 +41,7 @@ class ContractionMonitor {
     }
     last_ = size;
     const double rate = std::min(rate_, kDivergent);
-    if (rate / (1.0 - rate) * size <= target) return end(), Verdict::converged;
+    if (rate / (1.0 - rate) * size <= target) return Verdict::converged;
     return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
   }
 
@@ -53,11 +54,7 @@ class ContractionMonitor {
  private:
   static constexpr double kDivergent = 0.9;
   static constexpr double kForget = 0.3;
-  static constexpr double kAge = 1.5;
-
-  void end() {
-    if (!measured_) rate_ = std::min(1.0, rate_ * kAge);
-  }
+  static constexpr double kNegligible = 1e-6;
 
   Options options_;
   double rate_ = 1.0;

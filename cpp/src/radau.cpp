@@ -64,7 +64,9 @@ struct Tableau {
 
 constexpr int kMaxIterations = 7;
 constexpr double kSafety = 0.9;
-constexpr double kKeep = 1.2;  // a step that could grow by less stays
+constexpr double kKeep = 1.2;      // a step that could grow by less stays
+constexpr double kGrowth = 10.0;   // the largest growth of a step
+constexpr double kRecovery = 1.3;  // by which that limit itself recovers in each step after a failure
 
 class Radau final : public Stepper {
  public:
@@ -98,7 +100,8 @@ class Radau final : public Stepper {
   }
 
   double accept() override {
-    const double factor = std::min(rejected_ ? 1.0 : 10.0, step_factor());  // no growth right after a failure
+    const double factor = std::min(growth_, step_factor());
+    growth_ = std::min(kGrowth, kRecovery * growth_);
     flow_.rhs(new_w_, new_f_);
     w_.swap(new_w_);
     f_.swap(new_f_);
@@ -111,6 +114,7 @@ class Radau final : public Stepper {
 
   double reject() override {
     rejected_ = true;
+    growth_ = 1.0;
     if (outcome_ != Attempt::Outcome::done) return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
     return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
   }
@@ -248,6 +252,7 @@ class Radau final : public Stepper {
   std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
   bool stale_ = false, rejected_ = false;
+  double growth_ = kGrowth;
 
   Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_;
   Eigen::VectorXcd complex_, complex_step_;

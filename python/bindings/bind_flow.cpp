@@ -187,6 +187,8 @@ class FlowRun {
       std::atomic<bool>& busy;
       ~Release() { busy = false; }
     } release{busy_};
+    if (!to_end && integrator_->status() != Status::running)
+      throw std::runtime_error("the integration has ended: " + integrator_->message());
     py::gil_scoped_release unlocked;
     do {
       run_->step();

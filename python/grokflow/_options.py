@@ -100,9 +100,9 @@ def as_times(t_eval: object, span: Span) -> FloatArray | str | None:
         return t_eval
     if isinstance(t_eval, str):
         raise ValueError(f"t_eval is {t_eval!r}; it must be 'log', None or an array of times")
+    if np.size(t_eval) == 0:  # type: ignore[arg-type]
+        return np.empty(0)
     times = as_array("t_eval", t_eval, 1)  # type: ignore[arg-type]
-    if times.size == 0:
-        return times
     down = np.flatnonzero(np.diff(times) < 0)
     if down.size:
         i = int(down[0])
