@@ -75,10 +75,10 @@ class Radau final : public Stepper {
     for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_}) v->resize(d);
     for (Eigen::VectorXcd* v : {&complex_, &complex_step_}) v->resize(d);
     for (Matrix* m : {&stages_, &fields_, &polynomial_}) m->resize(d, 3);
-    // Newton's remaining error, relative to the tolerance (Hairer & Wanner, IV.8).
+    // Newton's remaining error, relative to the tolerance; at most the square root of rtol, as in Hairer & Wanner, IV.8.
     const double eps = std::numeric_limits<double>::epsilon();
     const double rtol = std::max(tolerance_.rtol, 100.0 * eps);
-    newton_target_ = std::max(10.0 * eps / rtol, std::min(0.03, std::sqrt(rtol)));
+    newton_target_ = std::max(10.0 * eps / rtol, std::min(0.001, std::sqrt(rtol)));
   }
 
   double start(const ConstVectorRef& w0, double first_step) override {
@@ -116,6 +116,7 @@ class Radau final : public Stepper {
     rejected_ = true;
     growth_ = 1.0;
     if (outcome_ != Attempt::Outcome::done) return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
+    stale_ = true;  // the error estimate is filtered by the Jacobian, and an aged one does not damp it
     return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
   }
 
