@@ -162,7 +162,7 @@ def test_exception_elsewhere(where):
     def explode(*args):
         if where == "hessian" or args[0] > 0.1:
             raise error
-        return 0.0 if where == "observable" else None
+        return None if where == "callback" else 0.0
 
     options = {"hessian": {}, "observable": {"observe": {"a": explode}}, "callback": {"callback": explode}}[
         where
