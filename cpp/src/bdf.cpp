@@ -104,7 +104,7 @@ class Bdf final : public Stepper {
   Attempt::Outcome solve_newton(double gamma, double error_constant) {
     using Outcome = Attempt::Outcome;
     bool fresh = false;
-    if (!lin_ || stale_) fresh = relinearize();
+    if (!lin_ || (stale_ && !flow_.is_linear())) fresh = relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant);
@@ -129,7 +129,6 @@ class Bdf final : public Stepper {
   bool relinearize() {
     stale_ = true;  // until it has succeeded
     flow_.linearize(predicted_, lin_);
-    monitor_.renew();
     stale_ = false;
     return true;
   }
@@ -139,7 +138,7 @@ class Bdf final : public Stepper {
     using Outcome = Attempt::Outcome;
     e_.setZero();
     w_ = predicted_;
-    monitor_.begin();
+    monitor_.begin(flow_.is_linear() && solver_->exact());
     while (true) {
       flow_.rhs(w_, step_);
       step_ = gamma * (step_ - slope_) - e_;

@@ -49,6 +49,8 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     return true;
   }
 
+  bool exact() const override { return factor_.exact() && !curvature_.full_hessian(); }
+
  private:
   /// v <- A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v, the system scaled by alpha of the first group.
   void solve_gauss_newton(Eigen::Ref<VectorS> v) {

@@ -24,6 +24,8 @@ class DenseSolver final : public ShiftedSolver<Scalar> {
     return true;
   }
 
+  bool exact() const override { return factor_.exact(); }
+
  private:
   ShiftedFactor<Scalar, kind> factor_;
   Scalar z_{};

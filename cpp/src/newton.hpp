@@ -8,7 +8,7 @@ namespace grokflow {
 
 /// Judges an iteration by the sizes of its corrections. The rate at which they shrink is measured in every step, which takes two: a rate
 /// measured earlier says nothing of the modes that the aged Jacobian no longer damps, as long as they hide in the norm; left to the predictor,
-/// which multiplies them, they feed on themselves. Only a negligible rate, that of a linear problem, is carried over.
+/// which multiplies them, they feed on themselves. Only a linear system solved exactly needs no second look.
 class ContractionMonitor {
  public:
   enum class Verdict { more, converged, diverged };
@@ -20,14 +20,11 @@ class ContractionMonitor {
 
   explicit ContractionMonitor(Options options) : options_(options) {}
 
-  /// A new matrix: nothing is known of its contraction.
-  void renew() { rate_ = 1.0; }
-
-  /// A new step: no correction has been made.
-  void begin() {
+  /// A new step: no correction has been made. `exact`: the first will be the solution.
+  void begin(bool exact) {
     iteration_ = 0;
     measured_ = false;
-    if (rate_ > kNegligible) rate_ = 1.0;
+    rate_ = exact ? 0.0 : 1.0;
   }
 
   /// `size` is the latest correction over the allowed error; the error that remains must fall below `target`.
@@ -54,7 +51,6 @@ class ContractionMonitor {
  private:
   static constexpr double kDivergent = 0.9;
   static constexpr double kForget = 0.3;
-  static constexpr double kNegligible = 1e-6;
 
   Options options_;
   double rate_ = 1.0;

@@ -137,7 +137,7 @@ class Radau final : public Stepper {
     using Outcome = Attempt::Outcome;
     tolerance_.weights(w_, w_, weights_);
     bool fresh = false;
-    if (!lin_ || stale_) fresh = relinearize();
+    if (!lin_ || (stale_ && !flow_.is_linear())) fresh = relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       const bool factored =
@@ -162,7 +162,6 @@ class Radau final : public Stepper {
   bool relinearize() {
     stale_ = true;  // until it has succeeded
     flow_.linearize(w_, lin_);
-    monitor_.renew();
     stale_ = false;
     return true;
   }
@@ -187,7 +186,7 @@ class Radau final : public Stepper {
     guess_stages();
     real_ = stages_ * tableau_.l;
     complex_ = stages_ * tableau_.m;
-    monitor_.begin();
+    monitor_.begin(flow_.is_linear() && real_solver_->exact() && complex_solver_->exact());
     while (true) {
       for (int i = 0; i < 3; ++i) {
         new_w_ = w_ + stages_.col(i);

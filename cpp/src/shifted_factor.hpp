@@ -14,7 +14,7 @@ enum class Factorisation { cholesky, lu };
 
 /// A factorisation that survives a small change of the shift: while the new shift stays near the factored one, a solve with the
 /// old factor and one step of refinement with the new matrix cost n^2 instead of n^3, and leave an error of (shift ratio - 1)^2 in
-/// the worst direction. Cholesky notices when the matrix is not positive definite.
+/// the worst direction. Small matrices are always factored anew. Cholesky notices when the matrix is not positive definite.
 template <class Scalar, Factorisation kind>
 class ShiftedFactor {
   using MatrixS = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
@@ -30,7 +30,8 @@ class ShiftedFactor {
   bool prepare(const Matrix& S, Scalar shift, long version, std::int64_t& nfactor) {
     S_ = &S;
     shift_ = shift;
-    if (version == version_ && std::abs(shift / factored_shift_ - 1.0) <= kMaxDrift) return true;
+    const double drift = matrix_.rows() < kCheap ? 0.0 : kMaxDrift;
+    if (version == version_ && std::abs(shift / factored_shift_ - 1.0) <= drift) return true;
     if (!factor(S, shift, nfactor)) return false;
     version_ = version;
     return true;
@@ -52,9 +53,12 @@ class ShiftedFactor {
       return (decomposition_.matrixLU().diagonal().array() != Scalar(0)).all();
   }
 
+  /// Whether the shift asked for is the one that is factored.
+  bool exact() const { return shift_ == factored_shift_; }
+
   /// v <- (S + shift I)^-1 v
   void solve(Eigen::Ref<VectorS> v) {
-    if (shift_ == factored_shift_) return solve_factored(v);
+    if (exact()) return solve_factored(v);
     b_ = v;
     solve_factored(v);
     b_ -= shift_ * v;
@@ -74,6 +78,7 @@ class ShiftedFactor {
 
  private:
   static constexpr double kMaxDrift = 0.12;
+  static constexpr Index kCheap = 64;
 
   void solve_factored(Eigen::Ref<VectorS> v) {
     if constexpr (cholesky) {

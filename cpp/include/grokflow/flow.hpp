@@ -35,6 +35,8 @@ class ShiftedSolver {
   virtual ~ShiftedSolver() = default;
   /// Overwrites v with the solution; false if the system cannot be solved as it should (negative curvature).
   virtual bool solve(Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> v) = 0;
+  /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that Newton's method needs.
+  virtual bool exact() const { return true; }
 };
 
 /// f' frozen at one point.
@@ -58,6 +60,9 @@ class Flow {
   virtual ~Flow() = default;
 
   virtual Index size() const = 0;
+
+  /// Whether f' is the same everywhere: one linearisation then serves for ever, and Newton's method ends after one step.
+  virtual bool is_linear() const { return false; }
 
   /// out = f(w).
   void rhs(const ConstVectorRef& w, VectorRef out);

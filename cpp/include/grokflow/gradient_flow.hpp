@@ -26,6 +26,7 @@ class GradientFlow final : public Flow {
                double memory_budget = kMemoryBudget);
 
   Index size() const override { return problem_->num_params(); }
+  bool is_linear() const override { return problem_->is_quadratic(); }
   const Problem& problem() const { return *problem_; }
   const Decay& decay() const { return decay_; }
   /// The strategy in use: never `automatic`.

@@ -102,6 +102,8 @@ class Problem {
   double scale() const { return scale_; }
   bool has_residuals() const { return num_residuals_ > 0; }
 
+  /// Whether F is quadratic: J and the Hessian are then the same everywhere.
+  virtual bool is_quadratic() const { return false; }
   /// Whether the linearisation offers `hvp` (and so `hessian`).
   virtual bool has_hvp() const { return false; }
   /// Whether the linearisation offers `hessian`, by `hvp` or otherwise.

@@ -12,6 +12,7 @@ class LinearRegression final : public Problem {
  public:
   LinearRegression(Samples train, std::optional<Samples> test);
 
+  bool is_quadratic() const override { return true; }
   bool has_hvp() const override { return true; }
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override;
