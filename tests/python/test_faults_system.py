@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -193,21 +191,6 @@ def test_problem_dropped_in_another_thread():
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert box == []
-
-
-def test_interpreter_exit_during_a_run():
-    """A daemon thread in the middle of a run does not crash the interpreter at its end."""
-    code = """
-import threading, time, numpy as np, grokflow as gf
-model = gf.models.LinearRegression(np.eye(3), np.ones(3))
-def run():
-    gf.gradient_flow(model, np.zeros(3), (0, 1e6), weight_decay=0.0, max_step=1e-5, t_eval=[])
-threading.Thread(target=run, daemon=True).start()
-time.sleep(0.3)
-"""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=30, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
 
 
 # An integrator that is driven by hand
