@@ -1,15 +1,16 @@
 // Backward differentiation formulas of order 1 to 5 with fully variable coefficients.
 //
-// Let P be the polynomial of degree k through the k+1 latest states, w_p and w_p' its value and slope at t_{n+1}. The formula asks for the
-// polynomial of degree k through w_{n+1} and the k latest states to have slope f(w_{n+1}). The two differ by a multiple of
-// prod (t - t_{n-i}), so that with e = w_{n+1} - w_p
+// Let P be the polynomial of degree k through the k+1 latest states, w_p and w_p' its value and slope at
+// t_{n+1}. The formula asks for the polynomial of degree k through w_{n+1} and the k latest states to have
+// slope f(w_{n+1}). The two differ by a multiple of prod (t - t_{n-i}), so that with e = w_{n+1} - w_p
 //
 //   e = gamma (f(w_p + e) - w_p'),      1/gamma = sum_{i=0}^{k-1} 1/(t_{n+1} - t_{n-i}),
 //
-// which Newton's method solves with the matrix I - gamma f'. The local error is e gamma / (t_{n+1} - t_{n-k}), and that of another
-// order q follows from the divided difference of order q+1 (Brayton, Gustavson & Hachtel 1972; Hairer, Norsett & Wanner, III.5).
-// Coefficients that follow every change of the step keep high orders stable while steps grow; their price, a new gamma at each change, is
-// small where a change of shift costs little.
+// which Newton's method solves with the matrix I - gamma f'. The local error is e gamma / (t_{n+1} -
+// t_{n-k}), and that of another order q follows from the divided difference of order q+1 (Brayton, Gustavson
+// & Hachtel 1972; Hairer, Norsett & Wanner, III.5). Coefficients that follow every change of the step keep
+// high orders stable while steps grow; their price, a new gamma at each change, is small where a change of
+// shift costs little.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -21,17 +22,16 @@
 namespace grokflow {
 namespace {
 
-constexpr double kBias = 3.0;            // estimated errors are taken this much larger when a step is chosen
-constexpr double kGrowth = 10.0;         // the largest growth of a step
-constexpr double kFirstGrowth = 1e4;     // that of the first, whose size was a guess
-constexpr double kKeep = 1.1;            // a step that could grow by less stays
-constexpr double kNewtonTarget = 0.03;   // share of the allowed local error that Newton's method may leave
-constexpr double kSharpen = 0.3;         // contraction of a fresh matrix beyond which a better one is asked for
+constexpr double kBias = 3.0;           // estimated errors are taken this much larger when a step is chosen
+constexpr double kGrowth = 10.0;        // the largest growth of a step
+constexpr double kFirstGrowth = 1e4;    // that of the first, whose size was a guess
+constexpr double kKeep = 1.1;           // a step that could grow by less stays
+constexpr double kNewtonTarget = 0.03;  // share of the allowed local error that Newton's method may leave
+constexpr double kSharpen = 0.3;  // contraction of a fresh matrix beyond which a better one is asked for
 
 class Bdf final : public Stepper {
  public:
-  Bdf(Flow& flow, BdfOptions options)
-      : flow_(flow), options_(std::move(options)), history_(flow.size()) {
+  Bdf(Flow& flow, BdfOptions options) : flow_(flow), options_(std::move(options)), history_(flow.size()) {
     for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
   }
 
@@ -72,7 +72,8 @@ class Bdf final : public Stepper {
     ++failures_;
     equal_steps_ = 0;
     if (outcome_ != Attempt::Outcome::done) return 0.25 * h_;
-    // Modes that an aged Jacobian leaves to the predictor hide in the norm of a correction until they fail the error test.
+    // Modes that an aged Jacobian leaves to the predictor hide in the norm of a correction until they fail
+    // the error test.
     stale_ = true;
     const double factor = step_factor(error_, order_);
     if (failures_ > 2 && order_ > 1) --order_;
@@ -147,9 +148,12 @@ class Bdf final : public Stepper {
       e_ += step_;
       w_ = predicted_ + e_;
       switch (monitor_.judge(error_constant * rms_norm(step_, weights_), kNewtonTarget)) {
-        case Verdict::converged: return Outcome::done;
-        case Verdict::diverged: return Outcome::newton_failed;
-        case Verdict::more: break;
+        case Verdict::converged:
+          return Outcome::done;
+        case Verdict::diverged:
+          return Outcome::newton_failed;
+        case Verdict::more:
+          break;
       }
     }
   }
@@ -165,9 +169,12 @@ class Bdf final : public Stepper {
     return product / sum * error;
   }
 
-  static double step_factor(double error, int q) { return std::pow(kBias * std::max(error, 1e-12), -1.0 / (q + 1)); }
+  static double step_factor(double error, int q) {
+    return std::pow(kBias * std::max(error, 1e-12), -1.0 / (q + 1));
+  }
 
-  /// After k+1 equal steps at order k the estimates can be trusted: takes the order with the largest step, if that is worth a change.
+  /// After k+1 equal steps at order k the estimates can be trusted: takes the order with the largest step, if
+  /// that is worth a change.
   double choose_next() {
     double best = step_factor(error_, order_);
     int best_order = order_;

@@ -27,9 +27,12 @@ double matrix_bytes(Index size) { return 4.0 * 8.0 * static_cast<double>(size) *
 
 const char* to_string(CurvatureKind kind) {
   switch (kind) {
-    case CurvatureKind::gram: return "gram";
-    case CurvatureKind::dense: return "dense";
-    default: return "auto";
+    case CurvatureKind::gram:
+      return "gram";
+    case CurvatureKind::dense:
+      return "dense";
+    default:
+      return "auto";
   }
 }
 
@@ -44,25 +47,28 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
       if (!problem.has_residuals())
         refuse("curvature 'gram' needs residuals, and this problem has none; use 'dense'");
       if (!gram_fits)
-        refuse("curvature 'gram' needs " + gibibytes(matrix_bytes(n)) + " for its " + std::to_string(n) + " x " +
-               std::to_string(n) + " matrices" + budget + "; raise the budget, or use fewer residuals");
+        refuse("curvature 'gram' needs " + gibibytes(matrix_bytes(n)) + " for its " + std::to_string(n) +
+               " x " + std::to_string(n) + " matrices" + budget +
+               "; raise the budget, or use fewer residuals");
       return kind;
     case CurvatureKind::dense:
-      if (!dense_possible)
-        refuse("curvature 'dense' needs hessian= or hvp=, and this problem gives neither");
+      if (!dense_possible) refuse("curvature 'dense' needs hessian= or hvp=, and this problem gives neither");
       if (!dense_fits)
-        refuse("curvature 'dense' needs " + gibibytes(matrix_bytes(d)) + " for its " + std::to_string(d) + " x " +
-               std::to_string(d) + " matrices" + budget + "; raise the budget, or use 'gram'");
+        refuse("curvature 'dense' needs " + gibibytes(matrix_bytes(d)) + " for its " + std::to_string(d) +
+               " x " + std::to_string(d) + " matrices" + budget + "; raise the budget, or use 'gram'");
       return kind;
-    default: break;
+    default:
+      break;
   }
   if (gram_fits && n <= d) return CurvatureKind::gram;
   if (dense_possible && d <= kDenseLimit && dense_fits) return CurvatureKind::dense;
   if (gram_fits) return CurvatureKind::gram;
   if (!dense_possible)
-    refuse("an implicit method needs curvature, and this problem gives only its gradient: add hessian= or hvp=");
+    refuse(
+        "an implicit method needs curvature, and this problem gives only its gradient: add hessian= or hvp=");
   if (!problem.has_residuals())
-    refuse("this problem has no residuals and d = " + std::to_string(d) + " exceeds " + std::to_string(kDenseLimit) +
+    refuse("this problem has no residuals and d = " + std::to_string(d) + " exceeds " +
+           std::to_string(kDenseLimit) +
            ", up to which the d x d Hessian is chosen by itself; pass curvature='dense' to insist");
   refuse("neither the n x n kernel (" + gibibytes(matrix_bytes(n)) + ") nor the d x d Hessian (" +
          gibibytes(matrix_bytes(d)) + ") fits the memory budget of " + gibibytes(memory_budget));

@@ -7,7 +7,8 @@
 namespace grokflow {
 namespace {
 
-/// Cholesky, so that negative curvature that an implicit step would step over is seen: I + z H > 0, or a smaller z.
+/// Cholesky, so that negative curvature that an implicit step would step over is seen: I + z H > 0, or a
+/// smaller z.
 using RealSolver = DenseSolver<double, Factorisation::cholesky>;
 using ComplexSolver = DenseSolver<Complex, Factorisation::lu>;
 

@@ -8,8 +8,8 @@
 namespace grokflow {
 namespace {
 
-constexpr int kMaxIterations = 30;     // of conjugate gradients in one solve
-constexpr double kForcing = 0.2;       // their relative accuracy: Newton's method corrects what is left
+constexpr int kMaxIterations = 30;  // of conjugate gradients in one solve
+constexpr double kForcing = 0.2;    // their relative accuracy: Newton's method corrects what is left
 constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
 
 template <class Scalar>
@@ -39,7 +39,8 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     std::int64_t& nfactor = curvature_.stats().nfactor;
     if (kernels.size() == 1) return factor_.prepare(kernels.front(), shift, curvature_.point(), nfactor);
     sum_ = kernels.front().cast<Scalar>();
-    for (std::size_t g = 1; g < kernels.size(); ++g) sum_ += (reference_ / (Scalar(1) + z * groups[g].rate)) * kernels[g].cast<Scalar>();
+    for (std::size_t g = 1; g < kernels.size(); ++g)
+      sum_ += (reference_ / (Scalar(1) + z * groups[g].rate)) * kernels[g].cast<Scalar>();
     return factor_.factor(sum_, shift, nfactor);
   }
 
@@ -52,7 +53,8 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   bool exact() const override { return factor_.exact() && !curvature_.full_hessian(); }
 
  private:
-  /// v <- A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v, the system scaled by alpha of the first group.
+  /// v <- A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v, the system scaled by alpha of the
+  /// first group.
   void solve_gauss_newton(Eigen::Ref<VectorS> v) {
     ++curvature_.stats().nsolve;
     curvature_.decay().divide(z_, v);
@@ -64,8 +66,8 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     v -= in_params_;
   }
 
-  /// Conjugate gradients on I + z (D + H), preconditioned by Gauss-Newton. For complex z the matrix is symmetric, not Hermitian,
-  /// and the same recursion without conjugation (COCG) serves.
+  /// Conjugate gradients on I + z (D + H), preconditioned by Gauss-Newton. For complex z the matrix is
+  /// symmetric, not Hermitian, and the same recursion without conjugation (COCG) serves.
   bool solve_full_hessian(Eigen::Ref<VectorS> v) {
     if (search_.size() == 0) {
       for (VectorS* vector : {&residual_, &search_, &image_, &step_}) vector->resize(v.size());
@@ -160,8 +162,8 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> sum_;  // of the kernels, if there are several
   Scalar z_{}, reference_{1.0};
   VectorS in_rows_, in_params_;
-  Vector part_params_, part_out_, part_rows_;         // real or imaginary parts
-  VectorS residual_, search_, image_, step_;          // of conjugate gradients
+  Vector part_params_, part_out_, part_rows_;  // real or imaginary parts
+  VectorS residual_, search_, image_, step_;   // of conjugate gradients
 };
 
 template <class Scalar>

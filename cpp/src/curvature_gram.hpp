@@ -37,7 +37,8 @@ class GramCurvature final : public Curvature {
   std::vector<Matrix> kernels_;
   long point_ = 0;
   bool full_hessian_ = false;
-  double contraction_ = 0.0;  // the worst of Gauss-Newton since the last point, while solving with the full Hessian
+  double contraction_ =
+      0.0;  // the worst of Gauss-Newton since the last point, while solving with the full Hessian
 };
 
 }  // namespace grokflow

@@ -8,7 +8,8 @@ namespace grokflow {
 namespace {
 
 void check_rate(double rate) {
-  if (!(rate >= 0.0) || std::isinf(rate)) throw std::invalid_argument("weight decay must be finite and not negative");
+  if (!(rate >= 0.0) || std::isinf(rate))
+    throw std::invalid_argument("weight decay must be finite and not negative");
 }
 
 }  // namespace

@@ -20,8 +20,12 @@ class LinearizedDenseFlow final : public LinearizedFlow {
     ++version_;
   }
 
-  bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override { return refactor(z, solver); }
-  bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override { return refactor(z, solver); }
+  bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override {
+    return refactor(z, solver);
+  }
+  bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override {
+    return refactor(z, solver);
+  }
 
  private:
   template <class Scalar>

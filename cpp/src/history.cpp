@@ -65,7 +65,8 @@ void History::for_each_tile(int points, const Weights& weights, Visit&& visit) c
 }
 
 void History::combine(int points, const Weights& weights, VectorRef out) const {
-  for_each_tile(points, weights, [&](Index begin, const auto& tile) { out.segment(begin, tile.size()) = tile; });
+  for_each_tile(points, weights,
+                [&](Index begin, const auto& tile) { out.segment(begin, tile.size()) = tile; });
 }
 
 double History::combined_norm(int points, const Weights& weights, const ConstVectorRef& scale) const {

@@ -7,8 +7,9 @@
 
 namespace grokflow {
 
-/// The latest states of a multistep method, the newest first. Nothing is rescaled when the step changes: polynomials are evaluated by
-/// Lagrange weights on the states themselves, and each evaluation is one pass over memory in tiles that stay in cache.
+/// The latest states of a multistep method, the newest first. Nothing is rescaled when the step changes:
+/// polynomials are evaluated by Lagrange weights on the states themselves, and each evaluation is one pass
+/// over memory in tiles that stay in cache.
 class History {
  public:
   static constexpr int kCapacity = 7;  // order 5, its predictor, and one more to judge a higher order
@@ -27,7 +28,8 @@ class History {
   /// Distance from a point `ahead` of the newest state back to state i.
   double distance(int i, double ahead) const { return ahead + age_[static_cast<std::size_t>(i)]; }
 
-  /// Weights of the value and of the derivative, at `ahead` of the newest state, of the polynomial through the first `points`.
+  /// Weights of the value and of the derivative, at `ahead` of the newest state, of the polynomial through
+  /// the first `points`.
   void lagrange(int points, double ahead, Weights& value, Weights& slope) const;
   /// Weights of the divided difference over the first `points`.
   Weights divided_difference(int points) const;

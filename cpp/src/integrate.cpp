@@ -18,8 +18,8 @@ double smallest_step(double t) {
 
 }  // namespace
 
-Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const ConstVectorRef& w0, double t0, double t1,
-                       Limits limits)
+Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const ConstVectorRef& w0, double t0,
+                       double t1, Limits limits)
     : flow_(flow),
       stepper_(std::move(stepper)),
       t_(t0),
@@ -41,7 +41,8 @@ Status Integrator::step() {
   Stats& stats = flow_.stats();
   for (int failures = 0;; ++failures) {
     if (stats.nsteps + stats.nrejected + stats.nfailed >= limits_.max_steps) {
-      stop(Status::max_steps, "The limit of " + std::to_string(limits_.max_steps) + " steps was reached; raise max_steps to go on.");
+      stop(Status::max_steps, "The limit of " + std::to_string(limits_.max_steps) +
+                                  " steps was reached; raise max_steps to go on.");
       return status_;
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began_;
@@ -63,9 +64,15 @@ Status Integrator::step() {
       return status_;
     }
     switch (attempt.outcome) {
-      case Attempt::Outcome::done: ++stats.nrejected; break;
-      case Attempt::Outcome::newton_failed: ++stats.nfailed; break;
-      case Attempt::Outcome::not_finite: ++stats.nfailed, ++stats.nnonfinite; break;
+      case Attempt::Outcome::done:
+        ++stats.nrejected;
+        break;
+      case Attempt::Outcome::newton_failed:
+        ++stats.nfailed;
+        break;
+      case Attempt::Outcome::not_finite:
+        ++stats.nfailed, ++stats.nnonfinite;
+        break;
     }
     h_ = std::min(stepper_->reject(), 0.9 * h);
     if (failures >= kMaxFailures || h_ < smallest_step(t_)) return give_up(attempt, h);

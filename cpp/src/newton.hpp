@@ -6,9 +6,10 @@
 
 namespace grokflow {
 
-/// Judges an iteration by the sizes of its corrections. The rate at which they shrink is measured in every step, which takes two: a rate
-/// measured earlier says nothing of the modes that the aged Jacobian no longer damps, as long as they hide in the norm; left to the predictor,
-/// which multiplies them, they feed on themselves. Only a linear system solved exactly needs no second look.
+/// Judges an iteration by the sizes of its corrections. The rate at which they shrink is measured in every
+/// step, which takes two: a rate measured earlier says nothing of the modes that the aged Jacobian no longer
+/// damps, as long as they hide in the norm; left to the predictor, which multiplies them, they feed on
+/// themselves. Only a linear system solved exactly needs no second look.
 class ContractionMonitor {
  public:
   enum class Verdict { more, converged, diverged };

@@ -77,8 +77,7 @@ void Problem::gradient(const ConstVectorRef& w, VectorRef out) const {
 std::vector<Block> Problem::blocks() const { return {{"w", 0, {num_params_}}}; }
 
 std::vector<Quantity> Problem::quantities() const {
-  const auto gradient_norm = [this, g = Vector(num_params_)](const ConstVectorRef& w,
-                                                             VectorRef out) mutable {
+  const auto gradient_norm = [this, g = Vector(num_params_)](const ConstVectorRef& w, VectorRef out) mutable {
     gradient(w, g);
     out[0] = g.stableNorm();
   };

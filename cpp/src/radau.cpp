@@ -1,12 +1,13 @@
 // The three-stage Radau IIA method of order 5 (Hairer & Wanner, Solving ODEs II, IV.8).
 //
-// With Z the stages minus w_n, Z = h A F(w_n + Z). A^-1 has one real eigenvalue mu and a complex pair nu, conj(nu); in the basis of its left
-// eigenvectors (l, m, conj(m)) a Newton step falls apart into one real and one complex system,
+// With Z the stages minus w_n, Z = h A F(w_n + Z). A^-1 has one real eigenvalue mu and a complex pair nu,
+// conj(nu); in the basis of its left eigenvectors (l, m, conj(m)) a Newton step falls apart into one real and
+// one complex system,
 //
 //   (I - h/mu f') dR = (h/mu) l.F - R,     (I - h/nu f') dC = (h/nu) m.F - C,     R = l.Z,  C = m.Z.
 //
-// The error is estimated by an embedded formula of order 3, filtered by (I - h/mu f')^-1. The collocation polynomial gives dense output, and
-// its continuation the first guess of the next step.
+// The error is estimated by an embedded formula of order 3, filtered by (I - h/mu f')^-1. The collocation
+// polynomial gives dense output, and its continuation the first guess of the next step.
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <algorithm>
@@ -24,12 +25,12 @@ using Vector3 = Eigen::Vector3d;
 
 struct Tableau {
   Vector3 c;
-  double mu;           // real eigenvalue of A^-1
-  Complex nu;          // complex eigenvalue, Im nu > 0
-  Vector3 l, v;        // left and right eigenvector of mu, l.v = 1
+  double mu;              // real eigenvalue of A^-1
+  Complex nu;             // complex eigenvalue, Im nu > 0
+  Vector3 l, v;           // left and right eigenvector of mu, l.v = 1
   Eigen::Vector3cd m, u;  // of nu, m.u = 1
-  Vector3 e;           // of the error estimate, for Z / h
-  Matrix3 p;           // Q = Z p: coefficients of x, x^2, x^3 of the collocation polynomial
+  Vector3 e;              // of the error estimate, for Z / h
+  Matrix3 p;              // Q = Z p: coefficients of x, x^2, x^3 of the collocation polynomial
 
   Tableau() {
     const double s = std::sqrt(6.0);
@@ -75,7 +76,8 @@ class Radau final : public Stepper {
     for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_}) v->resize(d);
     for (Eigen::VectorXcd* v : {&complex_, &complex_step_}) v->resize(d);
     for (Matrix* m : {&stages_, &fields_, &polynomial_}) m->resize(d, 3);
-    // Newton's remaining error, relative to the tolerance; at most the square root of rtol, as in Hairer & Wanner, IV.8.
+    // Newton's remaining error, relative to the tolerance; at most the square root of rtol, as in Hairer &
+    // Wanner, IV.8.
     const double eps = std::numeric_limits<double>::epsilon();
     const double rtol = std::max(tolerance_.rtol, 100.0 * eps);
     newton_target_ = std::max(10.0 * eps / rtol, std::min(0.001, std::sqrt(rtol)));
@@ -115,7 +117,8 @@ class Radau final : public Stepper {
   double reject() override {
     rejected_ = true;
     growth_ = 1.0;
-    if (outcome_ != Attempt::Outcome::done) return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
+    if (outcome_ != Attempt::Outcome::done)
+      return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
     stale_ = true;  // the error estimate is filtered by the Jacobian, and an aged one does not damp it
     return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
   }
@@ -127,7 +130,8 @@ class Radau final : public Stepper {
     if (back == 0.0) return;
     // Z(x) - Z(1) with x = 1 - back / h, without cancellation
     const double y = back / last_h_, x = 1.0 - y;
-    out -= y * polynomial_.col(0) + (1.0 - x * x) * polynomial_.col(1) + (1.0 - x * x * x) * polynomial_.col(2);
+    out -=
+        y * polynomial_.col(0) + (1.0 - x * x) * polynomial_.col(1) + (1.0 - x * x * x) * polynomial_.col(2);
   }
 
   int order() const override { return 5; }
@@ -144,7 +148,8 @@ class Radau final : public Stepper {
           lin_->factor(h_ / tableau_.mu, real_solver_) && lin_->factor(h_ / tableau_.nu, complex_solver_);
       if (factored) outcome = iterate();
       if (outcome == Outcome::done) {
-        if (monitor_.iterations() > 2 && monitor_.wants_new_matrix()) stale_ = !(fresh && slow() && lin_->sharpen());
+        if (monitor_.iterations() > 2 && monitor_.wants_new_matrix())
+          stale_ = !(fresh && slow() && lin_->sharpen());
         return outcome;
       }
       if (outcome == Outcome::not_finite) return outcome;
@@ -173,8 +178,8 @@ class Radau final : public Stepper {
     }
     for (int i = 0; i < 3; ++i) {
       const double x = 1.0 + tableau_.c[i] * h_ / last_h_;
-      stages_.col(i) =
-          (x - 1.0) * polynomial_.col(0) + (x * x - 1.0) * polynomial_.col(1) + (x * x * x - 1.0) * polynomial_.col(2);
+      stages_.col(i) = (x - 1.0) * polynomial_.col(0) + (x * x - 1.0) * polynomial_.col(1) +
+                       (x * x * x - 1.0) * polynomial_.col(2);
     }
   }
 
@@ -195,7 +200,8 @@ class Radau final : public Stepper {
       real_step_ = z * (fields_ * tableau_.l) - real_;
       complex_step_ = zc * (fields_ * tableau_.m) - complex_;
       if (!std::isfinite(real_step_.squaredNorm() + complex_step_.squaredNorm())) return Outcome::not_finite;
-      if (!real_solver_->solve(real_step_) || !complex_solver_->solve(complex_step_)) return Outcome::newton_failed;
+      if (!real_solver_->solve(real_step_) || !complex_solver_->solve(complex_step_))
+        return Outcome::newton_failed;
       real_ += real_step_;
       complex_ += complex_step_;
       double sum = 0.0;
@@ -206,14 +212,18 @@ class Radau final : public Stepper {
         sum += std::pow(rms_norm(new_f_, weights_), 2);
       }
       switch (monitor_.judge(std::sqrt(sum / 3.0), newton_target_)) {
-        case Verdict::converged: return Outcome::done;
-        case Verdict::diverged: return Outcome::newton_failed;
-        case Verdict::more: break;
+        case Verdict::converged:
+          return Outcome::done;
+        case Verdict::diverged:
+          return Outcome::newton_failed;
+        case Verdict::more:
+          break;
       }
     }
   }
 
-  /// (I - h/mu f')^-1 (h/mu) (f + e.Z / h), filtered once more where a first or a rejected step overestimates it.
+  /// (I - h/mu f')^-1 (h/mu) (f + e.Z / h), filtered once more where a first or a rejected step overestimates
+  /// it.
   void estimate_error() {
     const double z = h_ / tableau_.mu;
     tolerance_.weights(w_, new_w_, weights_);
@@ -234,7 +244,8 @@ class Radau final : public Stepper {
 
   /// The predictive controller of Gustafsson, with less safety where Newton's method was quick.
   double step_factor() const {
-    const double safety = kSafety * (2.0 * kMaxIterations + 1.0) / (2.0 * kMaxIterations + monitor_.iterations());
+    const double safety =
+        kSafety * (2.0 * kMaxIterations + 1.0) / (2.0 * kMaxIterations + monitor_.iterations());
     const double error = std::max(error_, 1e-10);
     double factor = std::pow(error, -0.25);
     if (last_h_ > 0.0 && last_error_ > 0.0)

@@ -112,7 +112,8 @@ double Run::locate_events(bool& terminal) {
     Event& event = events_[i];
     const double before = event_values_[i], after = event.value(integrator_.t(), integrator_.w());
     event_values_[i] = after;
-    // A zero at the start of a step was the end of the last one, or the start of the run, which is no crossing.
+    // A zero at the start of a step was the end of the last one, or the start of the run, which is no
+    // crossing.
     const bool rising = before < 0.0 && after >= 0.0, falling = before > 0.0 && after <= 0.0;
     if (!(event.direction > 0 ? rising : event.direction < 0 ? falling : rising || falling)) continue;
     const auto value = [&](double t) {

@@ -7,8 +7,9 @@
 
 namespace grokflow {
 
-/// The zero of f in [a, b], f(a) = fa and f(b) = fb of opposite sign or zero, to the last few bits: the ITP method of Oliveira & Takahashi
-/// (ACM TOMS 47, 2020), which is never slower than bisection by more than one evaluation and superlinear on smooth functions.
+/// The zero of f in [a, b], f(a) = fa and f(b) = fb of opposite sign or zero, to the last few bits: the ITP
+/// method of Oliveira & Takahashi (ACM TOMS 47, 2020), which is never slower than bisection by more than one
+/// evaluation and superlinear on smooth functions.
 template <class Function>
 double find_root(Function&& f, double a, double b, double fa, double fb) {
   if (fa == 0.0) return a;

@@ -12,9 +12,10 @@ namespace grokflow {
 
 enum class Factorisation { cholesky, lu };
 
-/// A factorisation that survives a small change of the shift: while the new shift stays near the factored one, a solve with the
-/// old factor and one step of refinement with the new matrix cost n^2 instead of n^3, and leave an error of (shift ratio - 1)^2 in
-/// the worst direction. Small matrices are always factored anew. Cholesky notices when the matrix is not positive definite.
+/// A factorisation that survives a small change of the shift: while the new shift stays near the factored
+/// one, a solve with the old factor and one step of refinement with the new matrix cost n^2 instead of n^3,
+/// and leave an error of (shift ratio - 1)^2 in the worst direction. Small matrices are always factored anew.
+/// Cholesky notices when the matrix is not positive definite.
 template <class Scalar, Factorisation kind>
 class ShiftedFactor {
   using MatrixS = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
@@ -25,8 +26,8 @@ class ShiftedFactor {
  public:
   explicit ShiftedFactor(Index n) : matrix_(n, n), decomposition_(n), b_(n), x_(n) {}
 
-  /// Prepares for S + shift I. `version` tells one S from another; S must live until the last solve. Counts in `nfactor` what it
-  /// factors. False: singular, or not positive definite.
+  /// Prepares for S + shift I. `version` tells one S from another; S must live until the last solve. Counts
+  /// in `nfactor` what it factors. False: singular, or not positive definite.
   bool prepare(const Matrix& S, Scalar shift, long version, std::int64_t& nfactor) {
     S_ = &S;
     shift_ = shift;

@@ -38,7 +38,8 @@ double initial_step(Flow& flow, const Tolerance& tolerance, int order, const Con
   f1 -= f0;
   const double bend = rms_norm(f1, weights) / h0;
   const double steepest = std::max(slope, bend);
-  const double h1 = steepest <= 1e-15 ? std::max(1e-6, 1e-3 * h0) : std::pow(0.01 / steepest, 1.0 / (order + 1));
+  const double h1 =
+      steepest <= 1e-15 ? std::max(1e-6, 1e-3 * h0) : std::pow(0.01 / steepest, 1.0 / (order + 1));
   const double h = std::min(100.0 * h0, h1);
   return std::isfinite(h) && h > 0.0 ? h : 1e-6 * h0;
 }

@@ -1,4 +1,5 @@
-// A run of an integrator, from Python: built once, then driven step by step or to its end with the GIL released.
+// A run of an integrator, from Python: built once, then driven step by step or to its end with the GIL
+// released.
 #include <pybind11/eigen.h>
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
@@ -21,16 +22,26 @@ namespace {
 
 const char* status_word(Status status) {
   switch (status) {
-    case Status::running: return "running";
-    case Status::finished: return "finished";
-    case Status::event: return "event";
-    case Status::max_steps: return "max_steps";
-    case Status::time_limit: return "time_limit";
-    case Status::interrupted: return "interrupted";
-    case Status::step_too_small: return "step_too_small";
-    case Status::non_finite: return "non_finite";
-    case Status::solver_failed: return "solver_failed";
-    case Status::error_test_failed: return "error_test_failed";
+    case Status::running:
+      return "running";
+    case Status::finished:
+      return "finished";
+    case Status::event:
+      return "event";
+    case Status::max_steps:
+      return "max_steps";
+    case Status::time_limit:
+      return "time_limit";
+    case Status::interrupted:
+      return "interrupted";
+    case Status::step_too_small:
+      return "step_too_small";
+    case Status::non_finite:
+      return "non_finite";
+    case Status::solver_failed:
+      return "solver_failed";
+    case Status::error_test_failed:
+      return "error_test_failed";
   }
   return "unknown";
 }
@@ -58,10 +69,16 @@ std::shared_ptr<py::object> hold(py::object callable) {
 /// An array of its own, which the callable may keep.
 py::array_t<double> copy_of(const ConstVectorRef& w) { return py::array_t<double>(w.size(), w.data()); }
 
-/// Ctrl-C and other signals are looked at every 50 ms, on the thread that Python takes them on.
+/// Ctrl-C and other signals are looked at every 50 ms on Python's main thread, the only one that it takes
+/// them on.
 class SignalCheck {
  public:
+  SignalCheck()
+      : main_thread_(
+            py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>()) {}
+
   void operator()() {
+    if (PyThread_get_thread_ident() != main_thread_) return;
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < std::chrono::milliseconds(50)) return;
     last_ = now;
@@ -70,6 +87,7 @@ class SignalCheck {
   }
 
  private:
+  unsigned long main_thread_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
@@ -80,7 +98,8 @@ double number_from(const py::object& value, const std::string& name, double t) {
   const double number = PyFloat_AsDouble(value.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();
-    throw py::type_error(name + " returned " + got(value) + " at t = " + std::to_string(t) + "; it must return a number");
+    throw py::type_error(name + " returned " + got(value) + " at t = " + std::to_string(t) +
+                         "; it must return a number");
   }
   if (std::isnan(number)) throw py::value_error(name + " returned nan at t = " + std::to_string(t));
   return number;
@@ -92,7 +111,8 @@ bool answer_from(const py::object& value) {
   if (value.is(py::bool_(true))) return true;
   const py::object numpy_bool = py::module_::import("numpy").attr("bool_");
   if (py::isinstance(value, numpy_bool)) return value.cast<bool>();
-  throw py::type_error("callback returned " + got(value) + "; it must return True to stop, or None or False to go on");
+  throw py::type_error("callback returned " + got(value) +
+                       "; it must return True to stop, or None or False to go on");
 }
 
 struct RunOptions {
@@ -103,8 +123,9 @@ struct RunOptions {
   Limits limits;
   py::object sample_times;  // "log", None or an array
   bool keep_states;
-  std::vector<std::tuple<std::string, py::object>> observables;  // name, and a quantity's name or a function f(t, w)
-  std::vector<std::tuple<py::object, int, int>> events;          // value, direction, terminal
+  std::vector<std::tuple<std::string, py::object>>
+      observables;                                       // name, and a quantity's name or a function f(t, w)
+  std::vector<std::tuple<py::object, int, int>> events;  // value, direction, terminal
   py::object callback;
 };
 
@@ -115,10 +136,13 @@ SampleTimes sample_times(const py::object& when) {
 }
 
 /// The quantity of a problem that has this name.
-Observable observable(const std::string& name, const std::string& quantity, const std::vector<Quantity>& quantities) {
+Observable observable(const std::string& name, const std::string& quantity,
+                      const std::vector<Quantity>& quantities) {
   for (const Quantity& known : quantities) {
     if (known.name != quantity) continue;
-    const auto evaluate = [evaluate = known.evaluate](double, const ConstVectorRef& w, VectorRef out) { evaluate(w, out); };
+    const auto evaluate = [evaluate = known.evaluate](double, const ConstVectorRef& w, VectorRef out) {
+      evaluate(w, out);
+    };
     return {name, known.size, evaluate};
   }
   throw std::invalid_argument("unknown observable '" + quantity + "'");
@@ -127,7 +151,8 @@ Observable observable(const std::string& name, const std::string& quantity, cons
 /// A function f(t, w) of Python: a number or a vector, of the size that it has at first.
 Observable observable(const std::string& name, const py::object& function, double t0, const Vector& w0) {
   const auto call = [name, held = hold(function)](double t, const ConstVectorRef& w) {
-    const auto value = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure((*held)(t, copy_of(w)));
+    const auto value =
+        py::array_t<double, py::array::c_style | py::array::forcecast>::ensure((*held)(t, copy_of(w)));
     if (!value) throw py::error_already_set();
     if (value.ndim() > 1) throw py::value_error("observable '" + name + "' must return a number or a vector");
     return value;
@@ -138,8 +163,9 @@ Observable observable(const std::string& name, const py::object& function, doubl
     py::gil_scoped_acquire locked;
     const auto value = call(t, w);
     if (value.ndim() != ndim || value.size() != entries)
-      throw py::value_error("observable '" + name + "' returned " + std::to_string(value.size()) + " entries at t = " +
-                            std::to_string(t) + ", but " + std::to_string(entries) + " at first");
+      throw py::value_error("observable '" + name + "' returned " + std::to_string(value.size()) +
+                            " entries at t = " + std::to_string(t) + ", but " + std::to_string(entries) +
+                            " at first");
     out = Eigen::Map<const Vector>(value.data(), entries);
   };
   return {name, ndim == 0 ? 0 : entries, evaluate};
@@ -147,12 +173,14 @@ Observable observable(const std::string& name, const py::object& function, doubl
 
 class FlowRun {
  public:
-  FlowRun(std::shared_ptr<Flow> flow, const std::vector<Quantity>& quantities, const Vector& w0, const RunOptions& options)
+  FlowRun(std::shared_ptr<Flow> flow, const std::vector<Quantity>& quantities, const Vector& w0,
+          const RunOptions& options)
       : flow_(std::move(flow)) {
     std::vector<Observable> observables;
     for (const auto& [name, what] : options.observables)
-      observables.push_back(py::isinstance<py::str>(what) ? observable(name, what.cast<std::string>(), quantities)
-                                                          : observable(name, what, options.t0, w0));
+      observables.push_back(py::isinstance<py::str>(what)
+                                ? observable(name, what.cast<std::string>(), quantities)
+                                : observable(name, what, options.t0, w0));
     std::vector<Event> events;
     for (const auto& [function, direction, terminal] : options.events) {
       const std::string name = "events[" + std::to_string(events.size()) + "]";
@@ -176,13 +204,15 @@ class FlowRun {
     const Tolerance tolerance(options.rtol, options.atol);
     auto stepper = options.method == "Radau" ? make_radau(*flow_, tolerance)
                                              : make_bdf(*flow_, {tolerance, options.max_order});
-    integrator_ = std::make_unique<Integrator>(*flow_, std::move(stepper), w0, options.t0, options.t1, options.limits);
+    integrator_ =
+        std::make_unique<Integrator>(*flow_, std::move(stepper), w0, options.t0, options.t1, options.limits);
     run_ = std::make_unique<Run>(*integrator_, *recorder_, std::move(events), std::move(callback));
   }
 
   /// One step, or as many as there are.
   const char* advance(bool to_end) {
-    if (busy_.exchange(true)) throw std::runtime_error("this integrator is in use by another thread, or by its own callback");
+    if (busy_.exchange(true))
+      throw std::runtime_error("this integrator is in use by another thread, or by its own callback");
     struct Release {
       std::atomic<bool>& busy;
       ~Release() { busy = false; }
@@ -250,14 +280,16 @@ py::dict observed_of(const FlowRun& run) {
 
 std::unique_ptr<FlowRun> gradient_flow(std::shared_ptr<Problem> problem, const Vector& w0,
                                        const std::vector<std::tuple<Index, Index, double>>& decay,
-                                       const std::string& curvature, double memory_budget, const RunOptions& options) {
+                                       const std::string& curvature, double memory_budget,
+                                       const RunOptions& options) {
   const auto quantities = problem->quantities();
   auto flow = std::make_shared<GradientFlow>(std::move(problem), make_decay(decay), curvature_kind(curvature),
                                              memory_budget);
   return std::make_unique<FlowRun>(flow, quantities, w0, options);
 }
 
-std::unique_ptr<FlowRun> dense_flow(py::object field, py::object jacobian, const Vector& w0, const RunOptions& options) {
+std::unique_ptr<FlowRun> dense_flow(py::object field, py::object jacobian, const Vector& w0,
+                                    const RunOptions& options) {
   using Array = py::array_t<double, py::array::f_style | py::array::forcecast>;
   auto f = [held = hold(std::move(field))](const ConstVectorRef& w, VectorRef out) {
     py::gil_scoped_acquire locked;
@@ -271,7 +303,8 @@ std::unique_ptr<FlowRun> dense_flow(py::object field, py::object jacobian, const
     if (value.size() != out.size()) throw py::value_error("jacobian returned an array of the wrong size");
     out = Eigen::Map<const Matrix>(value.data(), out.rows(), out.cols());
   };
-  return std::make_unique<FlowRun>(std::make_shared<DenseFlow>(w0.size(), f, j), std::vector<Quantity>{}, w0, options);
+  return std::make_unique<FlowRun>(std::make_shared<DenseFlow>(w0.size(), f, j), std::vector<Quantity>{}, w0,
+                                   options);
 }
 
 }  // namespace
@@ -283,13 +316,23 @@ void bind_flow(py::module_& m) {
                        py::object sample_times, bool keep_states,
                        std::vector<std::tuple<std::string, py::object>> observables,
                        std::vector<std::tuple<py::object, int, int>> events, py::object callback) {
-             return RunOptions{t0, t1, rtol, std::move(atol), std::move(method), max_order,
-                               {first_step, max_step, max_steps, max_time}, std::move(sample_times), keep_states,
-                               std::move(observables), std::move(events), std::move(callback)};
+             return RunOptions{t0,
+                               t1,
+                               rtol,
+                               std::move(atol),
+                               std::move(method),
+                               max_order,
+                               {first_step, max_step, max_steps, max_time},
+                               std::move(sample_times),
+                               keep_states,
+                               std::move(observables),
+                               std::move(events),
+                               std::move(callback)};
            }),
            py::kw_only(), py::arg("t0"), py::arg("t1"), py::arg("rtol"), py::arg("atol"), py::arg("method"),
            py::arg("max_order"), py::arg("first_step"), py::arg("max_step"), py::arg("max_steps"),
-           py::arg("max_time"), py::arg("sample_times"), py::arg("keep_states"), py::arg("observables"), py::arg("events"), py::arg("callback"));
+           py::arg("max_time"), py::arg("sample_times"), py::arg("keep_states"), py::arg("observables"),
+           py::arg("events"), py::arg("callback"));
 
   py::class_<FlowRun>(m, "FlowRun")
       .def("advance", &FlowRun::advance, py::arg("to_end"))
@@ -314,16 +357,16 @@ void bind_flow(py::module_& m) {
            [](const FlowRun& run) {
              py::list out;
              for (const Event& event : run.run().events())
-               out.append(py::make_tuple(vector_of(event.times), table_of(event.states, run.run().w().size())));
+               out.append(
+                   py::make_tuple(vector_of(event.times), table_of(event.states, run.run().w().size())));
              return out;
            })
       .def("stats", &stats_of);
 
-  m.def("curvature_of",
-        [](const Problem& problem, const std::string& curvature, double memory_budget) {
-          return to_string(choose_curvature(problem, curvature_kind(curvature), memory_budget));
-        });
-  m.def("gradient_flow", &gradient_flow, py::arg("problem"), py::arg("w0"), py::arg("decay"), py::arg("curvature"),
-        py::arg("memory_budget"), py::arg("options"), py::keep_alive<0, 1>());
+  m.def("curvature_of", [](const Problem& problem, const std::string& curvature, double memory_budget) {
+    return to_string(choose_curvature(problem, curvature_kind(curvature), memory_budget));
+  });
+  m.def("gradient_flow", &gradient_flow, py::arg("problem"), py::arg("w0"), py::arg("decay"),
+        py::arg("curvature"), py::arg("memory_budget"), py::arg("options"), py::keep_alive<0, 1>());
   m.def("dense_flow", &dense_flow, py::arg("field"), py::arg("jacobian"), py::arg("w0"), py::arg("options"));
 }

@@ -56,13 +56,16 @@ def as_decay(weight_decay: WeightDecay, problem: Problem) -> list[tuple[int, int
         return [(0, problem.num_params, as_rate("weight_decay", weight_decay))]
     unknown = [name for name in weight_decay if name not in problem.blocks and name != "*"]
     if unknown:
-        raise ValueError(f"weight_decay names {unknown[0]!r}; this problem has the blocks {list(problem.blocks)}")
+        raise ValueError(
+            f"weight_decay names {unknown[0]!r}; this problem has the blocks {list(problem.blocks)}"
+        )
     missing = [name for name in problem.blocks if name not in weight_decay]
     if missing and "*" not in weight_decay:
         raise ValueError(f"weight_decay names no rate for {missing[0]!r}; add it, or '*' for all the others")
     rates = {name: as_rate(f"weight_decay[{name!r}]", rate) for name, rate in weight_decay.items()}
     return [
-        (part.start, part.stop, rates[name] if name in rates else rates["*"]) for name, part in problem.blocks.items()
+        (part.start, part.stop, rates[name] if name in rates else rates["*"])
+        for name, part in problem.blocks.items()
     ]
 
 
@@ -79,7 +82,9 @@ def as_rtol(value: object) -> float:
     rtol = as_positive("rtol", value)
     smallest = 100 * float(np.finfo(np.float64).eps)
     if rtol < smallest:
-        warnings.warn(f"rtol is {rtol:g}, below what double precision keeps; {smallest:.2g} is used", stacklevel=5)
+        warnings.warn(
+            f"rtol is {rtol:g}, below what double precision keeps; {smallest:.2g} is used", stacklevel=5
+        )
     return max(rtol, smallest)
 
 
@@ -106,7 +111,9 @@ def as_times(t_eval: object, span: Span) -> FloatArray | str | None:
     down = np.flatnonzero(np.diff(times) < 0)
     if down.size:
         i = int(down[0])
-        raise ValueError(f"t_eval is not sorted: t_eval[{i}] = {times[i]:g} > t_eval[{i + 1}] = {times[i + 1]:g}")
+        raise ValueError(
+            f"t_eval is not sorted: t_eval[{i}] = {times[i]:g} > t_eval[{i + 1}] = {times[i + 1]:g}"
+        )
     if times[0] < span.t0 or times[-1] > span.t1:
         outside = times[0] if times[0] < span.t0 else times[-1]
         raise ValueError(f"t_eval holds {outside:g}, which is outside t_span = ({span.t0:g}, {span.t1:g})")
@@ -119,13 +126,17 @@ def as_observables(observe: Observe, problem: Problem | None) -> dict[str, Obser
     if observe is None:
         return {name: name for name in ("train_loss", "test_loss", "norm", "grad_norm") if name in known}
     if isinstance(observe, (str, bytes)) or not isinstance(observe, (Sequence, Mapping)):
-        raise TypeError(f"observe is {observe!r}; it must be a list of names or a mapping from names to observables")
+        raise TypeError(
+            f"observe is {observe!r}; it must be a list of names or a mapping from names to observables"
+        )
     named = dict(observe) if isinstance(observe, Mapping) else {name: name for name in observe}
     for name, what in named.items():
         if not isinstance(name, str):
             raise TypeError(f"observe has the key {name!r}; names must be strings")
         if isinstance(what, str) and what not in known:
-            raise ValueError(f"unknown observable {what!r}; this problem offers {', '.join(map(repr, known))}")
+            raise ValueError(
+                f"unknown observable {what!r}; this problem offers {', '.join(map(repr, known))}"
+            )
         if not isinstance(what, str) and not callable(what):
             raise TypeError(f"observe[{name!r}] is {what!r}; it must be a name or a function f(t, w)")
     return named

@@ -221,7 +221,9 @@ class Integrator(Driver):
             If `t` is outside the last step.
         """
         if not self._run.previous_t <= t <= self._run.t:
-            raise ValueError(f"t is {t!r}, outside the last step from {self._run.previous_t:g} to {self._run.t:g}")
+            raise ValueError(
+                f"t is {t!r}, outside the last step from {self._run.previous_t:g} to {self._run.t:g}"
+            )
         return self._run.interpolate(float(t))
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:

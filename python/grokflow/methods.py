@@ -78,7 +78,9 @@ def as_method(method: object) -> BDF | Radau:
         return method
     named = {"BDF": BDF(), "Radau": Radau()}
     if not isinstance(method, str) or method not in named:
-        raise ValueError(f"method is {method!r}; choose from {', '.join(map(repr, named))}, or give BDF(...) or Radau()")
+        raise ValueError(
+            f"method is {method!r}; choose from {', '.join(map(repr, named))}, or give BDF(...) or Radau()"
+        )
     return named[method]
 
 
@@ -88,5 +90,7 @@ def as_curvature(curvature: object) -> tuple[str, float]:
         return type(curvature).__name__.lower(), curvature.memory_budget
     names = ("auto", "gram", "dense")
     if not isinstance(curvature, str) or curvature not in names:
-        raise ValueError(f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, or give Gram(...) or Dense(...)")
+        raise ValueError(
+            f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, or give Gram(...) or Dense(...)"
+        )
     return curvature, 4 * GIBIBYTE

@@ -36,7 +36,9 @@ def progress_callback(
 
         def watch(t: float, w: FloatArray) -> bool | None:
             fraction = max((t - span.t0) / (span.t1 - span.t0), SLOWEST)
-            bar.update(task, completed=1.0 - math.log(fraction) / math.log(SLOWEST), description=f"t = {t:.3g}")
+            bar.update(
+                task, completed=1.0 - math.log(fraction) / math.log(SLOWEST), description=f"t = {t:.3g}"
+            )
             return callback(t, w) if callback is not None else None
 
         yield watch

@@ -1,6 +1,7 @@
 // Functions of the Hessian H = Hess F applied to a vector, at one point.
 //
-// A `Curvature` is the linearised gradient flow: f' = -(H + D), with D the weight decay, so its shifted solve is
+// A `Curvature` is the linearised gradient flow: f' = -(H + D), with D the weight decay, so its shifted solve
+// is
 //
 //   x = (I + z (D + H))^-1 v.
 //
@@ -10,9 +11,10 @@
 //
 //   x = A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v,      alpha_g = 1 + z lam_g,
 //
-// that is one product with J, one with J^T and one factorisation of n x n for each z; no d x d matrix exists. K_g is the
-// kernel of the parameters that share the rate lam_g: one kernel if the decay is uniform. Far from the minimisers, where the
-// residual term of H is felt, `sharpen` turns on conjugate gradients with the full Hessian, preconditioned by the above.
+// that is one product with J, one with J^T and one factorisation of n x n for each z; no d x d matrix exists.
+// K_g is the kernel of the parameters that share the rate lam_g: one kernel if the decay is uniform. Far from
+// the minimisers, where the residual term of H is felt, `sharpen` turns on conjugate gradients with the full
+// Hessian, preconditioned by the above.
 //
 // `dense` forms the d x d Hessian: the oracle, and the choice for small d or for losses without residuals.
 #pragma once
@@ -36,8 +38,9 @@ enum class CurvatureKind { automatic, gram, dense };
 /// The name of a strategy: "auto", "gram" or "dense".
 const char* to_string(CurvatureKind kind);
 
-/// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else dense for d <= 2000; else
-/// gram if it fits. Throws std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
+/// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else
+/// dense for d <= 2000; else gram if it fits. Throws std::invalid_argument, with the need and the ways out,
+/// if the problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
 
 /// A curvature of the given kind, `gram` or `dense`. It counts its work in `stats`, which must outlive it.

@@ -35,7 +35,8 @@ class ShiftedSolver {
   virtual ~ShiftedSolver() = default;
   /// Overwrites v with the solution; false if the system cannot be solved as it should (negative curvature).
   virtual bool solve(Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> v) = 0;
-  /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that Newton's method needs.
+  /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that
+  /// Newton's method needs.
   virtual bool exact() const { return true; }
 };
 
@@ -44,9 +45,9 @@ class LinearizedFlow {
  public:
   virtual ~LinearizedFlow() = default;
 
-  /// Makes `solver` solve with I - z f'(w). A solver of this object may be handed in again, so that its memory,
-  /// and its factorisation when z has moved little, are put to use. False: the matrix is singular or, for a
-  /// gradient flow, not positive definite; a smaller step is the way out.
+  /// Makes `solver` solve with I - z f'(w). A solver of this object may be handed in again, so that its
+  /// memory, and its factorisation when z has moved little, are put to use. False: the matrix is singular or,
+  /// for a gradient flow, not positive definite; a smaller step is the way out.
   virtual bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) = 0;
   virtual bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) = 0;
 
@@ -61,7 +62,8 @@ class Flow {
 
   virtual Index size() const = 0;
 
-  /// Whether f' is the same everywhere: one linearisation then serves for ever, and Newton's method ends after one step.
+  /// Whether f' is the same everywhere: one linearisation then serves for ever, and Newton's method ends
+  /// after one step.
   virtual bool is_linear() const { return false; }
 
   /// out = f(w).

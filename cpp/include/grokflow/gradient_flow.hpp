@@ -19,11 +19,12 @@ namespace grokflow {
 
 class GradientFlow final : public Flow {
  public:
-  static constexpr double kMemoryBudget = 4.0 * 1024 * 1024 * 1024;  // bytes for the matrices of the curvature
+  static constexpr double kMemoryBudget =
+      4.0 * 1024 * 1024 * 1024;  // bytes for the matrices of the curvature
 
   /// Throws std::invalid_argument if the problem does not offer what the curvature needs.
-  GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature = CurvatureKind::automatic,
-               double memory_budget = kMemoryBudget);
+  GradientFlow(std::shared_ptr<const Problem> problem, Decay decay,
+               CurvatureKind curvature = CurvatureKind::automatic, double memory_budget = kMemoryBudget);
 
   Index size() const override { return problem_->num_params(); }
   bool is_linear() const override { return problem_->is_quadratic(); }

@@ -15,19 +15,22 @@
 namespace grokflow {
 
 struct Limits {
-  double first_step = 0.0;                                    ///< 0: estimated
+  double first_step = 0.0;  ///< 0: estimated
   double max_step = std::numeric_limits<double>::infinity();
-  std::int64_t max_steps = 1'000'000;                         ///< attempts, accepted or not
-  double max_time = std::numeric_limits<double>::infinity();  ///< seconds of wall clock, looked at between steps
+  std::int64_t max_steps = 1'000'000;  ///< attempts, accepted or not
+  double max_time =
+      std::numeric_limits<double>::infinity();  ///< seconds of wall clock, looked at between steps
 };
 
 class Integrator {
  public:
-  /// Integrates `flow` from w0 at t0 up to t1 >= t0. `flow` must outlive the integrator. Throws std::invalid_argument on misuse.
-  Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const ConstVectorRef& w0, double t0, double t1, Limits limits = {});
+  /// Integrates `flow` from w0 at t0 up to t1 >= t0. `flow` must outlive the integrator. Throws
+  /// std::invalid_argument on misuse.
+  Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const ConstVectorRef& w0, double t0, double t1,
+             Limits limits = {});
 
-  /// Takes one accepted step, or finds why there is none. An exception from the flow passes through and leaves the state at the last
-  /// accepted step. Throws std::logic_error if the run has ended.
+  /// Takes one accepted step, or finds why there is none. An exception from the flow passes through and
+  /// leaves the state at the last accepted step. Throws std::logic_error if the run has ended.
   Status step();
 
   /// Ends the run, e.g. at a terminal event.

@@ -55,7 +55,7 @@ struct Block {
 /// Something about w worth watching, e.g. {"test_loss", 0, ...} or {"singular_values", 10, ...}.
 struct Quantity {
   std::string name;
-  Index size;  ///< entries; 0 for a scalar
+  Index size;                                                            ///< entries; 0 for a scalar
   std::function<void(const ConstVectorRef& w, VectorRef out)> evaluate;  ///< `out` has max(size, 1) entries
 };
 

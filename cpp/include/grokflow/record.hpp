@@ -30,7 +30,8 @@ struct Event {
   std::vector<double> states;  ///< one state after the other
 };
 
-/// When to record: at given times, at every step, or on the grid t0 + 10^(k/14) from the first step on, with both ends.
+/// When to record: at given times, at every step, or on the grid t0 + 10^(k/14) from the first step on, with
+/// both ends.
 class SampleTimes {
  public:
   static SampleTimes given(std::vector<double> times) { return {Mode::given, std::move(times)}; }
@@ -77,7 +78,8 @@ class Recorder {
   Vector state_, value_;
 };
 
-/// An integration that is recorded. Exceptions pass through; what was recorded until then stays, and the run may go on.
+/// An integration that is recorded. Exceptions pass through; what was recorded until then stays, and the run
+/// may go on.
 class Run {
  public:
   /// `callback`, if any, is called after each step and stops the run by returning true.

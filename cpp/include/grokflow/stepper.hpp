@@ -2,8 +2,10 @@
 //
 // The contract for authors of a method (the integrator keeps its side of it):
 //  1. `start` is called once, before anything else; it may evaluate the flow.
-//  2. `attempt(h)` tries one step of size h from the current state and changes nothing that a further attempt needs.
-//  3. After each attempt exactly one of `accept` and `reject` is called; both return the step size to try next.
+//  2. `attempt(h)` tries one step of size h from the current state and changes nothing that a further attempt
+//  needs.
+//  3. After each attempt exactly one of `accept` and `reject` is called; both return the step size to try
+//  next.
 //  4. `w` and `interpolate` see accepted states only.
 //  5. An attempt fails by its `Outcome`, never by an exception; exceptions from the flow pass through.
 //  6. After the first few steps an attempt allocates no memory.
@@ -47,7 +49,8 @@ class Stepper {
  public:
   virtual ~Stepper() = default;
 
-  /// Begins at w0 and returns the first step size to try: `first_step` if positive, else one estimated from the flow.
+  /// Begins at w0 and returns the first step size to try: `first_step` if positive, else one estimated from
+  /// the flow.
   virtual double start(const ConstVectorRef& w0, double first_step) = 0;
   virtual Attempt attempt(double h) = 0;
   virtual double accept() = 0;
@@ -61,16 +64,18 @@ class Stepper {
   virtual int order() const = 0;
 };
 
-/// A first step by the rule of Hairer, Norsett & Wanner, Solving ODEs I, II.4: small against the scales of w, f and f'.
-/// f0 = f(w0). One evaluation.
-double initial_step(Flow& flow, const Tolerance& tolerance, int order, const ConstVectorRef& w0, const ConstVectorRef& f0);
+/// A first step by the rule of Hairer, Norsett & Wanner, Solving ODEs I, II.4: small against the scales of w,
+/// f and f'. f0 = f(w0). One evaluation.
+double initial_step(Flow& flow, const Tolerance& tolerance, int order, const ConstVectorRef& w0,
+                    const ConstVectorRef& f0);
 
 struct BdfOptions {
   Tolerance tolerance;
   int max_order = 5;
 };
 
-/// Variable-step, variable-order backward differentiation formulas (bdf.cpp). The flow must outlive the stepper.
+/// Variable-step, variable-order backward differentiation formulas (bdf.cpp). The flow must outlive the
+/// stepper.
 std::unique_ptr<Stepper> make_bdf(Flow& flow, BdfOptions options = {});
 
 /// The three-stage Radau IIA method of order 5 (radau.cpp). The flow must outlive the stepper.

@@ -21,33 +21,33 @@ using MatrixRef = Eigen::Ref<Matrix>;
 
 /// How an integration ended, or that it has not ended yet.
 enum class Status {
-  running,             ///< steps remain to be taken
-  finished,            ///< the end of the time span was reached
-  event,               ///< a terminal event stopped the run
-  max_steps,           ///< the limit on the number of steps was reached
-  time_limit,          ///< the wall-clock limit was reached
-  interrupted,         ///< the user asked to stop (Ctrl-C, or a callback that returned true)
-  step_too_small,      ///< the step fell below the spacing of floating-point numbers
-  non_finite,          ///< the right-hand side left the finite numbers, however small the step
-  solver_failed,       ///< Newton or its linear solver failed, however small the step
-  error_test_failed,   ///< the error estimate did not fall with the step: a noisy right-hand side
+  running,            ///< steps remain to be taken
+  finished,           ///< the end of the time span was reached
+  event,              ///< a terminal event stopped the run
+  max_steps,          ///< the limit on the number of steps was reached
+  time_limit,         ///< the wall-clock limit was reached
+  interrupted,        ///< the user asked to stop (Ctrl-C, or a callback that returned true)
+  step_too_small,     ///< the step fell below the spacing of floating-point numbers
+  non_finite,         ///< the right-hand side left the finite numbers, however small the step
+  solver_failed,      ///< Newton or its linear solver failed, however small the step
+  error_test_failed,  ///< the error estimate did not fall with the step: a noisy right-hand side
 };
 
 /// Work done so far. A gradient flow and its problem count in the same units as SciPy and SUNDIALS.
 struct Stats {
-  std::int64_t nsteps = 0;       ///< accepted steps
-  std::int64_t nrejected = 0;    ///< steps rejected by the error test
-  std::int64_t nfailed = 0;      ///< steps given up by Newton's method
-  std::int64_t nnonfinite = 0;   ///< steps that met a number that is not finite
-  std::int64_t nfev = 0;         ///< right-hand sides (gradients)
-  std::int64_t nlinearize = 0;   ///< linearisations (Jacobians frozen at a point)
-  std::int64_t ngram = 0;        ///< kernels K = J J^T built
-  std::int64_t nhessian = 0;     ///< dense d x d Hessians built
-  std::int64_t nfactor = 0;      ///< factorisations, real or complex
-  std::int64_t nsolve = 0;       ///< linear solves with a factorisation
-  std::int64_t njvp = 0;         ///< products J v
-  std::int64_t nvjp = 0;         ///< products J^T u
-  std::int64_t nhvp = 0;         ///< products Hess F v
+  std::int64_t nsteps = 0;      ///< accepted steps
+  std::int64_t nrejected = 0;   ///< steps rejected by the error test
+  std::int64_t nfailed = 0;     ///< steps given up by Newton's method
+  std::int64_t nnonfinite = 0;  ///< steps that met a number that is not finite
+  std::int64_t nfev = 0;        ///< right-hand sides (gradients)
+  std::int64_t nlinearize = 0;  ///< linearisations (Jacobians frozen at a point)
+  std::int64_t ngram = 0;       ///< kernels K = J J^T built
+  std::int64_t nhessian = 0;    ///< dense d x d Hessians built
+  std::int64_t nfactor = 0;     ///< factorisations, real or complex
+  std::int64_t nsolve = 0;      ///< linear solves with a factorisation
+  std::int64_t njvp = 0;        ///< products J v
+  std::int64_t nvjp = 0;        ///< products J^T u
+  std::int64_t nhvp = 0;        ///< products Hess F v
 };
 
 }  // namespace grokflow
