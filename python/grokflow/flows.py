@@ -44,33 +44,37 @@ def gradient_flow(
     Parameters
     ----------
     problem : Problem
-        The training loss F: a model of :mod:`grokflow.models`, a :class:`LeastSquares` or an :class:`Objective`.
+        The training loss F: a model of :mod:`grokflow.models`, a :class:`LeastSquares` or an
+        :class:`Objective`.
     w0 : array_like, shape (d,)
         Initial weights. They are copied, to float64.
     t_span : (float, float)
         Start and end. With weight decay `lam` the slow phase is over at about ``10 / lam``.
     weight_decay : float, or mapping of str to float
-        The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`; the key ``"*"`` stands
-        for all blocks that are not named: ``{"*": 1e-3, "b": 0.0}``.
+        The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`; the key
+        ``"*"`` stands for all blocks that are not named: ``{"*": 1e-3, "b": 0.0}``.
     method : {"BDF", "Radau"}, BDF or Radau, default "BDF"
         The integrator.
     curvature : {"auto", "gram", "dense"}, Gram or Dense, default "auto"
-        How linear systems are solved: with the n x n tangent kernel, or with the d x d Hessian. "auto" is gram if
-        residuals exist, n <= d and its matrices fit 4 GiB; else dense for d <= 2000; else gram if it fits.
+        How linear systems are solved: with the n x n tangent kernel, or with the d x d Hessian.
+        "auto" is gram if residuals exist, n <= d and its matrices fit 4 GiB; else dense for d <=
+        2000; else gram if it fits.
     rtol, atol : float, default 1e-6 and 1e-9
-        The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the weights. `atol` may be an
-        array of shape (d,).
+        The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the
+        weights. `atol` may be an array of shape (d,).
     t_eval : "log", None or array_like, default "log"
-        When to record: on the grid ``t0 + 10^(k/14)`` from the first step on with both ends, at every step of the solver,
-        or at the given times (sorted, inside `t_span`; repeats are allowed).
+        When to record: on the grid ``t0 + 10^(k/14)`` from the first step on with both ends, at every
+        step of the solver, or at the given times (sorted, inside `t_span`; repeats are allowed).
     observe : sequence of str, or mapping of str to (str or callable), optional
-        What to record: names out of `problem.quantities`, or functions ``f(t, w)`` that return a number or a vector.
-        Default: train_loss, test_loss (if there are test data), norm (``||w||``) and grad_norm (``||grad F||``).
+        What to record: names out of `problem.quantities`, or functions ``f(t, w)`` that return a
+        number or a vector. Default: train_loss, test_loss (if there are test data), norm (``||w||``)
+        and grad_norm (``||grad F||``).
     save_states : "auto" or bool, default "auto"
         Whether the weights are recorded too. "auto" does so while they take at most 256 MiB.
     events : callable or list of callables, optional
-        Functions ``f(t, w)`` whose zeros are located on the dense output. As in SciPy, an attribute `terminal` (True, or a
-        count) stops the run there, and `direction` (+1, -1) selects rising or falling zeros.
+        Functions ``f(t, w)`` whose zeros are located on the dense output. As in SciPy, an attribute
+        `terminal` (True, or a count) stops the run there, and `direction` (+1, -1) selects rising or
+        falling zeros.
     first_step : float, optional
         The first step size to try. Default: estimated.
     max_step : float, default inf
@@ -80,7 +84,8 @@ def gradient_flow(
     max_time : float, optional
         The largest wall-clock time in seconds, looked at between steps.
     callback : callable, optional
-        ``callback(t, w)`` is called after each step, with a copy of the weights; it stops the run by returning True.
+        ``callback(t, w)`` is called after each step, with a copy of the weights; it stops the run by
+        returning True.
     progress : bool, default False
         Whether to show a progress bar (needs ``pip install "grokflow[app]"``).
 
@@ -94,13 +99,14 @@ def gradient_flow(
     TypeError, ValueError
         Misuse, before any work.
     KeyboardInterrupt
-        Ctrl-C; its attribute `solution` holds the trajectory so far. Exceptions raised by functions of the user's pass
-        unchanged, with the same attribute.
+        Ctrl-C; its attribute `solution` holds the trajectory so far. Exceptions raised by functions
+        of the user's pass unchanged, with the same attribute.
 
     References
     ----------
     Boursier, Pesme, Dragomir, A Theoretical Framework for Grokking: Interpolation followed by Riemannian Norm
-    Minimisation, NeurIPS 2025, arXiv:2505.20172, eq. (1). The solve in kernel space is described in `curvature.hpp`.
+    Minimisation, NeurIPS 2025, arXiv:2505.20172, eq. (1). The solve in kernel space is described in
+    `curvature.hpp`.
 
     Examples
     --------

@@ -241,6 +241,6 @@ def require_finite_gradient(problem: Problem, w0: FloatArray, t0: float) -> None
     bad = np.flatnonzero(~np.isfinite(problem._core.gradient(w0)))
     if bad.size:
         raise ValueError(
-            f"the gradient at t = {t0:g} has {bad.size} entries that are nan or infinite, the first at index {bad[0]}; "
-            "scale w0 or the data down, or check the problem with check_problem"
+            f"the gradient at t = {t0:g} has {bad.size} entries that are nan or infinite, "
+            f"the first at index {bad[0]}; scale w0 or the data down, or check the problem with check_problem"
         )

@@ -91,6 +91,7 @@ def as_curvature(curvature: object) -> tuple[str, float]:
     names = ("auto", "gram", "dense")
     if not isinstance(curvature, str) or curvature not in names:
         raise ValueError(
-            f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, or give Gram(...) or Dense(...)"
+            f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, "
+            "or give Gram(...) or Dense(...)"
         )
     return curvature, 4 * GIBIBYTE

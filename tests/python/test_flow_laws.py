@@ -158,7 +158,7 @@ def test_work_of_a_step(make):
 
 @pytest.mark.parametrize("curvature", ["gram", "dense"])
 def test_a_factorisation_outlives_small_changes_of_the_step(curvature):
-    """Beyond n = 64 a factorisation costs more than a refinement with an old one: fewer than one in two steps."""
+    """Beyond n = 64 a refinement with an old one is cheaper: fewer than one in two steps."""
     problem, w0 = completion(size=13, width=5)
     assert problem.num_residuals > 64
     stats = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4, curvature=curvature).stats
