@@ -45,7 +45,7 @@ def as_span(t_span: object) -> Span:
     span = Span(as_number("t_span[0]", t0), as_number("t_span[1]", t1))
     if span.t1 < span.t0:
         raise ValueError(
-            f"t_span is ({span.t0:g}, {span.t1:g}), which is reversed; a gradient flow runs forward in time only"
+            f"t_span is ({span.t0:g}, {span.t1:g}), which is reversed; a gradient flow runs forward in time"
         )
     return span
 

@@ -158,7 +158,7 @@ def _integrate_ode(
     first_step: float | None = None,
     max_step: float = math.inf,
 ) -> Solution:
-    """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the integrators are held against stiff test problems."""
+    """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the methods are held against stiff problems."""
     start = as_array("y0", y0, 1)
     options = as_options(
         start.size,
