@@ -1,0 +1,17 @@
+# The alignment of Eigen's memory, which depends on the instruction set that the compiler is told to use.
+include(CheckCXXSourceCompiles)
+
+function(grokflow_eigen_alignment out)
+  set(CMAKE_REQUIRED_LIBRARIES Eigen3::Eigen)
+  set(CMAKE_REQUIRED_QUIET ON)
+  set(CMAKE_CXX_STANDARD 17)
+  foreach(bytes 16 32 64)
+    set(source "#include <Eigen/Core>\nstatic_assert(EIGEN_DEFAULT_ALIGN_BYTES == ${bytes}, \"\");\nint main() {}")
+    check_cxx_source_compiles("${source}" GROKFLOW_EIGEN_ALIGNED_${bytes})
+    if(GROKFLOW_EIGEN_ALIGNED_${bytes})
+      set(${out} ${bytes} PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  message(FATAL_ERROR "Eigen cannot be compiled; see CMakeFiles/CMakeConfigureLog.yaml in the build directory.")
+endfunction()
