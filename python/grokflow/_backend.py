@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from grokflow import _core as core
 
+__all__ = ["available", "core", "isa"]
+
 MODULES = {"avx2": "_core_avx2", "baseline": "_core"}
 
 

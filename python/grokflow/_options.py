@@ -36,10 +36,10 @@ class Span:
     t1: float
 
 
-def as_span(t_span: object) -> Span:
+def as_span(t_span: Any) -> Span:
     """Return `t_span` as two finite numbers, the second not below the first."""
     try:
-        t0, t1 = t_span  # type: ignore[misc]
+        t0, t1 = t_span
     except (TypeError, ValueError):
         raise TypeError(f"t_span is {t_span!r}; it must be a pair (t0, t1)") from None
     span = Span(as_number("t_span[0]", t0), as_number("t_span[1]", t1))
@@ -129,7 +129,8 @@ def as_observables(observe: Observe, problem: Problem | None) -> dict[str, Obser
         raise TypeError(
             f"observe is {observe!r}; it must be a list of names or a mapping from names to observables"
         )
-    named = dict(observe) if isinstance(observe, Mapping) else {name: name for name in observe}
+    pairs = observe.items() if isinstance(observe, Mapping) else ((name, name) for name in observe)
+    named: dict[str, Observable] = dict(pairs)
     for name, what in named.items():
         if not isinstance(name, str):
             raise TypeError(f"observe has the key {name!r}; names must be strings")

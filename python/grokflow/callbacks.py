@@ -74,7 +74,8 @@ class _CallbackProblem(Problem):
                 raise TypeError(f"{name} is {function!r}; it must be a function")
         self.functions = tuple(given)
         shapes = _as_shapes(parameters, num_params)
-        super().__init__(core.CallbackProblem(num_params, num_residuals, scale, given, shapes))
+        self._callbacks = core.CallbackProblem(num_params, num_residuals, scale, given, shapes)
+        super().__init__(self._callbacks)
 
 
 class LeastSquares(_CallbackProblem):
@@ -153,7 +154,7 @@ class LeastSquares(_CallbackProblem):
     def jacobian(self, w: ArrayLike) -> FloatArray:
         """Return J = dr/dw at `w`, shape (n, d): the function that was given, or n products with J^T."""
         if "jacobian" in self.functions:
-            return self._core.given_jacobian(self._weights(w))
+            return self._callbacks.given_jacobian(self._weights(w))
         return super().jacobian(w)
 
 

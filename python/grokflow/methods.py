@@ -76,7 +76,7 @@ def as_method(method: object) -> BDF | Radau:
     """Return the method that a name or a dataclass stands for."""
     if isinstance(method, (BDF, Radau)):
         return method
-    named = {"BDF": BDF(), "Radau": Radau()}
+    named: dict[str, BDF | Radau] = {"BDF": BDF(), "Radau": Radau()}
     if not isinstance(method, str) or method not in named:
         raise ValueError(
             f"method is {method!r}; choose from {', '.join(map(repr, named))}, or give BDF(...) or Radau()"
