@@ -1,4 +1,4 @@
-"""The compiled module, which `_backend.py` chooses among the builds: private, with arguments already checked."""
+"""The compiled module, which `_backend.py` chooses among the builds: private; its arguments are checked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
