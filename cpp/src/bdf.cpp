@@ -53,7 +53,8 @@ class Bdf final : public Stepper {
     history_.combine(points, slope, slope_);
     options_.tolerance.weights(history_.newest(), predicted_, weights_);
     const double gamma = this->gamma(order_, h);
-    const double error_constant = gamma / history_.distance(order_, h);
+    // The first predictor is the tangent at w0, of which e is twice the local error at every h.
+    const double error_constant = history_.count() == 1 ? 0.5 : gamma / history_.distance(order_, h);
 
     outcome_ = solve_newton(gamma, error_constant);
     error_ = outcome_ == Attempt::Outcome::done ? error_constant * rms_norm(e_, weights_) : 0.0;

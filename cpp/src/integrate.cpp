@@ -56,10 +56,10 @@ Status Integrator::step() {
     if (last) h = remaining;
     const Attempt attempt = stepper_->attempt(h);
     if (attempt.success()) {
+      h_ = stepper_->accept();  // first: if it throws, this step has not been taken
       ++stats.nsteps;
       previous_t_ = t_;
       t_ = last ? t1_ : t_ + h;
-      h_ = stepper_->accept();
       if (last) stop(Status::finished, "The end of the time span was reached.");
       return status_;
     }

@@ -102,9 +102,9 @@ class Radau final : public Stepper {
   }
 
   double accept() override {
+    flow_.rhs(new_w_, new_f_);  // before anything changes: it may throw
     const double factor = std::min(growth_, step_factor());
     growth_ = std::min(kGrowth, kRecovery * growth_);
-    flow_.rhs(new_w_, new_f_);
     w_.swap(new_w_);
     f_.swap(new_f_);
     polynomial_.noalias() = stages_ * tableau_.p;

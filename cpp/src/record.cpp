@@ -15,7 +15,11 @@ Recorder::Recorder(Index size, std::vector<Observable> observables, bool keep_st
       keep_states_(keep_states),
       when_(std::move(when)),
       values_(observables_.size()),
-      state_(size) {}
+      state_(size) {
+  Index entries = 0;
+  for (const Observable& observable : observables_) entries += std::max<Index>(observable.size, 1);
+  row_.resize(entries);
+}
 
 void Recorder::begin(const Integrator& integrator) {
   const double t0 = integrator.t();
@@ -23,7 +27,8 @@ void Recorder::begin(const Integrator& integrator) {
     record(t0, integrator.w());
     return;
   }
-  while (next_ < when_.times.size() && when_.times[next_] <= t0) record(when_.times[next_++], integrator.w());
+  for (; next_ < when_.times.size() && when_.times[next_] <= t0; ++next_)
+    record(when_.times[next_], integrator.w());
 }
 
 void Recorder::step(const Integrator& integrator, double until) {
@@ -32,8 +37,8 @@ void Recorder::step(const Integrator& integrator, double until) {
     return;
   }
   if (when_.mode == SampleTimes::Mode::log && !grid_made_) make_log_grid(integrator);
-  while (next_ < when_.times.size() && when_.times[next_] <= until) {
-    const double t = when_.times[next_++];
+  for (; next_ < when_.times.size() && when_.times[next_] <= until; ++next_) {
+    const double t = when_.times[next_];
     integrator.interpolate(t, state_);
     record(t, state_);
   }
@@ -56,12 +61,20 @@ void Recorder::make_log_grid(const Integrator& integrator) {
 }
 
 void Recorder::record(double t, const ConstVectorRef& w) {
+  // All observables first: one that throws must not leave a time without its values.
+  const double* value = row_.data();
+  Index begin = 0;
+  for (const Observable& observable : observables_) {
+    const Index size = std::max<Index>(observable.size, 1);
+    observable.evaluate(t, w, row_.segment(begin, size));
+    begin += size;
+  }
   times_.push_back(t);
   if (keep_states_) states_.insert(states_.end(), w.data(), w.data() + w.size());
   for (std::size_t i = 0; i < observables_.size(); ++i) {
-    value_.resize(std::max<Index>(observables_[i].size, 1));
-    observables_[i].evaluate(t, w, value_);
-    values_[i].insert(values_[i].end(), value_.data(), value_.data() + value_.size());
+    const Index size = std::max<Index>(observables_[i].size, 1);
+    values_[i].insert(values_[i].end(), value, value + size);
+    value += size;
   }
 }
 
@@ -76,19 +89,13 @@ Run::Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events, 
 
 Status Run::step() {
   if (!begun_) begin();
-  if (integrator_.status() == Status::running) {
-    const double before = integrator_.t();
-    integrator_.step();
-    if (integrator_.t() > before) {
-      bool terminal = false;
-      const double until = events_.empty() ? integrator_.t() : locate_events(terminal);
-      integrator_.interpolate(until, w_);
-      t_ = until;
-      if (terminal) integrator_.stop(Status::event, "A terminal event occurred.");
-      recorder_.step(integrator_, until);
-      if (callback_ && callback_(t_, w_) && integrator_.status() == Status::running)
-        integrator_.stop(Status::interrupted, "The callback asked to stop.");
+  if (status() == Status::running) {
+    if (!unrecorded_) {
+      const double before = integrator_.t();
+      integrator_.step();
+      unrecorded_ = integrator_.t() > before;
     }
+    if (unrecorded_) record_step();
   }
   if (integrator_.status() != Status::running) recorder_.end(t_, w_);
   return integrator_.status();
@@ -101,17 +108,34 @@ void Run::begin() {
   begun_ = true;
 }
 
-/// The time up to which the last step counts: its end, or that of a terminal event within.
-double Run::locate_events(bool& terminal) {
-  struct Zero {
-    double t;
-    Event* event;
-  };
-  std::vector<Zero> zeros;
+/// Events, samples and the callback. What the user's functions may interrupt comes first and can be done
+/// again.
+void Run::record_step() {
+  locate_zeros();
+  const bool stops = !zeros_.empty() && zeros_.back().stops;
+  t_ = stops ? zeros_.back().t : integrator_.t();
+  integrator_.interpolate(t_, w_);
+  recorder_.step(integrator_, t_);
+
+  unrecorded_ = false;
+  event_values_.swap(new_event_values_);
+  for (const Zero& zero : zeros_) {
+    integrator_.interpolate(zero.t, probe_);
+    zero.event->times.push_back(zero.t);
+    zero.event->states.insert(zero.event->states.end(), probe_.data(), probe_.data() + probe_.size());
+  }
+  if (stops) integrator_.stop(Status::event, "A terminal event occurred.");
+  if (callback_ && callback_(t_, w_) && integrator_.status() == Status::running)
+    integrator_.stop(Status::interrupted, "The callback asked to stop.");
+}
+
+void Run::locate_zeros() {
+  zeros_.clear();
+  new_event_values_.clear();
   for (std::size_t i = 0; i < events_.size(); ++i) {
     Event& event = events_[i];
     const double before = event_values_[i], after = event.value(integrator_.t(), integrator_.w());
-    event_values_[i] = after;
+    new_event_values_.push_back(after);
     // A zero at the start of a step was the end of the last one, or the start of the run, which is no
     // crossing.
     const bool rising = before < 0.0 && after >= 0.0, falling = before > 0.0 && after <= 0.0;
@@ -120,18 +144,13 @@ double Run::locate_events(bool& terminal) {
       integrator_.interpolate(t, probe_);
       return event.value(t, probe_);
     };
-    zeros.push_back({find_root(value, integrator_.previous_t(), integrator_.t(), before, after), &event});
+    const double t = find_root(value, integrator_.previous_t(), integrator_.t(), before, after);
+    const bool stops = event.terminal > 0 && static_cast<int>(event.times.size()) + 1 >= event.terminal;
+    zeros_.push_back({t, &event, stops});
   }
-  std::stable_sort(zeros.begin(), zeros.end(), [](const Zero& a, const Zero& b) { return a.t < b.t; });
-  for (const Zero& zero : zeros) {
-    Event& event = *zero.event;
-    integrator_.interpolate(zero.t, probe_);
-    event.times.push_back(zero.t);
-    event.states.insert(event.states.end(), probe_.data(), probe_.data() + probe_.size());
-    terminal = event.terminal > 0 && static_cast<int>(event.times.size()) >= event.terminal;
-    if (terminal) return zero.t;
-  }
-  return integrator_.t();
+  std::stable_sort(zeros_.begin(), zeros_.end(), [](const Zero& a, const Zero& b) { return a.t < b.t; });
+  const auto stop = std::find_if(zeros_.begin(), zeros_.end(), [](const Zero& zero) { return zero.stops; });
+  if (stop != zeros_.end()) zeros_.erase(stop + 1, zeros_.end());
 }
 
 }  // namespace grokflow

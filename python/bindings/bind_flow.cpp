@@ -217,13 +217,13 @@ class FlowRun {
       std::atomic<bool>& busy;
       ~Release() { busy = false; }
     } release{busy_};
-    if (!to_end && integrator_->status() != Status::running)
+    if (!to_end && run_->status() != Status::running)
       throw std::runtime_error("the integration has ended: " + integrator_->message());
     py::gil_scoped_release unlocked;
     do {
       run_->step();
-    } while (to_end && integrator_->status() == Status::running);
-    return status_word(integrator_->status());
+    } while (to_end && run_->status() == Status::running);
+    return status_word(run_->status());
   }
 
   Flow& flow() { return *flow_; }
@@ -336,8 +336,7 @@ void bind_flow(py::module_& m) {
 
   py::class_<FlowRun>(m, "FlowRun")
       .def("advance", &FlowRun::advance, py::arg("to_end"))
-      .def_property_readonly("status",
-                             [](const FlowRun& run) { return status_word(run.integrator().status()); })
+      .def_property_readonly("status", [](const FlowRun& run) { return status_word(run.run().status()); })
       .def_property_readonly("message", [](const FlowRun& run) { return run.integrator().message(); })
       .def_property_readonly("t", [](const FlowRun& run) { return run.run().t(); })
       .def_property_readonly("w", [](const FlowRun& run) { return copy_of(run.run().w()); })

@@ -75,11 +75,11 @@ class Recorder {
   bool grid_made_ = false;
   std::vector<double> times_, states_;
   std::vector<std::vector<double>> values_;
-  Vector state_, value_;
+  Vector state_, row_;  // row_: the values of all observables at one time
 };
 
-/// An integration that is recorded. Exceptions pass through; what was recorded until then stays, and the run
-/// may go on.
+/// An integration that is recorded. Exceptions of the flow, of observables and of events pass through; what
+/// was recorded until then stays, and the next `step` takes up where the exception fell.
 class Run {
  public:
   /// `callback`, if any, is called after each step and stops the run by returning true.
@@ -90,23 +90,33 @@ class Run {
   /// One step of the integrator, its events, its record and the callback.
   Status step();
 
+  /// That of the integrator, except that a run whose last step is not yet recorded goes on.
+  Status status() const { return unrecorded_ ? Status::running : integrator_.status(); }
   /// The time and state of the run: those of the integrator, or of the terminal event.
   double t() const { return t_; }
   const Vector& w() const { return w_; }
   const std::vector<Event>& events() const { return events_; }
 
  private:
+  struct Zero {
+    double t;
+    Event* event;
+    bool stops;
+  };
+
   void begin();
-  double locate_events(bool& terminal);
+  void record_step();
+  void locate_zeros();
 
   Integrator& integrator_;
   Recorder& recorder_;
   std::vector<Event> events_;
   Callback callback_;
-  bool begun_ = false;
+  bool begun_ = false, unrecorded_ = false;
   double t_;
   Vector w_, probe_;
-  std::vector<double> event_values_;  // at the end of the last step
+  std::vector<double> event_values_, new_event_values_;  // at the start and at the end of the last step
+  std::vector<Zero> zeros_;                              // in the last step, up to a terminal one
 };
 
 }  // namespace grokflow
