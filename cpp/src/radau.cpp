@@ -63,6 +63,14 @@ struct Tableau {
   }
 };
 
+/// sum_i c_i column_i, as an expression that needs no memory of its own.
+auto combine(const Matrix& m, const Vector3& c) {
+  return c[0] * m.col(0) + c[1] * m.col(1) + c[2] * m.col(2);
+}
+auto combine(const Matrix& m, const Eigen::Vector3cd& c) {
+  return c[0] * m.col(0).cast<Complex>() + c[1] * m.col(1).cast<Complex>() + c[2] * m.col(2).cast<Complex>();
+}
+
 constexpr int kMaxIterations = 7;
 constexpr double kSafety = 0.9;
 constexpr double kKeep = 1.2;      // a step that could grow by less stays
@@ -107,7 +115,7 @@ class Radau final : public Stepper {
     growth_ = std::min(kGrowth, kRecovery * growth_);
     w_.swap(new_w_);
     f_.swap(new_f_);
-    polynomial_.noalias() = stages_ * tableau_.p;
+    for (int i = 0; i < 3; ++i) polynomial_.col(i) = combine(stages_, Vector3(tableau_.p.col(i)));
     last_h_ = h_;
     last_error_ = std::max(error_, 1e-2);
     rejected_ = false;
@@ -189,16 +197,16 @@ class Radau final : public Stepper {
     const double z = h_ / tableau_.mu;
     const Complex zc = h_ / tableau_.nu;
     guess_stages();
-    real_ = stages_ * tableau_.l;
-    complex_ = stages_ * tableau_.m;
+    real_ = combine(stages_, tableau_.l);
+    complex_ = combine(stages_, tableau_.m);
     monitor_.begin(flow_.is_linear() && real_solver_->exact() && complex_solver_->exact());
     while (true) {
       for (int i = 0; i < 3; ++i) {
         new_w_ = w_ + stages_.col(i);
         flow_.rhs(new_w_, fields_.col(i));
       }
-      real_step_ = z * (fields_ * tableau_.l) - real_;
-      complex_step_ = zc * (fields_ * tableau_.m) - complex_;
+      real_step_ = z * combine(fields_, tableau_.l) - real_;
+      complex_step_ = zc * combine(fields_, tableau_.m) - complex_;
       if (!std::isfinite(real_step_.squaredNorm() + complex_step_.squaredNorm())) return Outcome::not_finite;
       if (!real_solver_->solve(real_step_) || !complex_solver_->solve(complex_step_))
         return Outcome::newton_failed;
@@ -227,7 +235,7 @@ class Radau final : public Stepper {
   void estimate_error() {
     const double z = h_ / tableau_.mu;
     tolerance_.weights(w_, new_w_, weights_);
-    real_step_ = (z / h_) * (stages_ * tableau_.e);
+    real_step_ = (z / h_) * combine(stages_, tableau_.e);
     filtered_ = real_step_ + z * f_;
     if (!real_solver_->solve(filtered_)) return fail();
     error_ = rms_norm(filtered_, weights_);

@@ -24,7 +24,7 @@ class ShiftedFactor {
   using Decomposition = std::conditional_t<cholesky, Eigen::LLT<MatrixS>, Eigen::PartialPivLU<MatrixS>>;
 
  public:
-  explicit ShiftedFactor(Index n) : matrix_(n, n), decomposition_(n), b_(n), x_(n) {}
+  explicit ShiftedFactor(Index n) : matrix_(n, n), decomposition_(n), b_(n), x_(n), part_(n), product_(n) {}
 
   /// Prepares for S + shift I. `version` tells one S from another; S must live until the last solve. Counts
   /// in `nfactor` what it factors. False: singular, or not positive definite.

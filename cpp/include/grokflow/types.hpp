@@ -7,7 +7,8 @@
 #include <string>
 
 #if defined(GROKFLOW_EIGEN_ALIGNMENT) && GROKFLOW_EIGEN_ALIGNMENT != EIGEN_DEFAULT_ALIGN_BYTES
-#error "grokflow was built for another instruction set (-march): build it with the same flags, e.g. by add_subdirectory"
+#error \
+    "grokflow was built for another instruction set (-march): build it with the same flags, e.g. by add_subdirectory"
 #endif
 
 namespace grokflow {

@@ -1,0 +1,96 @@
+// After warm-up a step allocates no memory. Eigen calls malloc, and so does operator new, so that counting
+// calls of malloc finds everything.
+#include <cstdlib>
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+
+#include <execinfo.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "check.hpp"
+#include "grokflow/gradient_flow.hpp"
+#include "grokflow/integrate.hpp"
+#include "models.hpp"
+
+namespace {
+
+bool counting = false;
+long allocations = 0;
+
+void count() {
+  if (!counting) return;
+  counting = false;
+  if (++allocations == 1) {  // say where, once
+    void* frames[12];
+    backtrace_symbols_fd(frames, backtrace(frames, 12), STDOUT_FILENO);
+  }
+  counting = true;
+}
+
+}  // namespace
+
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+
+void* malloc(std::size_t size) noexcept { return count(), __libc_malloc(size); }
+void* calloc(std::size_t number, std::size_t size) noexcept { return count(), __libc_calloc(number, size); }
+void* realloc(void* block, std::size_t size) noexcept { return count(), __libc_realloc(block, size); }
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return count(), __libc_memalign(alignment, size);
+}
+int posix_memalign(void** block, std::size_t alignment, std::size_t size) noexcept {
+  *block = aligned_alloc(alignment, size);
+  return *block ? 0 : ENOMEM;
+}
+}
+
+namespace {
+
+using namespace grokflow;
+
+constexpr int kWarmUp = 50, kSteps = 100;
+
+/// The allocations in `kSteps` steps after `kWarmUp`.
+long allocations_of(Flow& flow, std::unique_ptr<Stepper> stepper, const Vector& w0) {
+  Integrator integrator(flow, std::move(stepper), w0, 0.0, 1e9);
+  for (int i = 0; i < kWarmUp; ++i) integrator.step();
+  allocations = 0;
+  counting = true;
+  for (int i = 0; i < kSteps && integrator.status() == Status::running; ++i) integrator.step();
+  counting = false;
+  CHECK(integrator.status() == Status::running);
+  return allocations;
+}
+
+void check_models(Index n, CurvatureKind curvature, bool bdf, bool by_block) {
+  for (const auto& [name, problem] : small_models(n)) {
+    const Index d = problem->num_params();
+    const Vector w0 = Vector::LinSpaced(d, -1.0, 0.7);
+    const Decay decay = by_block ? Decay({{{0, d / 2}, 1e-4}, {{d / 2, d}, 1e-3}}) : Decay(d, 1e-4);
+    GradientFlow flow(problem, decay, curvature);
+    const Tolerance tight(1e-10, 1e-13);  // for many steps
+    const long found = allocations_of(flow, bdf ? make_bdf(flow, {tight}) : make_radau(flow, tight), w0);
+    CHECK_THAT(found == 0, "%ld allocations, %s, n = %ld, d = %ld", found, name.c_str(), static_cast<long>(n),
+               static_cast<long>(d));
+  }
+}
+
+void* warm_backtrace[1] = {reinterpret_cast<void*>(static_cast<std::intptr_t>(backtrace(warm_backtrace, 1)))};
+
+}  // namespace
+
+TEST(allocation_bdf_gram) { check_models(12, CurvatureKind::gram, true, false); }
+TEST(allocation_bdf_gram_by_block) { check_models(12, CurvatureKind::gram, true, true); }
+TEST(allocation_bdf_dense) { check_models(12, CurvatureKind::dense, true, false); }
+TEST(allocation_radau_gram) { check_models(12, CurvatureKind::gram, false, false); }
+TEST(allocation_radau_gram_by_block) { check_models(12, CurvatureKind::gram, false, true); }
+TEST(allocation_radau_dense) { check_models(12, CurvatureKind::dense, false, false); }
+TEST(allocation_bdf_gram_large) { check_models(150, CurvatureKind::gram, true, false); }
+TEST(allocation_radau_gram_large) { check_models(150, CurvatureKind::gram, false, false); }
+
+#endif

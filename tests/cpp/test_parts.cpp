@@ -1,0 +1,139 @@
+// The private parts of the integrators, each held against what it promises.
+#include <Eigen/Cholesky>
+#include <cmath>
+#include <stdexcept>
+
+#include "check.hpp"
+#include "grokflow/decay.hpp"
+#include "grokflow/dense_flow.hpp"
+#include "grokflow/integrate.hpp"
+#include "history.hpp"
+#include "root.hpp"
+#include "shifted_factor.hpp"
+
+using namespace grokflow;
+
+namespace {
+
+/// t^4 - 2 t^3 + t and its derivative
+double quartic(double t) { return ((t - 2.0) * t * t + 1.0) * t; }
+double quartic_slope(double t) { return (4.0 * t - 6.0) * t * t + 1.0; }
+
+/// The quartic at five unequal times up to `t`.
+History history_of_quartic(double& t) {
+  History history(1);
+  t = 0.3;
+  history.reset(Vector::Constant(1, quartic(t)), Vector::Constant(1, quartic_slope(t)), 0.1);
+  for (double h : {0.1, 0.2, 0.15, 0.4}) {
+    t += h;
+    history.push(Vector::Constant(1, quartic(t)), h);
+  }
+  return history;
+}
+
+Matrix kernel(Index n) {
+  const Matrix B =
+      Matrix::NullaryExpr(n, n + 3, [](Index i, Index j) { return std::sin(double(3 * i + 7 * j)); });
+  return B * B.transpose();
+}
+
+}  // namespace
+
+TEST(history_reproduces_polynomials) {
+  double t;
+  const History history = history_of_quartic(t);
+  History::Weights value, slope;
+  Vector out(1);
+  for (double ahead : {0.25, -0.3, 0.0}) {
+    history.lagrange(5, ahead, value, slope);
+    history.combine(5, value, out);
+    CHECK_NEAR(out[0], quartic(t + ahead), 1e-13);
+  }
+  history.lagrange(5, 0.25, value, slope);
+  history.combine(5, slope, out);
+  CHECK_NEAR(out[0], quartic_slope(t + 0.25), 1e-12);
+}
+
+TEST(history_divided_difference_is_the_leading_coefficient) {
+  double t;
+  const History history = history_of_quartic(t);
+  Vector out(1);
+  history.combine(5, history.divided_difference(5), out);
+  CHECK_NEAR(std::abs(out[0]), 1.0, 1e-11);
+  CHECK_NEAR(history.combined_norm(5, history.divided_difference(5), Vector::Constant(1, 2.0)), 2.0, 1e-10);
+}
+
+TEST(root_is_found_to_the_last_bits) {
+  for (double zero : {0.1, 1.0, 2.5e5}) {
+    const auto f = [zero](double t) { return std::expm1((t - zero) / zero); };
+    const double a = 0.01 * zero, b = 1.9 * zero;
+    CHECK_NEAR(find_root(f, a, b, f(a), f(b)) / zero, 1.0, 1e-14);
+  }
+}
+
+TEST(root_search_is_not_slower_than_bisection) {
+  int evaluations = 0;
+  const auto f = [&](double t) { return ++evaluations, std::pow(t - 0.3, 9); };
+  find_root(f, 0.0, 1.0, f(0.0), f(1.0));
+  CHECK(evaluations < 60);
+}
+
+TEST(stale_factor_is_refined) {
+  const Index n = 80;  // large enough for an old factor to be kept
+  const Matrix K = kernel(n);
+  const Vector v = Vector::LinSpaced(n, -1.0, 1.0);
+  ShiftedFactor<double, Factorisation::cholesky> factor(n);
+  std::int64_t nfactor = 0;
+  CHECK(factor.prepare(K, 1e-3, 1, nfactor));
+  CHECK(factor.exact());
+  for (double drift : {0.01, 0.1}) {
+    const double shift = 1e-3 * (1.0 + drift);
+    CHECK(factor.prepare(K, shift, 1, nfactor));
+    CHECK(!factor.exact());
+    Vector x = v;
+    factor.solve(x);
+    const Vector exact = (K + shift * Matrix::Identity(n, n)).ldlt().solve(v);
+    CHECK((x - exact).norm() <= 1.5 * drift * drift * exact.norm());
+  }
+  CHECK(nfactor == 1);
+  CHECK(factor.prepare(K, 2e-3, 1, nfactor));  // too far
+  CHECK(factor.prepare(K, 2e-3, 2, nfactor));  // another kernel
+  CHECK(nfactor == 3);
+}
+
+TEST(cholesky_refuses_what_is_not_positive) {
+  ShiftedFactor<double, Factorisation::cholesky> factor(3);
+  std::int64_t nfactor = 0;
+  CHECK(!factor.prepare(-Matrix::Identity(3, 3), 0.5, 1, nfactor));
+  CHECK(!factor.prepare(Matrix::Constant(3, 3, std::nan("")), 0.5, 2, nfactor));
+  CHECK(factor.prepare(-Matrix::Identity(3, 3), 1.5, 3, nfactor));
+}
+
+TEST(decay_groups_equal_rates) {
+  const Decay decay({{{0, 2}, 0.5}, {{2, 5}, 0.0}, {{5, 6}, 0.5}});
+  CHECK(decay.groups().size() == 2);
+  CHECK(decay.groups()[0].ranges.size() == 2);
+  CHECK(decay.max_rate() == 0.5);
+  Vector out = Vector::Zero(6);
+  decay.add_product(-1.0, Vector::Ones(6), out);
+  CHECK(out == (Vector(6) << -0.5, -0.5, 0, 0, 0, -0.5).finished());
+  CHECK_THROWS(Decay(3, -1.0), std::invalid_argument);
+  CHECK_THROWS(Decay({{{1, 2}, 0.5}}), std::invalid_argument);
+}
+
+TEST(integrator_refuses_misuse) {
+  const auto make = [](double t1, const Vector& w0) {
+    DenseFlow flow(
+        2, [](const ConstVectorRef& w, VectorRef out) { out = -w; },
+        [](const ConstVectorRef&, MatrixRef J) { J = -Matrix::Identity(2, 2); });
+    Integrator integrator(flow, make_bdf(flow), w0, 0.0, t1);
+    while (integrator.step() == Status::running) {
+    }
+    CHECK_THROWS(integrator.step(), std::logic_error);
+    return Vector(integrator.w());
+  };
+  CHECK((make(1.0, Vector::Ones(2)) - std::exp(-1.0) * Vector::Ones(2)).norm() < 1e-5);
+  CHECK_THROWS(make(-1.0, Vector::Ones(2)), std::invalid_argument);
+  CHECK_THROWS(make(1.0, Vector::Ones(3)), std::invalid_argument);
+  CHECK_THROWS(make(1.0, Vector::Constant(2, std::nan(""))), std::invalid_argument);
+}
