@@ -40,7 +40,7 @@ Status Integrator::step() {
   if (status_ != Status::running) throw std::logic_error("the integration has ended: " + message_);
   Stats& stats = flow_.stats();
   for (int failures = 0;; ++failures) {
-    if (stats.nsteps + stats.nrejected + stats.nfailed >= limits_.max_steps) {
+    if (attempts_ >= limits_.max_steps) {
       stop(Status::max_steps, "The limit of " + std::to_string(limits_.max_steps) +
                                   " steps was reached; raise max_steps to go on.");
       return status_;
@@ -50,17 +50,22 @@ Status Integrator::step() {
       stop(Status::time_limit, "The wall-clock limit max_time was reached.");
       return status_;
     }
-    const double remaining = t1_ - t_;
+    const double remaining = (t1_ - t_) - lag_;
     double h = std::min(h_, limits_.max_step);
     const bool last = h >= remaining * (1.0 - 1e-12);
     if (last) h = remaining;
     const Attempt attempt = stepper_->attempt(h);
+    ++attempts_;
     if (attempt.success()) {
       h_ = stepper_->accept();  // first: if it throws, this step has not been taken
       ++stats.nsteps;
-      previous_t_ = t_;
-      t_ = last ? t1_ : t_ + h;
-      if (last) stop(Status::finished, "The end of the time span was reached.");
+      advance_clock(h);
+      if (last) {
+        t_ = t1_;
+        stop(Status::finished, "The end of the time span was reached.");
+      } else if (t_ == previous_t_ && h_ < h) {
+        give_up(attempt, h);
+      }
       return status_;
     }
     switch (attempt.outcome) {
@@ -77,6 +82,14 @@ Status Integrator::step() {
     h_ = std::min(stepper_->reject(), 0.9 * h);
     if (failures >= kMaxFailures || h_ < smallest_step(t_)) return give_up(attempt, h);
   }
+}
+
+/// Kahan's summation: steps of a few spacings of the numbers around t do not make the clock drift.
+void Integrator::advance_clock(double h) {
+  const double step = h + lag_;
+  previous_t_ = t_;
+  t_ = previous_t_ + step;
+  lag_ = step - (t_ - previous_t_);
 }
 
 void Integrator::stop(Status status, std::string message) {

@@ -51,12 +51,14 @@ void Recorder::end(double t, const ConstVectorRef& w) {
 
 void Recorder::make_log_grid(const Integrator& integrator) {
   grid_made_ = true;
-  const double t0 = integrator.previous_t();
+  const double t0 = times_.front();
+  double last = t0;
   const int first = static_cast<int>(std::ceil(kPointsPerDecade * std::log10(integrator.t() - t0)));
   for (int k = first;; ++k) {
     const double t = t0 + std::pow(10.0, k / kPointsPerDecade);
     if (!(t < integrator.end())) break;
-    when_.times.push_back(t);
+    if (t > last) when_.times.push_back(t);  // around a large t0 some of them are the same number
+    last = t;
   }
 }
 
@@ -95,7 +97,10 @@ Status Run::step() {
       integrator_.step();
       unrecorded_ = integrator_.t() > before;
     }
-    if (unrecorded_) record_step();
+    if (unrecorded_)
+      record_step();
+    else
+      w_ = integrator_.w();  // there was no step, or none that moved the clock
   }
   if (integrator_.status() != Status::running) recorder_.end(t_, w_);
   return integrator_.status();

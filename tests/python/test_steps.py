@@ -1,6 +1,5 @@
 """Steps at the margin: a first step that is too large, a clock with few digits left, a solution that blows up."""
 
-import grokflow as gf
 import numpy as np
 import pytest
 from grokflow.flows import _integrate_ode as integrate
@@ -18,3 +17,22 @@ def test_first_step_keeps_the_tolerance_whatever_was_asked_for(method, first_ste
     sol = decay((0.0, 1000.0), method, rtol=1e-6, atol=1e-12, first_step=first_step)
     assert sol.t[1] <= first_step
     assert abs(sol.w[1, 0] - np.exp(-sol.t[1])) < 2e-6
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+@pytest.mark.parametrize("t0", [1e6, 1e10, 1e14])
+def test_clock_does_not_drift(method, t0):
+    """However few digits of t are left to count the time since t0, the steps add up to the span."""
+    sol = decay((t0, t0 + 5.0), method, t_eval="log")
+    assert sol.final[0] == pytest.approx(np.exp(-5.0), rel=1e-4)
+    assert (np.diff(sol.t) > 0).all()
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_blow_up_ends_the_run(method):
+    """dw/dt = w^2 is infinite at t = 1: no step is small enough, and time does not creep past it."""
+    sol = integrate(lambda w: w * w, lambda w: np.diag(2 * w), [1.0], (0.0, 2.0), method=method)
+    assert sol.status == "step_too_small"
+    assert sol.t_final == pytest.approx(1.0, abs=1e-4)
+    assert sol.stats["nsteps"] < 2000
+    assert np.isfinite(sol.final).all()

@@ -50,12 +50,15 @@ class Integrator {
   Flow& flow() { return flow_; }
 
  private:
+  void advance_clock(double h);
   Status give_up(Attempt attempt, double h);
 
   Flow& flow_;
   std::unique_ptr<Stepper> stepper_;
   double t_, previous_t_, t1_;
-  double h_ = 0.0;  // to try next
+  double lag_ = 0.0;  // of t_ behind the sum of all steps, by round-off
+  double h_ = 0.0;    // to try next
+  std::int64_t attempts_ = 0;
   Limits limits_;
   std::chrono::steady_clock::time_point began_;
   Status status_ = Status::running;
