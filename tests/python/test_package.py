@@ -22,7 +22,7 @@ def run(*command, cwd=None):
 
 
 def eigen():
-    """Where Eigen is: for a build outside pip, which would bring its own, the tests' cmeel-eigen or the system's."""
+    """Where Eigen is, for a build outside pip: the tests' cmeel-eigen, or the system's own."""
     prefixes = [Path(entry) / "cmeel.prefix" for entry in sys.path]
     return [f"-DCMAKE_PREFIX_PATH={prefix.as_posix()}" for prefix in prefixes if prefix.is_dir()]
 

@@ -1,4 +1,4 @@
-"""Steps at the margin: a first step that is too large, a clock with few digits left, a solution that blows up."""
+"""Steps at the margin: a first one that is too large, a clock with few digits left, a blow-up."""
 
 import numpy as np
 import pytest
