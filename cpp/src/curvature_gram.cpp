@@ -31,6 +31,10 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
   bool factor(Scalar z) {
+    // Equal steps have equal shifts up to round-off.
+    const bool same = curvature_.point() == point_ && std::abs(z - z_) <= 1e-12 * std::abs(z);
+    if (same) return true;
+    point_ = -1;
     z_ = z;
     const auto& groups = curvature_.decay().groups();
     reference_ = Scalar(1) + z * groups.front().rate;
@@ -41,7 +45,9 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     sum_ = kernels.front().cast<Scalar>();
     for (std::size_t g = 1; g < kernels.size(); ++g)
       sum_ += (reference_ / (Scalar(1) + z * groups[g].rate)) * kernels[g].cast<Scalar>();
-    return factor_.factor(sum_, shift, nfactor);
+    if (!factor_.factor(sum_, shift, nfactor)) return false;
+    point_ = curvature_.point();
+    return true;
   }
 
   bool solve(Eigen::Ref<VectorS> v) override {
@@ -160,6 +166,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   GramCurvature& curvature_;
   ShiftedFactor<Scalar, real ? Factorisation::cholesky : Factorisation::lu> factor_;
   Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> sum_;  // of the kernels, if there are several
+  long point_ = -1;                                            // at which the sum has been factored, for z_
   Scalar z_{}, reference_{1.0};
   VectorS in_rows_, in_params_;
   Vector part_params_, part_out_, part_rows_;  // real or imaginary parts
