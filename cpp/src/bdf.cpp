@@ -13,6 +13,7 @@
 // shift costs little.
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <utility>
 
 #include "grokflow/stepper.hpp"
@@ -75,7 +76,7 @@ class Bdf final : public Stepper {
     if (outcome_ != Attempt::Outcome::done) return 0.25 * h_;
     // Modes that an aged Jacobian leaves to the predictor hide in the norm of a correction until they fail
     // the error test.
-    stale_ = true;
+    stale_ = !flow_.is_linear();
     const double factor = step_factor(error_, order_);
     if (failures_ > 2 && order_ > 1) --order_;
     return h_ * std::clamp(factor, 0.1, 0.9);
@@ -106,14 +107,14 @@ class Bdf final : public Stepper {
   Attempt::Outcome solve_newton(double gamma, double error_constant) {
     using Outcome = Attempt::Outcome;
     bool fresh = false;
-    if (!lin_ || (stale_ && !flow_.is_linear())) fresh = relinearize();
+    if (!lin_ || stale_) fresh = relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant);
       if (outcome == Outcome::done) {
         if (monitor_.wants_new_matrix()) {
           if (!fresh)
-            stale_ = true;
+            stale_ = !flow_.is_linear();
           else if (monitor_.rate() > kSharpen)
             lin_->sharpen();
         }
@@ -210,6 +211,9 @@ class Bdf final : public Stepper {
 }  // namespace
 
 std::unique_ptr<Stepper> make_bdf(Flow& flow, BdfOptions options) {
+  options.tolerance.require_size(flow.size());
+  if (options.max_order < 1 || options.max_order > 5)
+    throw std::invalid_argument("max_order is " + std::to_string(options.max_order) + "; it must be 1 to 5");
   return std::make_unique<Bdf>(flow, std::move(options));
 }
 

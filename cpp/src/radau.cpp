@@ -127,7 +127,8 @@ class Radau final : public Stepper {
     growth_ = 1.0;
     if (outcome_ != Attempt::Outcome::done)
       return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
-    stale_ = true;  // the error estimate is filtered by the Jacobian, and an aged one does not damp it
+    stale_ = !flow_.is_linear();  // the error estimate is filtered by the Jacobian, and an aged one does not
+                                  // damp it
     return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
   }
 
@@ -136,10 +137,10 @@ class Radau final : public Stepper {
   void interpolate(double back, VectorRef out) const override {
     out = w_;
     if (back == 0.0) return;
-    // Z(x) - Z(1) with x = 1 - back / h, without cancellation
-    const double y = back / last_h_, x = 1.0 - y;
-    out -=
-        y * polynomial_.col(0) + (1.0 - x * x) * polynomial_.col(1) + (1.0 - x * x * x) * polynomial_.col(2);
+    // Q(1) - Q(x) with x = 1 - y, without cancellation
+    const double y = back / last_h_;
+    out -= y * polynomial_.col(0) + y * (2.0 - y) * polynomial_.col(1) +
+           y * (3.0 - y * (3.0 - y)) * polynomial_.col(2);
   }
 
   int order() const override { return 5; }
@@ -149,7 +150,7 @@ class Radau final : public Stepper {
     using Outcome = Attempt::Outcome;
     tolerance_.weights(w_, w_, weights_);
     bool fresh = false;
-    if (!lin_ || (stale_ && !flow_.is_linear())) fresh = relinearize();
+    if (!lin_ || stale_) fresh = relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       const bool factored =
@@ -157,7 +158,7 @@ class Radau final : public Stepper {
       if (factored) outcome = iterate();
       if (outcome == Outcome::done) {
         if (monitor_.iterations() > 2 && monitor_.wants_new_matrix())
-          stale_ = !(fresh && slow() && lin_->sharpen());
+          stale_ = !(fresh && slow() && lin_->sharpen()) && !flow_.is_linear();
         return outcome;
       }
       if (outcome == Outcome::not_finite) return outcome;
@@ -284,6 +285,7 @@ class Radau final : public Stepper {
 }  // namespace
 
 std::unique_ptr<Stepper> make_radau(Flow& flow, Tolerance tolerance) {
+  tolerance.require_size(flow.size());
   return std::make_unique<Radau>(flow, std::move(tolerance));
 }
 

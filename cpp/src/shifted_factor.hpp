@@ -4,6 +4,7 @@
 #include <Eigen/Cholesky>
 #include <Eigen/LU>
 #include <cmath>
+#include <optional>
 #include <type_traits>
 
 #include "grokflow/types.hpp"
@@ -21,10 +22,11 @@ class ShiftedFactor {
   using MatrixS = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
   using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
   static constexpr bool cholesky = kind == Factorisation::cholesky;
-  using Decomposition = std::conditional_t<cholesky, Eigen::LLT<MatrixS>, Eigen::PartialPivLU<MatrixS>>;
+  using InPlace = Eigen::Ref<MatrixS>;
+  using Decomposition = std::conditional_t<cholesky, Eigen::LLT<InPlace>, Eigen::PartialPivLU<InPlace>>;
 
  public:
-  explicit ShiftedFactor(Index n) : matrix_(n, n), decomposition_(n), b_(n), x_(n), part_(n), product_(n) {}
+  explicit ShiftedFactor(Index n) : matrix_(n, n), b_(n), x_(n), part_(n), product_(n) {}
 
   /// Prepares for S + shift I. `version` tells one S from another; S must live until the last solve. Counts
   /// in `nfactor` what it factors. False: singular, or not positive definite.
@@ -47,11 +49,11 @@ class ShiftedFactor {
     matrix_.diagonal().array() += shift;
     if (!matrix_.allFinite()) return false;
     ++nfactor;
-    decomposition_.compute(matrix_);
+    decomposition_.emplace(matrix_);
     if constexpr (cholesky)
-      return decomposition_.info() == Eigen::Success;
+      return decomposition_->info() == Eigen::Success;
     else
-      return (decomposition_.matrixLU().diagonal().array() != Scalar(0)).all();
+      return (decomposition_->matrixLU().diagonal().array() != Scalar(0)).all();
   }
 
   /// Whether the shift asked for is the one that is factored.
@@ -83,15 +85,15 @@ class ShiftedFactor {
 
   void solve_factored(Eigen::Ref<VectorS> v) {
     if constexpr (cholesky) {
-      decomposition_.solveInPlace(v);
+      decomposition_->solveInPlace(v);
     } else {
-      x_ = decomposition_.solve(v);
+      x_ = decomposition_->solve(v);
       v = x_;
     }
   }
 
   MatrixS matrix_;
-  Decomposition decomposition_;
+  std::optional<Decomposition> decomposition_;  // of matrix_, in its memory
   VectorS b_, x_;
   Vector part_, product_;
   const Matrix* S_ = nullptr;

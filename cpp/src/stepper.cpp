@@ -14,6 +14,12 @@ Tolerance::Tolerance(double rtol, Vector atol) : rtol(rtol), atol(std::move(atol
     throw std::invalid_argument("rtol and atol must not be negative");
 }
 
+void Tolerance::require_size(Index size) const {
+  if (atol.size() != 1 && atol.size() != size)
+    throw std::invalid_argument("atol has " + std::to_string(atol.size()) + " entries; it must have 1 or " +
+                                std::to_string(size));
+}
+
 void Tolerance::weights(const ConstVectorRef& a, const ConstVectorRef& b, VectorRef out) const {
   constexpr double tiny = std::numeric_limits<double>::min();  // atol = 0 and w_i = 0 must not divide by zero
   const auto size = a.array().abs().max(b.array().abs());

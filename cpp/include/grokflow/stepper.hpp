@@ -32,6 +32,9 @@ struct Tolerance {
   /// out_i = 1 / (atol_i + rtol max(|a_i|, |b_i|))
   void weights(const ConstVectorRef& a, const ConstVectorRef& b, VectorRef out) const;
 
+  /// Throws std::invalid_argument unless atol has one entry or `size`.
+  void require_size(Index size) const;
+
   double rtol;
   Vector atol;  ///< one entry, or one for each parameter
 };
@@ -72,7 +75,7 @@ double initial_step(Flow& flow, const Tolerance& tolerance, int order, const Con
 
 struct BdfOptions {
   Tolerance tolerance;
-  int max_order = 5;
+  int max_order = 5;  ///< 1 to 5
 };
 
 /// Variable-step, variable-order backward differentiation formulas (bdf.cpp). The flow must outlive the
