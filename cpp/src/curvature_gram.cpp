@@ -164,7 +164,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
   GramCurvature& curvature_;
-  ShiftedFactor<Scalar, real ? Factorisation::cholesky : Factorisation::lu> factor_;
+  ShiftedFactor<Scalar, Factorisation::cholesky> factor_;
   Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> sum_;  // of the kernels, if there are several
   long point_ = -1;                                            // at which the sum has been factored, for z_
   Scalar z_{}, reference_{1.0};

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "grokflow/types.hpp"
+#include "symmetric_cholesky.hpp"
 
 namespace grokflow {
 
@@ -16,14 +17,15 @@ enum class Factorisation { cholesky, lu };
 /// A factorisation that survives a small change of the shift: while the new shift stays near the factored
 /// one, a solve with the old factor and one step of refinement with the new matrix cost n^2 instead of n^3,
 /// and leave an error of (shift ratio - 1)^2 in the worst direction. Small matrices are always factored anew.
-/// Cholesky notices when the matrix is not positive definite.
+/// Cholesky notices when a real matrix is not positive definite.
 template <class Scalar, Factorisation kind>
 class ShiftedFactor {
   using MatrixS = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
   using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
   static constexpr bool cholesky = kind == Factorisation::cholesky;
   using InPlace = Eigen::Ref<MatrixS>;
-  using Decomposition = std::conditional_t<cholesky, Eigen::LLT<InPlace>, Eigen::PartialPivLU<InPlace>>;
+  using Cholesky = std::conditional_t<std::is_same_v<Scalar, double>, Eigen::LLT<InPlace>, SymmetricCholesky>;
+  using Decomposition = std::conditional_t<cholesky, Cholesky, Eigen::PartialPivLU<InPlace>>;
 
  public:
   explicit ShiftedFactor(Index n) : matrix_(n, n), b_(n), x_(n), part_(n), product_(n) {}
