@@ -4,7 +4,6 @@
 #include <Eigen/Cholesky>
 #include <Eigen/LU>
 #include <cmath>
-#include <optional>
 #include <type_traits>
 
 #include "grokflow/types.hpp"
@@ -28,7 +27,8 @@ class ShiftedFactor {
   using Decomposition = std::conditional_t<cholesky, Cholesky, Eigen::PartialPivLU<InPlace>>;
 
  public:
-  explicit ShiftedFactor(Index n) : matrix_(n, n), b_(n), x_(n), part_(n), product_(n) {}
+  explicit ShiftedFactor(Index n)
+      : matrix_(MatrixS::Identity(n, n)), decomposition_(matrix_), b_(n), x_(n), part_(n), product_(n) {}
 
   /// Prepares for S + shift I. `version` tells one S from another; S must live until the last solve. Counts
   /// in `nfactor` what it factors. False: singular, or not positive definite.
@@ -51,11 +51,11 @@ class ShiftedFactor {
     matrix_.diagonal().array() += shift;
     if (!matrix_.allFinite()) return false;
     ++nfactor;
-    decomposition_.emplace(matrix_);
+    decomposition_.compute(matrix_);
     if constexpr (cholesky)
-      return decomposition_->info() == Eigen::Success;
+      return decomposition_.info() == Eigen::Success;
     else
-      return (decomposition_->matrixLU().diagonal().array() != Scalar(0)).all();
+      return (decomposition_.matrixLU().diagonal().array() != Scalar(0)).all();
   }
 
   /// Whether the shift asked for is the one that is factored.
@@ -87,15 +87,15 @@ class ShiftedFactor {
 
   void solve_factored(Eigen::Ref<VectorS> v) {
     if constexpr (cholesky) {
-      decomposition_->solveInPlace(v);
+      decomposition_.solveInPlace(v);
     } else {
-      x_ = decomposition_->solve(v);
+      x_ = decomposition_.solve(v);
       v = x_;
     }
   }
 
   MatrixS matrix_;
-  std::optional<Decomposition> decomposition_;  // of matrix_, in its memory
+  Decomposition decomposition_;  // of matrix_, in its memory
   VectorS b_, x_;
   Vector part_, product_;
   const Matrix* S_ = nullptr;

@@ -10,15 +10,19 @@
 
 namespace grokflow {
 
-/// The complex twin of Eigen's in-place LLT, at half the price of an LU. It is stable if some multiple of S or
-/// of its conjugate has a positive definite real and imaginary part, as a kernel plus a complex shift has: the
-/// growth factor of elimination is then at most 2 (Higham 1998; Drury 2013).
+/// The complex twin of Eigen's in-place LLT, at half the price of an LU. It is stable if some multiple of S
+/// or of its conjugate has a positive definite real and imaginary part, as a kernel plus a complex shift has:
+/// the growth factor of elimination is then at most 2 (Higham 1998; Drury 2013).
 class SymmetricCholesky {
   using MatrixC = Eigen::MatrixXcd;
 
  public:
-  /// Factors the lower triangle of S in its own memory, which must outlive this object.
-  explicit SymmetricCholesky(Eigen::Ref<MatrixC> S) : L_(S) {
+  /// Factors the lower triangle of S in the memory of S, which must outlive this object.
+  explicit SymmetricCholesky(Eigen::Ref<MatrixC> S) : L_(S) { compute(S); }
+
+  /// Factors another matrix of that size in the same memory, where it may lie already.
+  void compute(const Eigen::Ref<const MatrixC>& S) {
+    if (S.data() != L_.data()) L_ = S;
     const Index n = L_.rows();
     for (Index begin = 0; begin < n; begin += kBlock) {
       const Index size = std::min(kBlock, n - begin), rest = n - begin - size;
