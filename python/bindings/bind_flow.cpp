@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
+#include <thread>
 
 #include "grokflow/dense_flow.hpp"
 #include "grokflow/gradient_flow.hpp"
@@ -217,6 +218,7 @@ class FlowRun {
       std::atomic<bool>& busy;
       ~Release() { busy = false; }
     } release{busy_};
+    driver_ = std::this_thread::get_id();
     if (!to_end && run_->status() != Status::running)
       throw std::runtime_error("the integration has ended: " + integrator_->message());
     py::gil_scoped_release unlocked;
@@ -226,17 +228,24 @@ class FlowRun {
     return status_word(run_->status());
   }
 
-  Flow& flow() { return *flow_; }
-  const Integrator& integrator() const { return *integrator_; }
-  const Recorder& recorder() const { return *recorder_; }
-  const Run& run() const { return *run_; }
+  Flow& flow() { return check_access(), *flow_; }
+  const Integrator& integrator() const { return check_access(), *integrator_; }
+  const Recorder& recorder() const { return check_access(), *recorder_; }
+  const Run& run() const { return check_access(), *run_; }
 
  private:
   std::shared_ptr<Flow> flow_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<Integrator> integrator_;
   std::unique_ptr<Run> run_;
+  /// While one thread drives the run, without the GIL, no other may look: what it would see is being written.
+  void check_access() const {
+    if (busy_ && driver_ != std::this_thread::get_id())
+      throw std::runtime_error("this integrator is in use by another thread");
+  }
+
   std::atomic<bool> busy_{false};
+  std::atomic<std::thread::id> driver_{};
 };
 
 py::array_t<double> vector_of(const std::vector<double>& values) {

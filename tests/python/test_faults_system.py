@@ -244,6 +244,8 @@ def test_one_integrator_in_two_threads():
     time.sleep(0.1)
     with pytest.raises(RuntimeError, match="in use"):
         stepper.step()
+    with pytest.raises(RuntimeError, match="in use"):
+        stepper.solution()
     leave.set()
     thread.join()
     run_to_the_end(stepper)
