@@ -9,8 +9,6 @@
 namespace grokflow {
 namespace {
 
-constexpr Index kDenseLimit = 2000;  // d up to which the d x d Hessian is the automatic choice
-
 std::string gibibytes(double bytes) {
   std::ostringstream text;
   text.precision(3);
@@ -31,6 +29,8 @@ const char* to_string(CurvatureKind kind) {
       return "gram";
     case CurvatureKind::dense:
       return "dense";
+    case CurvatureKind::krylov:
+      return "krylov";
     default:
       return "auto";
   }

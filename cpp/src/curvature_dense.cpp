@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "dense_solver.hpp"
+#include "full_hessian.hpp"
 
 namespace grokflow {
 namespace {
@@ -22,22 +23,8 @@ DenseCurvature::DenseCurvature(std::shared_ptr<const Problem> problem, const Dec
 
 void DenseCurvature::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
-  ++stats_.nhessian;
   ++point_;
-  if (problem_->has_hessian()) {
-    lin_->hessian(matrix_);
-  } else {
-    const Index n = problem_->num_residuals();
-    rows_.resize(problem_->num_params(), n);
-    Vector unit = Vector::Zero(n);
-    for (Index i = 0; i < n; ++i) {
-      unit[i] = 1.0;
-      lin_->vjp(unit, rows_.col(i));
-      unit[i] = 0.0;
-    }
-    stats_.nvjp += n;
-    matrix_.noalias() = problem_->scale() * rows_ * rows_.transpose();
-  }
+  form_hessian(*problem_, *lin_, matrix_, stats_);
   for (const Decay::Group& group : decay_.groups())
     for (const Decay::Range& range : group.ranges)
       matrix_.diagonal().segment(range.begin, range.end - range.begin).array() += group.rate;

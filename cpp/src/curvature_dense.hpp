@@ -19,7 +19,6 @@ class DenseCurvature final : public Curvature {
   Stats& stats_;
   std::unique_ptr<Linearization> lin_;
   Matrix matrix_;  // D + H
-  Matrix rows_;    // J^T, where H is made from it
   long point_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "grokflow/flow.hpp"
 
+#include <stdexcept>
+
 namespace grokflow {
 
 void Flow::rhs(const ConstVectorRef& w, VectorRef out) {
@@ -12,6 +14,12 @@ void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& l
   if (checkpoint) checkpoint();
   ++stats_.nlinearize;
   compute_linearization(w, lin);
+}
+
+bool Flow::retract(VectorRef) { return true; }
+
+void Flow::compute_linearization(const ConstVectorRef&, std::unique_ptr<LinearizedFlow>&) {
+  throw std::logic_error("this flow is for explicit methods: it offers no linearisation");
 }
 
 }  // namespace grokflow

@@ -73,6 +73,7 @@ Status Integrator::step() {
         ++stats.nrejected;
         break;
       case Attempt::Outcome::newton_failed:
+      case Attempt::Outcome::off_manifold:
         ++stats.nfailed;
         break;
       case Attempt::Outcome::not_finite:
@@ -104,6 +105,10 @@ Status Integrator::give_up(Attempt attempt, double h) {
   if (attempt.outcome == Attempt::Outcome::not_finite) {
     status = Status::non_finite;
     text << "The right-hand side is not finite just after t = " << t_ << ", however small the step.";
+  } else if (attempt.outcome == Attempt::Outcome::off_manifold) {
+    status = Status::left_manifold;
+    text << "No way back to the manifold of minimisers was found after t = " << t_ << " down to a step of "
+         << h << ": is the rank of the Hessian about to change?";
   } else if (too_small) {
     text << "The step fell below the spacing of numbers at t = " << t_
          << ": the solution blows up, or the right-hand side is not smooth there.";

@@ -1,5 +1,8 @@
 #include "grokflow/problem.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -72,6 +75,31 @@ void Problem::gradient(const ConstVectorRef& w, VectorRef out) const {
   linearize(w, lin);
   r *= scale_;
   lin->vjp(r, out);
+}
+
+double Problem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
+  std::unique_ptr<Linearization> here, beside;
+  linearize(w, here);
+  Vector unit = Vector::Zero(num_residuals_), row(num_params_), point(num_params_), image(num_params_);
+  const double reach = std::cbrt(std::numeric_limits<double>::epsilon()) * std::max(1.0, w.stableNorm());
+  double trace = 0.0;
+  gradient.setZero();
+  for (Index i = 0; i < num_residuals_; ++i) {
+    unit[i] = 1.0;
+    here->vjp(unit, row);
+    const double norm = row.stableNorm();
+    trace += norm * norm;
+    // Hess r_i grad r_i is the derivative of grad r_i along itself.
+    for (const double side : {1.0, -1.0}) {
+      if (norm == 0.0) break;
+      point = w + (side * reach / norm) * row;
+      linearize(point, beside);
+      beside->vjp(unit, image);
+      gradient += (side * norm / reach) * image;
+    }
+    unit[i] = 0.0;
+  }
+  return trace;
 }
 
 std::vector<Block> Problem::blocks() const { return {{"w", 0, {num_params_}}}; }

@@ -80,22 +80,26 @@ void Recorder::record(double t, const ConstVectorRef& w) {
   }
 }
 
-Run::Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events, Callback callback)
+Run::Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events, Callback callback,
+         Watch watch)
     : integrator_(integrator),
       recorder_(recorder),
       events_(std::move(events)),
       callback_(std::move(callback)),
+      watch_(std::move(watch)),
       t_(integrator.t()),
       w_(integrator.w()),
       probe_(integrator.w()) {}
 
 Status Run::step() {
   if (!begun_) begin();
-  if (status() == Status::running) {
+  if (integrator_.status() == Status::running && watched_ != Status::running) {
+    integrator_.stop(watched_, watch_message_);  // before the first step
+  } else if (status() == Status::running) {
     if (!unrecorded_) {
       const double before = integrator_.t();
       integrator_.step();
-      unrecorded_ = integrator_.t() > before;
+      unrecorded_ = unwatched_ = integrator_.t() > before;
     }
     if (unrecorded_)
       record_step();
@@ -106,7 +110,13 @@ Status Run::step() {
   return integrator_.status();
 }
 
+void Run::watch() {
+  if (watch_ && unwatched_) watched_ = watch_(integrator_.t(), integrator_.w(), watch_message_);
+  unwatched_ = false;
+}
+
 void Run::begin() {
+  watch();
   event_values_.clear();
   for (Event& event : events_) event_values_.push_back(event.value(t_, w_));
   recorder_.begin(integrator_);
@@ -116,6 +126,7 @@ void Run::begin() {
 /// Events, samples and the callback. What the user's functions may interrupt comes first and can be done
 /// again.
 void Run::record_step() {
+  watch();
   locate_zeros();
   const bool stops = !zeros_.empty() && zeros_.back().stops;
   t_ = stops ? zeros_.back().t : integrator_.t();
@@ -129,7 +140,10 @@ void Run::record_step() {
     zero.event->times.push_back(zero.t);
     zero.event->states.insert(zero.event->states.end(), probe_.data(), probe_.data() + probe_.size());
   }
-  if (stops) integrator_.stop(Status::event, "A terminal event occurred.");
+  if (stops)
+    integrator_.stop(Status::event, "A terminal event occurred.");
+  else if (watched_ != Status::running)
+    integrator_.stop(watched_, watch_message_);
   if (callback_ && callback_(t_, w_) && integrator_.status() == Status::running)
     integrator_.stop(Status::interrupted, "The callback asked to stop.");
 }

@@ -11,6 +11,7 @@ void bind_problem(py::module_& m);
 void bind_models(py::module_& m);
 void bind_callbacks(py::module_& m);
 void bind_flow(py::module_& m);
+void bind_limit(py::module_& m);
 
 PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   m.attr("__version__") = GROKFLOW_VERSION;
@@ -21,4 +22,5 @@ PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   bind_models(m);
   bind_callbacks(m);
   bind_flow(m);
+  bind_limit(m);
 }

@@ -10,12 +10,15 @@ from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from grokflow.check import ProblemReport, check_problem
 from grokflow.clocks import Clocks, clocks
+from grokflow.drift import Regularizer, horizon, norm_flow
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
-from grokflow.methods import BDF, Dense, Gram, Radau
+from grokflow.landing import Landing, limit_map
+from grokflow.methods import BDF, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.problems import Problem
 from grokflow.solution import Solution
+from grokflow.tangent import TangentProjection, tangent_projection
 
 __version__: str = _core.__version__
 
@@ -27,15 +30,24 @@ __all__ = [
     "FileError",
     "Gram",
     "Integrator",
+    "Krylov",
+    "Landing",
     "LeastSquares",
     "Objective",
     "PrecisionWarning",
     "Problem",
     "ProblemReport",
     "Radau",
+    "Regularizer",
     "Solution",
+    "TangentProjection",
+    "Tsit5",
     "check_problem",
     "clocks",
     "gradient_flow",
+    "horizon",
+    "limit_map",
     "models",
+    "norm_flow",
+    "tangent_projection",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
-from grokflow.methods import BDF, Dense, Gram, Radau, as_curvature, as_method
+from grokflow.methods import BDF, STIFF, Dense, Gram, Method, as_curvature, as_method
 from grokflow.problems import Problem
 
 Observable: TypeAlias = str | Callable[[float, FloatArray], ArrayLike]
@@ -36,36 +36,36 @@ class Span:
     t1: float
 
 
-def as_span(t_span: Any) -> Span:
+def as_span(t_span: Any, name: str = "t_span") -> Span:
     """Return `t_span` as two finite numbers, the second not below the first."""
     try:
         t0, t1 = t_span
     except (TypeError, ValueError):
-        raise TypeError(f"t_span is {t_span!r}; it must be a pair (t0, t1)") from None
-    span = Span(as_number("t_span[0]", t0), as_number("t_span[1]", t1))
+        raise TypeError(f"{name} is {t_span!r}; it must be a pair of numbers, start and end") from None
+    span = Span(as_number(f"{name}[0]", t0), as_number(f"{name}[1]", t1))
     if span.t1 < span.t0:
         raise ValueError(
-            f"t_span is ({span.t0:g}, {span.t1:g}), which is reversed; a gradient flow runs forward in time"
+            f"{name} is ({span.t0:g}, {span.t1:g}), which is reversed; the flow runs forward in time"
         )
     return span
 
 
-def as_decay(weight_decay: WeightDecay, problem: Problem) -> list[tuple[int, int, float]]:
-    """Return (begin, end, rate) for consecutive ranges of the parameters."""
+def as_decay(
+    weight_decay: WeightDecay, problem: Problem, name: str = "weight_decay"
+) -> list[tuple[int, int, float]]:
+    """Return (begin, end, rate) for consecutive ranges of the parameters; `name` is that of the argument."""
     if not isinstance(weight_decay, Mapping):
-        return [(0, problem.num_params, as_rate("weight_decay", weight_decay))]
-    unknown = [name for name in weight_decay if name not in problem.blocks and name != "*"]
+        return [(0, problem.num_params, as_rate(name, weight_decay))]
+    unknown = [block for block in weight_decay if block not in problem.blocks and block != "*"]
     if unknown:
-        raise ValueError(
-            f"weight_decay names {unknown[0]!r}; this problem has the blocks {list(problem.blocks)}"
-        )
-    missing = [name for name in problem.blocks if name not in weight_decay]
+        raise ValueError(f"{name} names {unknown[0]!r}; this problem has the blocks {list(problem.blocks)}")
+    missing = [block for block in problem.blocks if block not in weight_decay]
     if missing and "*" not in weight_decay:
-        raise ValueError(f"weight_decay names no rate for {missing[0]!r}; add it, or '*' for all the others")
-    rates = {name: as_rate(f"weight_decay[{name!r}]", rate) for name, rate in weight_decay.items()}
+        raise ValueError(f"{name} names no rate for {missing[0]!r}; add it, or '*' for all the others")
+    rates = {block: as_rate(f"{name}[{block!r}]", rate) for block, rate in weight_decay.items()}
     return [
-        (part.start, part.stop, rates[name] if name in rates else rates["*"])
-        for name, part in problem.blocks.items()
+        (part.start, part.stop, rates[block] if block in rates else rates["*"])
+        for block, part in problem.blocks.items()
     ]
 
 
@@ -120,11 +120,11 @@ def as_times(t_eval: object, span: Span) -> FloatArray | str | None:
     return times
 
 
-def as_observables(observe: Observe, problem: Problem | None) -> dict[str, Observable]:
-    """Return a mapping from names to quantities of the problem, by name, or to functions f(t, w)."""
-    known = problem.quantities if problem is not None else ()
+def as_observables(observe: Observe, known: tuple[str, ...]) -> dict[str, Observable]:
+    """Return a mapping from names to quantities of the flow, by name, or to functions f(t, w)."""
     if observe is None:
-        return {name: name for name in ("train_loss", "test_loss", "norm", "grad_norm") if name in known}
+        usual = ("train_loss", "test_loss", "norm", "grad_norm", "regularizer")
+        return {name: name for name in usual if name in known}
     if isinstance(observe, (str, bytes)) or not isinstance(observe, (Sequence, Mapping)):
         raise TypeError(
             f"observe is {observe!r}; it must be a list of names or a mapping from names to observables"
@@ -196,9 +196,11 @@ class FlowOptions:
 def as_options(
     size: int,
     t_span: object,
-    problem: Problem | None,
+    quantities: tuple[str, ...],
     *,
-    method: str | BDF | Radau,
+    method: str | Method,
+    methods: tuple[type[Method], ...] = STIFF,
+    span_name: str = "t_span",
     rtol: float,
     atol: ArrayLike,
     t_eval: object,
@@ -211,18 +213,22 @@ def as_options(
     max_time: object,
     callback: object,
 ) -> FlowOptions:
-    """Check every option of a flow of `size` parameters; see `gradient_flow` for their meaning."""
-    span = as_span(t_span)
+    """Check every option of a flow of `size` parameters; see `gradient_flow` for their meaning.
+
+    `quantities` are the names that can be observed, `methods` those that can integrate the flow, and
+    `span_name` is what the caller calls the span of time.
+    """
+    span = as_span(t_span, span_name)
     times = as_times(t_eval, span)
-    chosen = as_method(method)
+    chosen = as_method(method, methods)
     tolerance = as_atol(atol, size)
     rtol = as_rtol(rtol)
-    observables = as_observables(observe, problem)
+    observables = as_observables(observe, quantities)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback is {callback!r}; it must be a function f(t, w)")
     first = as_step("first_step", first_step, 0.0)
     if first > span.t1 - span.t0 > 0:
-        raise ValueError(f"first_step is {first:g}, longer than t_span = ({span.t0:g}, {span.t1:g})")
+        raise ValueError(f"first_step is {first:g}, longer than {span_name} = ({span.t0:g}, {span.t1:g})")
     keep = keeps_states(save_states, times, size)
     compiled = core.RunOptions(
         t0=span.t0,
@@ -242,7 +248,7 @@ def as_options(
         callback=callback,
     )
     settings = {
-        "t_span": [span.t0, span.t1],
+        span_name: [span.t0, span.t1],
         "method": type(chosen).__name__,
         **asdict(chosen),
         "rtol": rtol,

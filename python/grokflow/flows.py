@@ -163,7 +163,7 @@ def _integrate_ode(
     options = as_options(
         start.size,
         t_span,
-        None,
+        (),
         method=method,
         rtol=rtol,
         atol=atol,

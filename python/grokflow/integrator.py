@@ -136,7 +136,7 @@ class Integrator(Driver):
         options = as_options(
             problem.num_params,
             t_span,
-            problem,
+            problem.quantities,
             method=method,
             rtol=rtol,
             atol=atol,

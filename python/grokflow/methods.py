@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from grokflow._validate import as_positive
 
@@ -41,6 +42,17 @@ class Radau:
 
 
 @dataclass(frozen=True)
+class Tsit5:
+    """The explicit Runge-Kutta method of Tsitouras, of order 5: for the drift, which is not stiff.
+
+    References
+    ----------
+    Tsitouras, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption,
+    Comput. Math. Appl. 62 (2011).
+    """
+
+
+@dataclass(frozen=True)
 class Gram:
     """Solve in kernel space: n x n matrices, no d x d matrix. Needs residuals.
 
@@ -72,26 +84,50 @@ class Dense:
         as_positive("memory_budget", self.memory_budget)
 
 
-def as_method(method: object) -> BDF | Radau:
-    """Return the method that a name or a dataclass stands for."""
-    if isinstance(method, (BDF, Radau)):
+@dataclass(frozen=True)
+class Krylov:
+    """Project on the tangent space by MINRES, by products with J or the Hessian: no matrix at all."""
+
+
+Method: TypeAlias = BDF | Radau | Tsit5
+STIFF: tuple[type[Method], ...] = (BDF, Radau)  # methods for gradient flows
+EXPLICIT: tuple[type[Method], ...] = (Tsit5,)  # methods for the drift
+
+
+def as_method(method: object, kinds: tuple[type[Method], ...] = STIFF) -> Method:
+    """Return the method, one of `kinds`, that a name or a dataclass stands for."""
+    if isinstance(method, kinds):
         return method
-    named: dict[str, BDF | Radau] = {"BDF": BDF(), "Radau": Radau()}
+    named = {kind.__name__: kind for kind in kinds}
     if not isinstance(method, str) or method not in named:
         raise ValueError(
-            f"method is {method!r}; choose from {', '.join(map(repr, named))}, or give BDF(...) or Radau()"
+            f"method is {method!r}; choose from {', '.join(map(repr, named))}, "
+            f"or give {' or '.join(f'{name}(...)' for name in named)}"
         )
-    return named[method]
+    return named[method]()
 
 
 def as_curvature(curvature: object) -> tuple[str, float]:
-    """Return the name and the memory budget that a name or a dataclass stands for."""
+    """Return the name and the memory budget that a name or a dataclass stands for, for implicit steps."""
+    if isinstance(curvature, Krylov) or curvature == "krylov":
+        raise ValueError(
+            "curvature is 'krylov', which serves the projection on the tangent space; "
+            "implicit steps need 'gram' or 'dense'"
+        )
+    return as_tangent_curvature(curvature, ("auto", "gram", "dense"))
+
+
+def as_tangent_curvature(
+    curvature: object, names: tuple[str, ...] = ("auto", "gram", "dense", "krylov")
+) -> tuple[str, float]:
+    """Return the name and the memory budget that a name or a dataclass stands for, for tangent spaces."""
+    if isinstance(curvature, Krylov):
+        return "krylov", 4 * GIBIBYTE
     if isinstance(curvature, (Gram, Dense)):
         return type(curvature).__name__.lower(), curvature.memory_budget
-    names = ("auto", "gram", "dense")
     if not isinstance(curvature, str) or curvature not in names:
+        classes = " or ".join(f"{name.capitalize()}(...)" for name in names[1:])
         raise ValueError(
-            f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, "
-            "or give Gram(...) or Dense(...)"
+            f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, or give {classes}"
         )
     return curvature, 4 * GIBIBYTE

@@ -41,14 +41,20 @@ class Solution:
         Times and weights of the events, one entry for each event function; empty without events.
     status : str
         "finished", "event", "max_steps", "time_limit", "interrupted", "step_too_small", "non_finite",
-        "solver_failed" or "error_test_failed".
+        "solver_failed" or "error_test_failed"; of the path to a landing also "landed"; of a drift also
+        "stationary", "rank_change" or "left_manifold".
     message : str
         The status in a sentence.
     stats : dict
         Work: ``nfev`` gradients, ``njvp``, ``nvjp``, ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``,
-        ``nsolve``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and ``seconds``.
+        ``nsolve``, ``nproject``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``,
+        and ``seconds``.
     settings : dict
         Everything needed to repeat the run, as JSON types.
+    monitor : dict of str to ndarray, shape (steps,)
+        Of a drift: slow times ``s`` at the end of each step and, there, what is known of the Hessian:
+        ``eta``, its smallest non-zero eigenvalue, ``rank``, ``gap`` (eta over the largest eigenvalue that
+        counts as zero) and ``largest``. Empty for other flows.
     """
 
     t: NDArray[np.float64]
@@ -62,11 +68,23 @@ class Solution:
     message: str = ""
     stats: dict[str, int | float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    monitor: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:
-        """Whether the end of the time span or a terminal event was reached."""
-        return self.status in {"finished", "event"}
+        """Whether the flow came to the end of the time span, to a terminal event, or to rest."""
+        return self.status in {"finished", "event", "landed", "stationary"}
+
+    @property
+    def rank_changes(self) -> list[tuple[float, int, int]]:
+        """Where the rank of the Hessian changed along a drift: (s, rank before, rank after) of each."""
+        if not self.monitor:
+            return []
+        rank = self.monitor["rank"]
+        return [
+            (float(self.monitor["s"][i + 1]), int(rank[i]), int(rank[i + 1]))
+            for i in np.flatnonzero(np.diff(rank))
+        ]
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """Return the observed values called ``name``, shape (T,) or (T, k)."""
@@ -83,6 +101,11 @@ class Solution:
                 lines[name] = f"{values.shape[1]} components"
             elif values.size:
                 lines[name] = f"{values[0]:.4g} -> {values[-1]:.4g}"
+        if self.monitor:
+            eta, rank = self.monitor["eta"], self.monitor["rank"]
+            lines["eta"] = (
+                f"{eta[0]:.4g} -> {eta[-1]:.4g} (smallest {eta.min():.4g}), rank {rank[0]} -> {rank[-1]}"
+            )
         for title, entries in (("stats", self.stats), ("settings", self.settings)):
             text = ", ".join(
                 f"{name} {_short(value)}" for name, value in entries.items() if value is not None
@@ -129,11 +152,13 @@ class Solution:
         if self.w is not None:
             arrays["w"] = self.w
         arrays |= {f"observed/{name}": values for name, values in self.observed.items()}
+        arrays |= {f"monitor/{name}": values for name, values in self.monitor.items()}
         arrays |= {f"t_events/{i}": times for i, times in enumerate(self.t_events)}
         arrays |= {f"w_events/{i}": states for i, states in enumerate(self.w_events)}
         header = {
             "version": FORMAT_VERSION,
             "observed": list(self.observed),
+            "monitor": list(self.monitor),
             "events": [len(self.t_events), len(self.w_events)],
             "t_final": self.t_final,
             "status": self.status,
@@ -168,6 +193,7 @@ class Solution:
             message=header["message"],
             stats=header["stats"],
             settings=header["settings"],
+            monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
         )
 
     def to_xarray(self) -> xarray.Dataset:

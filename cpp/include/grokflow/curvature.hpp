@@ -33,10 +33,13 @@ class Curvature : public LinearizedFlow {
   virtual void linearize(const ConstVectorRef& w) = 0;
 };
 
-enum class CurvatureKind { automatic, gram, dense };
+/// `krylov` is for tangent spaces (tangent.hpp); implicit steps do not offer it.
+enum class CurvatureKind { automatic, gram, dense, krylov };
 
-/// The name of a strategy: "auto", "gram" or "dense".
+/// The name of a strategy: "auto", "gram", "dense" or "krylov".
 const char* to_string(CurvatureKind kind);
+
+constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is the automatic choice
 
 /// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else
 /// dense for d <= 2000; else gram if it fits. Throws std::invalid_argument, with the need and the ways out,

@@ -72,6 +72,10 @@ class Flow {
   /// Freezes f' at w. `lin` is null, or a spent object of this flow that is refilled.
   void linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin);
 
+  /// Takes w, which has left the set that the flow lives on by the error of a step or of an interpolation,
+  /// back to it. False if it is too far away. Default: the flow lives everywhere.
+  virtual bool retract(VectorRef w);
+
   /// Work done through this flow and everything made from it.
   Stats& stats() { return stats_; }
 
@@ -80,7 +84,8 @@ class Flow {
 
  protected:
   virtual void compute_rhs(const ConstVectorRef& w, VectorRef out) = 0;
-  virtual void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) = 0;
+  /// A flow for explicit methods only need not offer it.
+  virtual void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin);
 
  private:
   Stats stats_;

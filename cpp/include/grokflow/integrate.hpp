@@ -46,7 +46,10 @@ class Integrator {
   const ConstVectorRef w() const { return stepper_->w(); }
   int order() const { return stepper_->order(); }
   /// The state at a time of the last step.
-  void interpolate(double t, VectorRef out) const { stepper_->interpolate(t_ - t, out); }
+  void interpolate(double t, VectorRef out) const {
+    stepper_->interpolate(t_ - t, out);
+    if (t != t_) flow_.retract(out);
+  }
   Flow& flow() { return flow_; }
 
  private:

@@ -118,6 +118,10 @@ class Problem {
   /// Freezes r and J at w. `lin` is null, or a spent object of this problem whose memory is used again.
   virtual void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const = 0;
 
+  /// tr K(w) = sum_i ||grad r_i||^2, and in `gradient` (d) its gradient 2 sum_i Hess r_i grad r_i. Default: n
+  /// pairs of linearisations beside w, by central differences; a model overrides it by the closed formula.
+  virtual double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const;
+
   /// The named arrays that w consists of; they tile 0..d in order. Default: one block "w".
   virtual std::vector<Block> blocks() const;
   /// What can be watched by name. Default: train_loss, norm (||w||) and grad_norm (||grad F||).

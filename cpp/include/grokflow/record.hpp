@@ -85,7 +85,12 @@ class Run {
   /// `callback`, if any, is called after each step and stops the run by returning true.
   using Callback = std::function<bool(double t, const ConstVectorRef& w)>;
 
-  Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events = {}, Callback callback = {});
+  /// `watch`, if any, is told of the start and of each step before anything else looks at it; it stops the
+  /// run by returning another status than `running`, and says why in `message`.
+  using Watch = std::function<Status(double t, const ConstVectorRef& w, std::string& message)>;
+
+  Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events = {}, Callback callback = {},
+      Watch watch = {});
 
   /// One step of the integrator, its events, its record and the callback.
   Status step();
@@ -105,6 +110,7 @@ class Run {
   };
 
   void begin();
+  void watch();
   void record_step();
   void locate_zeros();
 
@@ -112,7 +118,10 @@ class Run {
   Recorder& recorder_;
   std::vector<Event> events_;
   Callback callback_;
-  bool begun_ = false, unrecorded_ = false;
+  Watch watch_;
+  Status watched_ = Status::running;
+  std::string watch_message_;
+  bool begun_ = false, unrecorded_ = false, unwatched_ = true;
   double t_;
   Vector w_, probe_;
   std::vector<double> event_values_, new_event_values_;  // at the start and at the end of the last step

@@ -43,7 +43,7 @@ struct Tolerance {
 double rms_norm(const ConstVectorRef& v, const ConstVectorRef& weights);
 
 struct Attempt {
-  enum class Outcome { done, newton_failed, not_finite } outcome;
+  enum class Outcome { done, newton_failed, not_finite, off_manifold } outcome;
   double error;  ///< the estimated error over the allowed one, if done
 
   bool success() const { return outcome == Outcome::done && error <= 1.0; }
@@ -84,5 +84,9 @@ std::unique_ptr<Stepper> make_bdf(Flow& flow, BdfOptions options = {});
 
 /// The three-stage Radau IIA method of order 5 (radau.cpp). The flow must outlive the stepper.
 std::unique_ptr<Stepper> make_radau(Flow& flow, Tolerance tolerance = {});
+
+/// The explicit Runge-Kutta method of Tsitouras, of order 5 (explicit_rk.cpp), for flows that are not stiff.
+/// The flow must outlive the stepper.
+std::unique_ptr<Stepper> make_tsit5(Flow& flow, Tolerance tolerance = {});
 
 }  // namespace grokflow

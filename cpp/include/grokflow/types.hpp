@@ -36,6 +36,13 @@ enum class Status {
   non_finite,         ///< the right-hand side left the finite numbers, however small the step
   solver_failed,      ///< Newton or its linear solver failed, however small the step
   error_test_failed,  ///< the error estimate did not fall with the step: a noisy right-hand side
+  stationary,         ///< the drift came to rest at a KKT point
+  rank_change,        ///< the rank of the Hessian changed on the way, and the run was to stop there
+  left_manifold,      ///< a step could not be taken back to the manifold of minimisers, however small
+  landed,             ///< the unregularised flow came so close to a minimiser that Newton's method takes over
+  saddle,             ///< it came to rest where the Hessian has a negative eigenvalue
+  degenerate,         ///< it approaches a point where the Hessian loses rank, at an algebraic rate
+  no_minimiser,       ///< it runs away: the loss has no minimiser at finite w
 };
 
 /// Work done so far. A gradient flow and its problem count in the same units as SciPy and SUNDIALS.
@@ -53,6 +60,7 @@ struct Stats {
   std::int64_t njvp = 0;        ///< products J v
   std::int64_t nvjp = 0;        ///< products J^T u
   std::int64_t nhvp = 0;        ///< products Hess F v
+  std::int64_t nproject = 0;    ///< projections on the kernel of the Hessian
 };
 
 }  // namespace grokflow

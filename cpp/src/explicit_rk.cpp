@@ -1,0 +1,121 @@
+// Explicit Runge-Kutta methods with an embedded error estimate and dense output.
+//
+// The flow may live on a manifold: a new state is taken back to it (`Flow::retract`) before its field is
+// evaluated, its error is judged, and it is accepted.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "grokflow/stepper.hpp"
+#include "tableau.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr double kSafety = 0.9;
+constexpr double kLeast = 0.2, kMost = 5.0;  // change of the step size
+
+class ExplicitRungeKutta final : public Stepper {
+ public:
+  ExplicitRungeKutta(Flow& flow, const Tableau& tableau, Tolerance tolerance)
+      : flow_(flow),
+        tableau_(tableau),
+        tolerance_(std::move(tolerance)),
+        last_(tableau.A.rows() - 1),
+        w_(flow.size()),
+        old_w_(flow.size()),
+        new_w_(flow.size()),
+        error_vector_(flow.size()),
+        weights_(flow.size()),
+        k_(flow.size(), tableau.A.rows()),
+        old_k_(flow.size(), tableau.A.rows()) {}
+
+  double start(const ConstVectorRef& w0, double first_step) override {
+    w_ = w0;
+    if (first_step > 0.0) {
+      flow_.rhs(w_, k_.col(0));
+      return first_step;
+    }
+    // The estimate looks beside w0; the field at w0 comes last, so that the flow stands there.
+    flow_.rhs(w_, k_.col(0));
+    const double h = initial_step(flow_, tolerance_, tableau_.order, w_, k_.col(0));
+    flow_.rhs(w_, k_.col(0));
+    return h;
+  }
+
+  Attempt attempt(double h) override {
+    using Outcome = Attempt::Outcome;
+    h_ = h;
+    for (Index i = 1; i <= last_; ++i) {
+      new_w_ = w_;
+      for (Index j = 0; j < i; ++j)
+        if (tableau_.A(i, j) != 0.0) new_w_ += (h * tableau_.A(i, j)) * k_.col(j);
+      if (!std::isfinite(new_w_.squaredNorm())) return {outcome_ = Outcome::not_finite, 0.0};
+      if (i == last_ && !flow_.retract(new_w_)) return {outcome_ = Outcome::off_manifold, 0.0};
+      flow_.rhs(new_w_, k_.col(i));
+    }
+    error_vector_.noalias() = k_ * tableau_.e;
+    tolerance_.weights(w_, new_w_, weights_);
+    error_ = h * rms_norm(error_vector_, weights_);
+    outcome_ = std::isfinite(error_) ? Outcome::done : Outcome::not_finite;
+    return {outcome_, error_};
+  }
+
+  double accept() override {
+    old_w_.swap(w_);
+    w_.swap(new_w_);
+    old_k_.swap(k_);
+    k_.col(0) = old_k_.col(last_);
+    last_h_ = h_;
+    // The controller of Gustafsson, which damps the oscillations of the step at the limit of stability.
+    const double error = std::max(error_, 1e-10), p = tableau_.order;
+    double factor = kSafety * std::pow(error, -0.7 / p) * std::pow(last_error_, 0.4 / p);
+    if (rejected_) factor = std::min(factor, 1.0);
+    last_error_ = std::max(error, 1e-4);
+    rejected_ = false;
+    return h_ * std::clamp(factor, kLeast, kMost);
+  }
+
+  double reject() override {
+    rejected_ = true;
+    if (outcome_ != Attempt::Outcome::done) return 0.25 * h_;
+    return h_ * std::max(kLeast, kSafety * std::pow(error_, -1.0 / tableau_.order));
+  }
+
+  const ConstVectorRef w() const override { return w_; }
+
+  void interpolate(double back, VectorRef out) const override {
+    if (last_h_ == 0.0 || back == 0.0) {
+      out = w_;
+      return;
+    }
+    const double x = 1.0 - back / last_h_;
+    out = old_w_;
+    for (Index i = 0; i <= last_; ++i) {
+      const auto d = tableau_.D.row(i);
+      out += (last_h_ * x * (d[0] + x * (d[1] + x * (d[2] + x * d[3])))) * old_k_.col(i);
+    }
+  }
+
+  int order() const override { return tableau_.order; }
+
+ private:
+  Flow& flow_;
+  const Tableau& tableau_;
+  Tolerance tolerance_;
+  Index last_;  // stage
+  Vector w_, old_w_, new_w_, error_vector_, weights_;
+  Matrix k_, old_k_;  // of the step that is tried, and of the last accepted one
+  double h_ = 0.0, last_h_ = 0.0, error_ = 0.0, last_error_ = 1e-4;
+  bool rejected_ = false;
+  Attempt::Outcome outcome_ = Attempt::Outcome::done;
+};
+
+}  // namespace
+
+std::unique_ptr<Stepper> make_tsit5(Flow& flow, Tolerance tolerance) {
+  tolerance.require_size(flow.size());
+  return std::make_unique<ExplicitRungeKutta>(flow, tsit5(), std::move(tolerance));
+}
+
+}  // namespace grokflow

@@ -1,0 +1,88 @@
+// MINRES of Paige & Saunders (SIAM J. Numer. Anal. 12, 1975): A x = b for a symmetric A, definite or not,
+// singular or not, through products A v.
+#pragma once
+
+#include <Eigen/Eigenvalues>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "grokflow/types.hpp"
+
+namespace grokflow {
+
+/// For b in the range of A the solution has no part in the kernel of A. Seven vectors of memory.
+class Minres {
+ public:
+  explicit Minres(Index size) : v_(size), v_old_(size), v_new_(size), d_(size), d_old_(size), d_new_(size) {}
+
+  /// x = A^+ b, until ||b - A x|| <= rtol ||b|| or the residual no longer falls. `apply(v, out)` gives A v.
+  template <class Apply>
+  void solve(Apply&& apply, const ConstVectorRef& b, VectorRef x, double rtol, Index max_iterations) {
+    alpha_.clear();
+    beta_.clear();
+    x.setZero();
+    double beta = b.norm();
+    if (!(beta > 0.0) || !std::isfinite(beta)) return;
+    const double target = rtol * beta;
+    v_ = b / beta;
+    v_old_.setZero();
+    d_.setZero();
+    d_old_.setZero();
+    double phi = beta, c = -1.0, s = 0.0, delta_next = 0.0, epsilon = 0.0;
+    beta = 0.0;
+    double best = phi;
+    int stagnant = 0;
+    for (Index k = 0; k < max_iterations; ++k) {
+      apply(v_, v_new_);
+      v_new_ -= beta * v_old_;
+      const double alpha = v_.dot(v_new_);
+      v_new_ -= alpha * v_;
+      const double next = v_new_.norm();
+      alpha_.push_back(alpha);
+      // The last rotation applied to the new column, and a new rotation that removes `next`.
+      const double delta = c * delta_next + s * alpha;
+      const double gamma_bar = s * delta_next - c * alpha;
+      const double old_epsilon = epsilon;
+      epsilon = s * next;
+      delta_next = -c * next;
+      const double gamma = std::hypot(gamma_bar, next);
+      if (!(gamma > 0.0)) return;
+      c = gamma_bar / gamma;
+      s = next / gamma;
+      const double step = c * phi;
+      phi *= s;
+      d_new_ = (v_ - delta * d_ - old_epsilon * d_old_) / gamma;
+      x += step * d_new_;
+      d_old_.swap(d_);
+      d_.swap(d_new_);
+      if (phi <= target || next <= std::numeric_limits<double>::epsilon() * std::abs(alpha_.front())) return;
+      stagnant = phi < 0.9 * best ? 0 : stagnant + 1;
+      if (stagnant == 0) best = phi;
+      if (stagnant > kPatience + static_cast<int>(x.size())) return;
+      beta_.push_back(next);
+      beta = next;
+      v_old_.swap(v_);
+      v_ = v_new_ / next;
+    }
+  }
+
+  /// The eigenvalues of A seen by the last solve, rising: Ritz values, exact at both ends of the spectrum.
+  Vector ritz_values() const {
+    const auto size = static_cast<Index>(alpha_.size());
+    if (size == 0) return {};
+    Eigen::SelfAdjointEigenSolver<Matrix> eigen;
+    eigen.computeFromTridiagonal(Eigen::Map<const Vector>(alpha_.data(), size),
+                                 Eigen::Map<const Vector>(beta_.data(), size - 1), Eigen::EigenvaluesOnly);
+    return eigen.eigenvalues();
+  }
+
+ private:
+  static constexpr int kPatience = 50;  // iterations without progress, beyond the size of the system
+
+  Vector v_, v_old_, v_new_, d_, d_old_, d_new_;
+  std::vector<double> alpha_, beta_;  // the tridiagonal matrix of Lanczos
+};
+
+}  // namespace grokflow

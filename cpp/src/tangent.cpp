@@ -1,0 +1,68 @@
+#include "grokflow/tangent.hpp"
+
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "tangent_dense.hpp"
+#include "tangent_gram.hpp"
+#include "tangent_krylov.hpp"
+#include "tangent_parts.hpp"
+
+namespace grokflow {
+
+Vector unstructured(Index size) {
+  Vector v(size);
+  std::uint64_t state = 0x9E3779B97F4A7C15u;
+  for (Index i = 0; i < size; ++i) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    v[i] = static_cast<double>(state >> 11) * 0x1p-53 - 0.5;
+  }
+  return v.normalized();
+}
+
+bool residual_vanishes(const Problem& problem, const ConstVectorRef& w) {
+  if (!problem.has_residuals()) return false;
+  Vector r(problem.num_residuals()), change(problem.num_residuals());
+  problem.residual(w, r);
+  // What r would be if the weights were rounded: J w is the size of the terms that cancel in it.
+  std::unique_ptr<Linearization> lin;
+  problem.linearize(w, lin);
+  lin->jvp(w, change);
+  return r.norm() <= kOnManifold * (change.norm() + w.norm());
+}
+
+CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget) {
+  const Index n = problem.num_residuals(), d = problem.num_params();
+  const bool matrix_free = problem.has_residuals() || problem.has_hvp();
+  if (kind == CurvatureKind::krylov && !matrix_free)
+    throw std::invalid_argument(
+        "curvature 'krylov' needs residuals or hvp=, and this problem gives neither; use 'dense'");
+  if (kind != CurvatureKind::automatic)
+    return kind == CurvatureKind::krylov ? kind : choose_curvature(problem, kind, memory_budget);
+  const auto fits = [&](Index size) { return 3.0 * 8.0 * double(size) * double(size) <= memory_budget; };
+  if (problem.has_residuals() && n <= d && fits(n)) return CurvatureKind::gram;
+  if ((problem.has_residuals() || problem.has_hessian()) && d <= kDenseLimit && fits(d))
+    return CurvatureKind::dense;
+  if (matrix_free) return CurvatureKind::krylov;
+  return choose_curvature(problem, CurvatureKind::dense, memory_budget);  // it says what is missing
+}
+
+CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget,
+                                   const ConstVectorRef& w) {
+  const CurvatureKind chosen = choose_tangent_space(problem, kind, memory_budget);
+  if (kind != CurvatureKind::automatic || chosen != CurvatureKind::gram || residual_vanishes(problem, w))
+    return chosen;
+  if (problem.has_hessian() && problem.num_params() <= kDenseLimit) return CurvatureKind::dense;
+  return problem.has_hvp() ? CurvatureKind::krylov : CurvatureKind::gram;
+}
+
+std::unique_ptr<TangentSpace> make_tangent_space(CurvatureKind kind, std::shared_ptr<const Problem> problem,
+                                                 const TangentOptions& options, Stats& stats) {
+  if (kind == CurvatureKind::dense) return std::make_unique<DenseTangent>(std::move(problem), options, stats);
+  if (kind == CurvatureKind::krylov)
+    return std::make_unique<KrylovTangent>(std::move(problem), options, stats);
+  return std::make_unique<GramTangent>(std::move(problem), options, stats);
+}
+
+}  // namespace grokflow

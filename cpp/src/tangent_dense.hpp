@@ -1,0 +1,31 @@
+#pragma once
+
+#include <Eigen/Eigenvalues>
+
+#include "grokflow/tangent.hpp"
+
+namespace grokflow {
+
+/// The eigendecomposition of the d x d Hessian: the oracle.
+class DenseTangent final : public TangentSpace {
+ public:
+  DenseTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options, Stats& stats);
+
+  bool linearize(const ConstVectorRef& w) override;
+  void project(VectorRef v) override;
+  void normal_step(const ConstVectorRef& w, VectorRef out) override;
+  Spectrum spectrum() override { return spectrum_; }
+
+ private:
+  std::shared_ptr<const Problem> problem_;
+  Stats& stats_;
+  double rtol_rank_;
+  std::unique_ptr<Linearization> lin_;
+  Matrix H_;
+  Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
+  Vector inverse_;  // 1/eigenvalue, or 0 where it counts as zero
+  Vector coordinates_;
+  Spectrum spectrum_;
+};
+
+}  // namespace grokflow

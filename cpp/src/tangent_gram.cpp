@@ -1,0 +1,152 @@
+#include "tangent_gram.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "tangent_parts.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+constexpr int kMaxIterations = 60;  // for one end of the spectrum
+constexpr double kSettled = 1e-5;   // relative change of the eigenvalue that ends them
+
+/// Power iteration with a symmetric operator, from x on. A little of everything is mixed in first: the
+/// eigenvector sought may have changed places with another since the last point.
+template <class Apply>
+double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector& image) {
+  x += 0.03 * noise;
+  x.normalize();
+  double value = 0.0;
+  for (int i = 0; i < kMaxIterations; ++i) {
+    image = x;
+    apply(image);
+    const double next = x.dot(image);
+    const double norm = image.norm();
+    if (!(norm > 0.0) || !std::isfinite(norm)) return next;
+    x = image / norm;
+    if (i > 1 && std::abs(next - value) <= kSettled * std::abs(next)) return next;
+    value = next;
+  }
+  return value;
+}
+
+}  // namespace
+
+GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options, Stats& stats)
+    : problem_(std::move(problem)),
+      stats_(stats),
+      rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank
+                                         : 10.0 * kEpsilon * static_cast<double>(problem_->num_residuals())),
+      truncates_(options.rtol_rank > 0.0),
+      K_(Matrix::Identity(problem_->num_residuals(), problem_->num_residuals())),
+      L_(K_),
+      cholesky_(L_),
+      rows_(K_.rows()),
+      coordinates_(K_.rows()),
+      params_(problem_->num_params()),
+      noise_(unstructured(K_.rows())),
+      slow_(noise_),
+      fast_(noise_) {}
+
+bool GramTangent::linearize(const ConstVectorRef& w) {
+  problem_->linearize(w, lin_);
+  ++stats_.nlinearize;
+  lin_->gram(0, problem_->num_params(), K_);
+  ++stats_.ngram;
+  if (!std::isfinite(K_.sum())) return false;
+  decomposed_ = truncates_ || !factor();
+  if (decomposed_) decompose();
+  return true;
+}
+
+/// False if K is singular to working accuracy.
+bool GramTangent::factor() {
+  L_ = K_;
+  cholesky_.compute(L_);
+  ++stats_.nfactor;
+  if (cholesky_.info() != Eigen::Success) return false;
+  const double pivot = L_.diagonal().minCoeff();
+  return pivot * pivot > rtol_rank_ * K_.diagonal().maxCoeff();
+}
+
+void GramTangent::decompose() {
+  eigen_.compute(K_);
+  ++stats_.nfactor;
+  const Vector& values = eigen_.eigenvalues();
+  const double threshold = rtol_rank_ * values[values.size() - 1];
+  kept_ = (values.array() > std::max(threshold, 0.0)).count();
+}
+
+/// rows <- K^+ rows
+void GramTangent::solve(VectorRef rows) {
+  ++stats_.nsolve;
+  if (!decomposed_) return cholesky_.solveInPlace(rows);
+  const auto vectors = eigen_.eigenvectors().rightCols(kept_);
+  auto coordinates = coordinates_.head(kept_);
+  coordinates.noalias() = vectors.transpose() * rows;
+  coordinates.array() /= eigen_.eigenvalues().tail(kept_).array();
+  rows.noalias() = vectors * coordinates;
+}
+
+void GramTangent::project(VectorRef v) {
+  ++stats_.nproject;
+  for (int pass = 0; pass < 2; ++pass) {
+    lin_->jvp(v, rows_);
+    solve(rows_);
+    lin_->vjp(rows_, params_);
+    v -= params_;
+  }
+  stats_.njvp += 2;
+  stats_.nvjp += 2;
+}
+
+void GramTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
+  problem_->residual(w, rows_);
+  rows_ = -rows_;
+  solve(rows_);
+  lin_->vjp(rows_, out);
+  ++stats_.nvjp;
+}
+
+Spectrum GramTangent::spectrum() {
+  if (decomposed_) return spectrum_of(eigen_.eigenvalues());
+  const Eigen::SelfAdjointEigenSolver<Matrix> values(K_, Eigen::EigenvaluesOnly);
+  return spectrum_of(values.eigenvalues());
+}
+
+/// The eigenvalues of K rise.
+Spectrum GramTangent::spectrum_of(const Vector& values) const {
+  const Index n = values.size();
+  const double c = problem_->scale(), largest = values[n - 1];
+  Spectrum found;
+  found.rank = (values.array() > rtol_rank_ * std::max(largest, 0.0)).count();
+  found.largest = c * largest;
+  if (found.rank == 0) return found;
+  found.smallest = c * values[n - found.rank];
+  const double dropped = found.rank < n ? std::abs(values[n - found.rank - 1]) : 0.0;
+  found.gap = found.smallest / (c * std::max(dropped, kEpsilon * largest));
+  return found;
+}
+
+Spectrum GramTangent::track() {
+  if (decomposed_) return spectrum_of(eigen_.eigenvalues());
+  const auto multiply = [this](Vector& x) {
+    rows_.noalias() = K_.selfadjointView<Eigen::Lower>() * x;
+    x = rows_;
+  };
+  const auto divide = [this](Vector& x) { cholesky_.solveInPlace(x); };
+  const double c = problem_->scale();
+  Spectrum found;
+  found.rank = K_.rows();
+  found.largest = c * dominant_eigenvalue(multiply, noise_, fast_, coordinates_);
+  found.smallest = c / dominant_eigenvalue(divide, noise_, slow_, coordinates_);
+  if (found.smallest <= rtol_rank_ * found.largest) --found.rank;
+  found.gap = found.smallest / (kEpsilon * found.largest);
+  return found;
+}
+
+}  // namespace grokflow

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <Eigen/Cholesky>
+#include <Eigen/Eigenvalues>
+
+#include "grokflow/tangent.hpp"
+
+namespace grokflow {
+
+/// Kernel space: P v = v - J^T K^-1 J v, by Cholesky while K is regular, by its eigenvectors where it is not.
+class GramTangent final : public TangentSpace {
+ public:
+  GramTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options, Stats& stats);
+
+  bool linearize(const ConstVectorRef& w) override;
+  void project(VectorRef v) override;
+  void normal_step(const ConstVectorRef& w, VectorRef out) override;
+  Spectrum spectrum() override;
+  Spectrum track() override;
+
+ private:
+  bool factor();
+  void decompose();
+  void solve(VectorRef rows);
+  Spectrum spectrum_of(const Vector& values) const;
+
+  std::shared_ptr<const Problem> problem_;
+  Stats& stats_;
+  double rtol_rank_;
+  bool truncates_;  // the user has set the threshold: every point is decomposed
+  std::unique_ptr<Linearization> lin_;
+  Matrix K_, L_;
+  Eigen::LLT<Eigen::Ref<Matrix>> cholesky_;  // of K_, in the memory of L_
+  Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
+  bool decomposed_ = false;
+  Index kept_ = 0;  // the last eigenvectors are kept
+  Vector rows_, coordinates_, params_;
+  Vector noise_, slow_, fast_;  // slow_, fast_: approximate eigenvectors of the ends of the spectrum
+};
+
+}  // namespace grokflow

@@ -1,0 +1,242 @@
+"""Where the unregularised flow lands: the limit map Phi."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._options import Callback, Observe, as_options
+from grokflow._validate import FloatArray, as_positive
+from grokflow.clocks import first_crossing, value_at
+from grokflow.integrator import Driver, attach, require_finite_gradient
+from grokflow.methods import BDF, Dense, Gram, Krylov, Radau, as_tangent_curvature
+from grokflow.problems import Problem
+from grokflow.progress import progress_callback
+from grokflow.solution import Solution
+from grokflow.tangent import as_point, as_rtol_rank
+
+FOREVER = 1e18  # an end of time that every flow which lands at all has reached long before
+INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up
+EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Landing:
+    """The end of the unregularised flow, returned by `limit_map` whether there is one or not.
+
+    Attributes
+    ----------
+    w : ndarray, shape (d,)
+        ``Phi(w0)`` to round-off on the manifold, if the flow has landed; else its last state.
+    t : float
+        Time at which Newton's method took over from the flow.
+    t_gf : float
+        First time with ``||grad F|| <= 1e-3 ||grad F(w0)||``; nan if it was not reached or observed.
+    loss, loss_gf : float
+        F at `w`, and at `t_gf`.
+    residual_norm, gradient_norm : float
+        ``||r(w)||`` (nan without residuals) and ``||grad F(w)||``.
+    rank : int or None
+        Number of non-zero eigenvalues of Hess F(w), so that the manifold has dimension d - rank. None where
+        "krylov" has looked, which decides on none.
+    eta, largest : float
+        The smallest of these in modulus, and the largest: the ends of the spectrum of ``c K``.
+    gap : float
+        `eta` over the largest eigenvalue that counts as zero, which is taken as at least 2.2e-16 times
+        `largest`.
+    pulled : float
+        Length of the way that Newton's method went.
+    curvature : str
+        "gram", "dense" or "krylov": what has looked at `w`.
+    status : str
+        "landed"; "no_minimiser": the weights run away; "saddle": at rest where the Hessian has a negative
+        eigenvalue; "degenerate": an algebraic approach to a point where the Hessian loses rank, or a rank
+        that cannot be decided; or one of the words of :class:`Solution`.
+    message : str
+        The status in a sentence.
+    stats : dict
+        Work of flow and landing, as in :class:`Solution`.
+    settings : dict
+        Everything needed to repeat the run.
+    path : Solution
+        The flow until `t`.
+    """
+
+    w: FloatArray
+    t: float
+    t_gf: float
+    loss: float
+    loss_gf: float
+    residual_norm: float
+    gradient_norm: float
+    rank: int | None
+    eta: float
+    largest: float
+    gap: float
+    pulled: float
+    curvature: str
+    status: str
+    message: str
+    stats: dict[str, int | float]
+    settings: dict[str, Any]
+    path: Solution
+
+    @property
+    def success(self) -> bool:
+        """Whether the flow has landed."""
+        return self.status == "landed"
+
+    def __repr__(self) -> str:
+        lines = {
+            "message": self.message,
+            "w": f"d = {self.w.size}, ||w|| = {np.linalg.norm(self.w):.6g}, pulled by {self.pulled:.3g}",
+            "t": f"{self.t:.4g} (t_gf = {self.t_gf:.4g}, where the loss is {self.loss_gf:.3g})",
+            "loss": f"{self.loss:.3g}, ||r|| = {self.residual_norm:.3g}, "
+            f"||grad F|| = {self.gradient_norm:.3g}",
+            "Hess F": f"rank {self.rank}, eigenvalues {self.eta:.4g} ... {self.largest:.4g}, "
+            f"gap {self.gap:.3g} ({self.curvature})",
+        }
+        return "\n".join(
+            [f"Landing: {self.status}", *(f"  {name:<16}{text}" for name, text in lines.items())]
+        )
+
+
+def limit_map(
+    problem: Problem,
+    w0: ArrayLike,
+    *,
+    method: str | BDF | Radau = "BDF",
+    curvature: str | Gram | Dense | Krylov = "auto",
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    rtol_rank: float | None = None,
+    t_max: float = math.inf,
+    t_eval: ArrayLike | str | None = "log",
+    observe: Observe = None,
+    save_states: bool | str = "auto",
+    max_step: float = math.inf,
+    max_steps: int | None = None,
+    max_time: float | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> Landing:
+    """Find ``Phi(w0)``, the limit of the unregularised flow ``dw/dt = -grad F(w)``.
+
+    The stiff flow runs until ``||H^+ grad F||`` (``||J^+ r||`` with residuals) is small enough for its
+    square to be below the tolerance; Newton's method along the normal space does the rest, to round-off.
+
+    Parameters
+    ----------
+    problem : Problem
+        The training loss F.
+    w0 : array_like, shape (d,)
+        Initial weights.
+    method, t_eval, observe, save_states, max_step, max_steps, max_time, callback, progress
+        Of the flow, as in :func:`gradient_flow`.
+    curvature : {"auto", "gram", "dense", "krylov"}, Gram, Dense or Krylov, default "auto"
+        For the linear systems of the flow as in :func:`gradient_flow` ("krylov" leaves that choice to the
+        flow), and for the tangent space at its end as in :func:`tangent_projection`.
+    rtol, atol : float, default 1e-6 and 1e-9
+        The error allowed in ``Phi(w0)``: about ``atol + rtol |w|``.
+    rtol_rank : float, optional
+        As in :func:`tangent_projection`.
+    t_max : float, default inf
+        The time at which to give up.
+
+    Returns
+    -------
+    Landing
+        A flow that does not land says which of these it saw: no minimiser at finite w, a saddle, a degenerate
+        Hessian, or a limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Misuse, before any work.
+    KeyboardInterrupt
+        Ctrl-C; its attribute `solution` holds the path so far.
+
+    References
+    ----------
+    Boursier, Pesme, Dragomir, arXiv:2505.20172, Prop. 1.
+
+    Examples
+    --------
+    >>> import grokflow as gf
+    >>> problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
+    >>> landing = gf.limit_map(problem, [1.0, 0.0])
+    >>> landing.w.round(12)
+    array([1.5, 0.5])
+    """
+    start = as_point(problem, w0)
+    name, budget = as_tangent_curvature(curvature)
+    end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
+    tolerance = as_positive("rtol", rtol)
+    threshold = as_rtol_rank(rtol_rank)
+    require_finite_gradient(problem, start, 0.0)
+    with progress_callback(progress, (0.0, end), callback) as watched:
+        options = as_options(
+            problem.num_params,
+            (0.0, end),
+            problem.quantities,
+            method=method,
+            rtol=INNER * tolerance,
+            atol=INNER * as_positive("atol", atol),
+            t_eval=t_eval,
+            observe=observe,
+            save_states=save_states,
+            events=None,
+            first_step=None,
+            max_step=max_step,
+            max_steps=max_steps,
+            max_time=max_time,
+            callback=watched,
+        )
+        options.settings.update(weight_decay=0.0, problem=repr(problem))
+        compiled = core.LandingRun(problem._core, start, name, budget, tolerance, threshold, options.compiled)
+        driver = Driver(compiled.run, options)
+        driver.advance(to_end=True)
+    path = driver.solution()
+    try:
+        found = compiled.settle()
+    except BaseException as error:
+        attach(error, path)
+        raise
+    return as_landing(problem, path, found, end)
+
+
+def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: float) -> Landing:
+    """Join what the flow has recorded with what Newton's method has found."""
+    t_gf = math.nan
+    if "grad_norm" in path.observed and len(path.t):
+        gradient = path["grad_norm"]
+        t_gf = first_crossing(path.t, gradient, np.full_like(gradient, EPS * gradient[0]))
+    work = {name: path.stats[name] + count for name, count in found["stats"].items()}
+    status, message = found["status"], found["message"] or path.message
+    if status == "degenerate" and path.status == "finished" and end < FOREVER:
+        status, message = "finished", f"The flow had not landed at t_max = {end:g}; raise t_max."
+    return Landing(
+        w=found["w"],
+        t=path.t_final,
+        t_gf=t_gf,
+        loss=problem.loss(found["w"]) if np.isfinite(found["w"]).all() else math.nan,
+        loss_gf=value_at(path, "train_loss", t_gf),
+        residual_norm=found["residual_norm"],
+        gradient_norm=float(np.linalg.norm(problem.gradient(found["w"]))),
+        rank=found["rank"] if found["rank"] >= 0 else None,
+        eta=found["eta"],
+        largest=found["largest"],
+        gap=found["gap"],
+        pulled=found["pulled"],
+        curvature=found["curvature"],
+        status=status,
+        message=message,
+        stats=work | {"seconds": path.stats["seconds"]},
+        settings=path.settings,
+        path=path,
+    )
