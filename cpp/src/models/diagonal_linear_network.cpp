@@ -143,4 +143,15 @@ void DiagonalLinearNetwork::linearize(const ConstVectorRef& w, std::unique_ptr<L
   static_cast<At&>(*lin).refill(w);
 }
 
+/// sum_k (u_k^2 + v_k^2) sum_i X_ik^2
+double DiagonalLinearNetwork::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
+  auto work = scratch();
+  work->coefficients = train_.X.colwise().squaredNorm().transpose();
+  gradient.head(size_) = work->coefficients.cwiseProduct(w.head(size_));
+  gradient.tail(size_) = work->coefficients.cwiseProduct(w.tail(size_));
+  const double trace = gradient.dot(w);
+  gradient *= 2.0;
+  return trace;
+}
+
 }  // namespace grokflow

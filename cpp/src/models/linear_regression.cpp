@@ -85,4 +85,9 @@ void LinearRegression::linearize(const ConstVectorRef&, std::unique_ptr<Lineariz
   if (!lin) lin = std::make_unique<At>(*this);
 }
 
+double LinearRegression::kernel_trace(const ConstVectorRef&, VectorRef gradient) const {
+  gradient.setZero();
+  return train_.X.squaredNorm();
+}
+
 }  // namespace grokflow

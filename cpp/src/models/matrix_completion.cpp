@@ -174,4 +174,19 @@ void MatrixCompletion::linearize(const ConstVectorRef& w, std::unique_ptr<Linear
   static_cast<At&>(*lin).refill(w);
 }
 
+/// sum_e ||U_i||^2 + ||V_j||^2, (i, j) the entry e
+double MatrixCompletion::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
+  const Factor U = this->U(w), V = this->V(w);
+  FactorOut dU(gradient.data(), width_, num_rows_),
+      dV(gradient.data() + width_ * num_rows_, width_, num_cols_);
+  gradient.setZero();
+  for (Index e = 0; e < num_residuals(); ++e) {
+    dU.col(train_.rows[e]) += U.col(train_.rows[e]);
+    dV.col(train_.cols[e]) += V.col(train_.cols[e]);
+  }
+  const double trace = gradient.dot(w);
+  gradient *= 2.0;
+  return trace;
+}
+
 }  // namespace grokflow

@@ -263,4 +263,26 @@ void TwoLayerNetwork::linearize(const ConstVectorRef& w, std::unique_ptr<Lineari
   static_cast<At&>(*lin).refill(w);
 }
 
+/// s^2 sum_ij act(z_ij)^2 + u_j^2 act'(z_ij)^2 (||x_i||^2 + 1), and 1 for each sample with an output bias.
+double TwoLayerNetwork::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
+  const Index n = num_residuals(), m = width_, p = inputs_;
+  const double s2 = output_scale_ * output_scale_;
+  const Vector sizes = train_.X.rowwise().squaredNorm().array() + 1.0;
+  Matrix A, A1, A2;
+  Vector r;
+  forward(w, 2, A, A1, A2, r);
+  double trace = output_bias_ ? static_cast<double>(n) : 0.0;
+  for (Index j = 0; j < m; ++j) {
+    const double u = w[j], inner = A1.col(j).cwiseAbs2().dot(sizes);
+    trace += s2 * (A.col(j).squaredNorm() + u * u * inner);
+    gradient[j] = 2.0 * s2 * u * inner;
+    // The derivative by z_j, in place of A.
+    A.col(j) = (2.0 * s2) * A1.col(j).cwiseProduct(A.col(j) + (u * u) * A2.col(j).cwiseProduct(sizes));
+  }
+  Map(gradient.data() + m, p, m).noalias() = train_.X.transpose() * A;
+  gradient.segment(m * (1 + p), m) = A.colwise().sum().transpose();
+  if (output_bias_) gradient[num_params() - 1] = 0.0;
+  return trace;
+}
+
 }  // namespace grokflow

@@ -19,6 +19,7 @@ class DiagonalLinearNetwork final : public Problem {
   double loss(const ConstVectorRef& w) const override;
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+  double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
   std::vector<Quantity> quantities() const override;
 

@@ -18,6 +18,7 @@ class LinearRegression final : public Problem {
   double loss(const ConstVectorRef& w) const override;
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+  double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Quantity> quantities() const override;
 
   /// out = X w.
