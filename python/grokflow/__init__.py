@@ -10,15 +10,17 @@ from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from grokflow.check import ProblemReport, check_problem
 from grokflow.clocks import Clocks, clocks
-from grokflow.drift import Regularizer, horizon, norm_flow
+from grokflow.drift import Regularizer, first_order_residual, horizon, norm_flow
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
 from grokflow.landing import Landing, limit_map
 from grokflow.methods import BDF, Dense, Gram, Krylov, Radau, Tsit5
+from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
 from grokflow.solution import Solution
 from grokflow.tangent import TangentProjection, tangent_projection
+from grokflow.two_phase import two_phase
 
 __version__: str = _core.__version__
 
@@ -29,6 +31,7 @@ __all__ = [
     "Dense",
     "FileError",
     "Gram",
+    "GrokkingTimes",
     "Integrator",
     "Krylov",
     "Landing",
@@ -42,12 +45,15 @@ __all__ = [
     "Solution",
     "TangentProjection",
     "Tsit5",
+    "TwoPhase",
     "check_problem",
     "clocks",
+    "first_order_residual",
     "gradient_flow",
     "horizon",
     "limit_map",
     "models",
     "norm_flow",
     "tangent_projection",
+    "two_phase",
 ]

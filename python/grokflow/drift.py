@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, FlowOptions, Observe, as_decay, as_options
+from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_decay, as_options
 from grokflow._validate import FloatArray, as_choice, as_number, as_positive, as_real
 from grokflow.integrator import Driver
 from grokflow.methods import EXPLICIT, Dense, Gram, Krylov, Tsit5, as_tangent_curvature
@@ -219,6 +219,45 @@ def norm_flow(
         driver = DriftDriver(run, options)
         driver.advance(to_end=True)
     return driver.solution()
+
+
+def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDecay) -> FloatArray:
+    """Return the residual at which the flow runs beside the manifold, to first order in lam.
+
+    ``r = -(c K)^-1 J D w`` with D the rates, on the manifold and up to the horizon (see :func:`horizon`).
+
+    Parameters
+    ----------
+    problem : Problem
+        A sum of squares.
+    w : array_like, shape (d,)
+        A point of the drift.
+    weight_decay : float, or mapping of str to float
+        As in :func:`gradient_flow`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    TypeError
+        The problem has no residuals.
+    ValueError
+        A rate is negative, or the kernel K is singular.
+    """
+    point = as_point(problem, w)
+    pull = np.empty_like(point)
+    for begin, end, rate in as_decay(weight_decay, problem):
+        pull[begin:end] = rate * point[begin:end]
+    image = problem.jvp(point, pull)
+    try:
+        residual = np.linalg.solve(problem.scale * problem.gram(point), -image)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "the tangent kernel K = J J^T is singular at w; the first order in lam needs it regular"
+        ) from None
+    return np.asarray(residual, dtype=np.float64)
 
 
 def onto_manifold(

@@ -65,10 +65,10 @@ class Driver:
         )
 
 
-def attach(error: BaseException, solution: Solution) -> None:
-    """Hang `solution` on an exception, if the exception takes attributes."""
+def attach(error: BaseException, found: object, name: str = "solution") -> None:
+    """Hang what was `found` on an exception, if the exception takes attributes."""
     try:
-        error.solution = solution  # type: ignore[attr-defined]
+        setattr(error, name, found)
     except AttributeError:
         return
 

@@ -1,0 +1,369 @@
+"""What both phases of training with small weight decay are, beside the flows that they describe."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._options import WeightDecay
+from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow.clocks import Clocks
+from grokflow.drift import first_order_residual, norm_flow
+from grokflow.flows import gradient_flow
+from grokflow.landing import Landing
+from grokflow.problems import Problem
+from grokflow.solution import Solution
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SAME = 1e-9  # relative difference of two times that are one
+
+
+@dataclass(frozen=True)
+class GrokkingTimes:
+    """When a flow has learned its training data, and when the test data.
+
+    Attributes
+    ----------
+    train, test : float
+        First time from which on the train loss stays below its tolerance, and the test loss below its own;
+        nan if that does not happen.
+    delay : float
+        ``test - train``.
+    predicted_delay : float
+        The same of the limit: `train` of the fast phase, `test` of the drift in units of 1/lam (of the fast
+        phase if it is reached there).
+    """
+
+    train: float
+    test: float
+    delay: float
+    predicted_delay: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TwoPhase:
+    """Fast phase, landing, drift, and the flows with weight decay, returned by `two_phase`.
+
+    Attributes
+    ----------
+    problem : Problem
+    w0 : ndarray, shape (d,)
+    fast : Solution
+        The unregularised flow until it landed.
+    landing : Landing
+        ``Phi(w0)``.
+    slow : Solution or None
+        The drift from there, in slow time; None if the flow has not landed.
+    flows : dict of float to Solution
+        The flow with weight decay, by its rate lam (the largest one where it differs by block).
+    distance : dict of float to float
+        ``max ||w_lam(s / lam) - w_slow(s)||`` over ``eps <= s <= s_end``, relative to ``max ||w_slow||``.
+    slope : float
+        Of log distance against log lam (least squares): 1 where the limit is regular. nan for a single lam.
+    horizon : dict of float to float
+        Slow time up to which the drift describes the flow, see :func:`horizon`.
+    clocks : dict of float to Clocks
+        Of each flow.
+    eps, s_end, kappa : float
+        As given.
+    """
+
+    problem: Problem
+    w0: FloatArray
+    fast: Solution
+    landing: Landing
+    slow: Solution | None
+    flows: dict[float, Solution]
+    distance: dict[float, float]
+    slope: float
+    horizon: dict[float, float]
+    clocks: dict[float, Clocks]
+    eps: float
+    s_end: float
+    kappa: float
+    _decays: dict[float, WeightDecay]
+    _options: dict[str, Any]
+
+    @property
+    def success(self) -> bool:
+        """Whether the flow has landed, and drift and flows have come to their ends."""
+        runs = (self.slow, *self.flows.values())
+        return self.landing.success and all(run is not None and run.success for run in runs)
+
+    @property
+    def message(self) -> str:
+        """What has gone wrong, or that nothing has."""
+        runs = {"drift": self.slow, **{f"lam = {lam:g}": sol for lam, sol in self.flows.items()}}
+        trouble = [] if self.landing.success else [f"landing: {self.landing.message}"]
+        trouble += [f"{name}: {sol.message}" for name, sol in runs.items() if sol and not sol.success]
+        return " ".join(trouble) or "Both phases and all flows have come to their ends."
+
+    def composite(self, weight_decay: float, t: ArrayLike | None = None) -> FloatArray:
+        """Return ``w_fast(t) + w_slow(lam t) - Phi(w0)``, which describes the flow uniformly in t.
+
+        Parameters
+        ----------
+        weight_decay : float
+            The rate lam > 0; one of `flows`, if `t` is not given.
+        t : array_like, shape (T,), optional
+            Times, sorted, up to ``s_end / lam``. Both phases are integrated anew for them. Default: the times
+            of ``flows[weight_decay]``, where they are known.
+
+        Returns
+        -------
+        ndarray, shape (T, d)
+
+        Raises
+        ------
+        ValueError
+            The flow has not landed, states were not kept, or a time is out of range.
+        """
+        slow = self._require_slow()
+        if t is None:
+            times = self._flow(weight_decay).t
+            fast, drift = self.fast, slow
+        else:
+            lam = as_positive("weight_decay", weight_decay)
+            times = as_vector("t", np.atleast_1d(np.asarray(t)), np.size(t))
+            fast = self._fast(times[times < self.landing.t])
+            drift = self._slow(lam * times)
+        if fast.w is None or drift.w is None:
+            raise ValueError(
+                "the states were not kept: they exceed 256 MiB; give the times t to integrate for"
+            )
+        early = times < self.landing.t
+        out: FloatArray = drift.w[nearest(drift.t, weight_decay * times)].copy()
+        out[early] += fast.w[nearest(fast.t, times[early])] - self.landing.w
+        return out
+
+    def predicted_loss(self, weight_decay: float) -> FloatArray:
+        """Return the train loss of the slow phase to first order in lam, at the times of `slow`, shape (T,).
+
+        On the manifold the loss is zero; the flow runs beside it at ``r = -lam (c K)^-1 J w``.
+
+        Raises
+        ------
+        ValueError
+            The flow has not landed, or states were not kept.
+        TypeError
+            The problem has no residuals.
+        """
+        slow = self._require_slow()
+        if slow.w is None:
+            raise ValueError("the states of the drift were not kept: they exceed 256 MiB")
+        decay = self._decays.get(weight_decay, weight_decay)
+        residuals = [first_order_residual(self.problem, w, decay) for w in slow.w]
+        loss: FloatArray = 0.5 * self.problem.scale * np.sum(np.square(residuals), axis=1)
+        return loss
+
+    def grokking_times(self, train_tol: float, test_tol: float) -> dict[float, GrokkingTimes]:
+        """Return when each flow has learned its training data, and when the test data.
+
+        Parameters
+        ----------
+        train_tol, test_tol : float
+            The loss below which the data count as learned.
+
+        Raises
+        ------
+        ValueError
+            Train or test loss were not observed.
+
+        References
+        ----------
+        The delay is defined as in arXiv:2601.19791.
+        """
+        tolerances = {
+            "train_loss": as_positive("train_tol", train_tol),
+            "test_loss": as_positive("test_tol", test_tol),
+        }
+        for name in tolerances:
+            if any(name not in sol.observed for sol in self.flows.values()):
+                raise ValueError(
+                    f"{name} was not observed; give test data to the model, and do not leave it out"
+                )
+        found = {}
+        for lam, sol in self.flows.items():
+            train, test = (stays_below(sol.t, sol[name], tol) for name, tol in tolerances.items())
+            found[lam] = GrokkingTimes(train, test, test - train, self._predicted_delay(lam, tolerances))
+        return found
+
+    def plot(self, weight_decay: float | None = None) -> Figure:
+        """Draw a flow over its composite, and the distances of all flows to the drift.
+
+        Parameters
+        ----------
+        weight_decay : float, optional
+            Which of `flows`. Default: the smallest.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            matplotlib is missing.
+        """
+        from grokflow.plot_phases import plot
+
+        lam = min(self.flows) if weight_decay is None else weight_decay
+        self._flow(lam)
+        return plot(self, lam)
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the rows of `report`, as text."""
+        header = ["lam", "t_GF", "t_WD", "grokking expected", "distance to drift", "horizon s*", "gradients"]
+        rows = []
+        for lam, sol in self.flows.items():
+            times = self.clocks.get(lam)
+            expected = "-" if times is None else "yes" if times.expected else "no"
+            rows.append(
+                [
+                    f"{lam:.3g}",
+                    "-" if times is None else number(times.t_gf),
+                    "-" if times is None else number(times.t_wd),
+                    expected,
+                    number(self.distance.get(lam, math.nan)),
+                    "beyond the end"
+                    if self.horizon.get(lam) == math.inf
+                    else number(self.horizon.get(lam, math.nan)),
+                    str(sol.stats["nfev"]),
+                ]
+            )
+        return header, rows
+
+    def report(self, file: IO[str] | None = None) -> None:
+        """Print landing, drift and the table of the flows.
+
+        Parameters
+        ----------
+        file : text stream, optional
+            Default: standard output.
+        """
+        out = sys.stdout if file is None else file
+        print("\n".join(self.summary()), file=out)
+        header, rows = self.table()
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in [header, *rows]:
+            print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)), file=out)
+
+    def summary(self) -> list[str]:
+        """Return the sentences at the head of `report`."""
+        landing, slow = self.landing, self.slow
+        lines = [
+            f"landing  {landing.status} at t = {landing.t:.4g}: ||w|| = {np.linalg.norm(landing.w):.6g}, "
+            f"loss {landing.loss:.3g}, Hessian of rank {landing.rank}, eta = {landing.eta:.3g}"
+        ]
+        if slow is not None:
+            eta = slow.monitor["eta"]
+            lines.append(
+                f"drift    {slow.status} at s = {slow.t_final:.4g}: "
+                f"||w|| = {np.linalg.norm(slow.final):.6g}, {slow.stats['nproject']} projections, "
+                f"eta {eta[0]:.3g} to {eta[-1]:.3g}"
+            )
+        if not math.isnan(self.slope):
+            lines.append(f"flows    distance to the drift ~ lam^{self.slope:.3f}")
+        if not self.success:
+            lines.append(self.message)
+        return lines
+
+    def __repr__(self) -> str:
+        return "\n".join(["TwoPhase:", *(f"  {line}" for line in self.summary())])
+
+    def _require_slow(self) -> Solution:
+        if self.slow is None:
+            raise ValueError(f"there is no drift, because the flow has not landed: {self.landing.message}")
+        return self.slow
+
+    def _flow(self, weight_decay: float) -> Solution:
+        if weight_decay not in self.flows:
+            raise ValueError(f"weight_decay is {weight_decay!r}; the flows are those of {list(self.flows)}")
+        return self.flows[weight_decay]
+
+    def _fast(self, times: FloatArray) -> Solution:
+        """Integrate the fast phase anew, to these times."""
+        end = max([self.landing.t, *times[-1:]])
+        options = {name: self._options[name] for name in ("method", "curvature", "rtol", "atol")}
+        return gradient_flow(
+            self.problem,
+            self.w0,
+            (0.0, end),
+            weight_decay=0.0,
+            t_eval=times,
+            observe={},
+            save_states=True,
+            **options,
+        )
+
+    def _slow(self, times: FloatArray) -> Solution:
+        """Integrate the drift anew, to these slow times."""
+        return norm_flow(
+            self.problem,
+            self.landing.w,
+            (0.0, self.s_end),
+            t_eval=times,
+            observe={},
+            save_states=True,
+            regularizer=self._options["regularizer"],
+            curvature=self._options["curvature"],
+            rtol=self._options["rtol"],
+            atol=self._options["atol"],
+        )
+
+    def _predicted_delay(self, lam: float, tolerances: Mapping[str, float]) -> float:
+        if self.slow is None:
+            return math.nan
+        train = stays_below(self.fast.t, self.fast["train_loss"], tolerances["train_loss"])
+        slow = stays_below(self.slow.t, self.slow["test_loss"], tolerances["test_loss"])
+        fast = stays_below(self.fast.t, self.fast["test_loss"], tolerances["test_loss"])
+        test = fast if slow == 0.0 else slow / lam
+        return test - train
+
+
+def nearest(grid: FloatArray, times: FloatArray) -> Any:
+    """Return the indices of the entries of a sorted grid that are closest to `times`."""
+    right = np.clip(np.searchsorted(grid, times), 0, len(grid) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(times - grid[left] < grid[right] - times, left, right)
+
+
+def distance_path(sol: Solution, slow: Solution | None, lam: float) -> tuple[FloatArray, FloatArray]:
+    """Return slow times of a flow, and its distance to the drift relative to the largest norm of that.
+
+    Both are empty where states were not kept.
+    """
+    if sol.w is None or slow is None or slow.w is None:
+        return np.empty(0), np.empty(0)
+    s = lam * sol.t
+    chosen = s <= slow.t_final * (1.0 + SAME)
+    apart = sol.w[chosen] - slow.w[nearest(slow.t, s[chosen])]
+    size = float(np.max(np.linalg.norm(slow.w, axis=1)))
+    return s[chosen], np.linalg.norm(apart, axis=1) / size
+
+
+def stays_below(t: FloatArray, values: FloatArray, tol: float) -> float:
+    """Return the first time from which on `values` stay below `tol`; nan if there is none."""
+    above = np.flatnonzero(~(values < tol))
+    if above.size == 0:
+        return float(t[0])
+    i = above[-1]
+    if i == len(t) - 1:
+        return math.nan
+    if t[i] <= 0.0 or values[i + 1] <= 0.0:
+        return float(t[i + 1])
+    part = math.log(values[i] / tol) / math.log(values[i] / values[i + 1])
+    return float(t[i] * (t[i + 1] / t[i]) ** part)
+
+
+def number(x: float) -> str:
+    """Return `x` for a table."""
+    return "-" if math.isnan(x) else f"{x:.3g}"

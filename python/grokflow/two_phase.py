@@ -1,0 +1,234 @@
+"""Both phases of training with small weight decay, and the flows that they describe, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grokflow._options import Callback, Observe, WeightDecay, as_decay
+from grokflow._validate import FloatArray, as_positive
+from grokflow.clocks import clocks
+from grokflow.drift import Regularization, horizon, norm_flow
+from grokflow.flows import gradient_flow
+from grokflow.integrator import attach
+from grokflow.landing import limit_map
+from grokflow.methods import BDF, Dense, Gram, Radau, as_curvature
+from grokflow.phases import SAME, TwoPhase, distance_path
+from grokflow.problems import Problem
+from grokflow.solution import Solution
+from grokflow.tangent import as_point
+
+
+def two_phase(
+    problem: Problem,
+    w0: ArrayLike,
+    weight_decay: Sequence[WeightDecay] = (1e-3, 1e-4, 1e-5),
+    *,
+    s_end: float = 10.0,
+    eps: float = 0.1,
+    kappa: float = 10.0,
+    method: str | BDF | Radau = "BDF",
+    curvature: str | Gram | Dense = "auto",
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    observe: Observe = None,
+    max_steps: int | None = None,
+    max_time: float | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> TwoPhase:
+    """Run both phases of training with small weight decay and the flows that they describe, and compare.
+
+    The statement of the paper, checked on a model of one's own: for lam -> 0 the flow follows the
+    unregularised one to ``Phi(w0)`` and then, in slow time ``s = lam t``, the Riemannian flow of the norm
+    on the manifold of minimisers.
+
+    Parameters
+    ----------
+    problem : Problem
+        The training loss F.
+    w0 : array_like, shape (d,)
+        Initial weights.
+    weight_decay : sequence of float or mappings, default (1e-3, 1e-4, 1e-5)
+        The rates lam > 0. Decay that differs by block is given as in :func:`gradient_flow`, all of it in
+        the same proportions; lam is then the largest rate, and the drift that of ``R = sum_b (lam_b / lam)
+        ||w_b||^2 / 2``.
+    s_end : float, default 10.0
+        End in slow time; the flows run to ``t = s_end / lam``.
+    eps : float, default 0.1
+        Start, in slow time, of the comparison of flows and drift.
+    kappa : float, default 10.0
+        How far above lam the smallest non-zero eigenvalue of the Hessian has to stay, see :func:`horizon`.
+    method, observe, max_steps, max_time, callback, progress
+        Of each run, as in :func:`gradient_flow`; `method` of the flows in fast time.
+    curvature : {"auto", "gram", "dense"}, Gram or Dense, default "auto"
+        As in :func:`gradient_flow` and :func:`tangent_projection`.
+    rtol, atol : float, default 1e-6 and 1e-9
+        Tolerances of all runs. They bound the distances from below: choose them below the smallest lam.
+
+    Returns
+    -------
+    TwoPhase
+
+    Raises
+    ------
+    TypeError, ValueError
+        Misuse, before any work.
+    KeyboardInterrupt
+        Ctrl-C; its attribute `solution` holds the run that was on its way, `flows` those that were done.
+
+    References
+    ----------
+    Boursier, Pesme, Dragomir, arXiv:2505.20172, Props. 1 and 2, Appendix E.
+
+    Examples
+    --------
+    >>> import numpy as np, grokflow as gf
+    >>> problem = gf.models.LinearRegression(np.eye(2, 4), np.ones(2))
+    >>> phases = gf.two_phase(problem, np.ones(4), [1e-2, 1e-3])
+    >>> round(phases.slope, 1)
+    1.0
+    """
+    start = as_point(problem, w0)
+    decays = as_decays(weight_decay, problem)
+    end, first = as_positive("s_end", s_end), as_positive("eps", eps)
+    if first >= end:
+        raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {end:g}")
+    as_positive("kappa", kappa)
+    as_curvature(curvature)
+    common: dict[str, Any] = {
+        "rtol": rtol,
+        "atol": atol,
+        "observe": observe,
+        "max_steps": max_steps,
+        "max_time": max_time,
+        "callback": callback,
+        "progress": progress,
+    }
+    flows: dict[float, Solution] = {}
+    try:
+        for lam, decay in decays.items():
+            flows[lam] = gradient_flow(
+                problem,
+                start,
+                (0.0, end / lam),
+                weight_decay=decay,
+                method=method,
+                curvature=curvature,
+                **common,
+            )
+        landing = limit_map(
+            problem,
+            start,
+            method=method,
+            curvature=curvature,
+            t_eval=merged([sol.t for sol in flows.values()]),
+            **common,
+        )
+        regularizer = drift_of(decays)
+        slow = None
+        if landing.success:
+            grid = merged([lam * sol.t for lam, sol in flows.items()])
+            slow = norm_flow(
+                problem,
+                landing.w,
+                (0.0, end),
+                regularizer=regularizer,
+                curvature=curvature,
+                t_eval=np.minimum(grid, end),
+                **common,
+            )
+    except BaseException as error:
+        attach(error, flows, "flows")
+        raise
+    distance = distances(flows, slow, first) if slow is not None else {}
+    options = {
+        "method": method,
+        "curvature": curvature,
+        "rtol": rtol,
+        "atol": atol,
+        "regularizer": regularizer,
+    }
+    return TwoPhase(
+        problem=problem,
+        w0=start,
+        fast=landing.path,
+        landing=landing,
+        slow=slow,
+        flows=flows,
+        distance=distance,
+        slope=slope_of(distance),
+        horizon={lam: horizon(slow, lam, kappa) for lam in flows} if slow is not None else {},
+        clocks={
+            lam: clocks(sol) for lam, sol in flows.items() if {"grad_norm", "norm"} <= sol.observed.keys()
+        },
+        eps=first,
+        s_end=end,
+        kappa=float(kappa),
+        _decays=decays,
+        _options=options,
+    )
+
+
+def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay]:
+    """Return the decays by their largest rates, falling; mappings must agree in their proportions."""
+    if isinstance(weight_decay, (Mapping, str)) or not isinstance(weight_decay, Sequence | np.ndarray):
+        raise TypeError(f"weight_decay is {weight_decay!r}; it must be a list of rates, e.g. [1e-3, 1e-4]")
+    if len(weight_decay) == 0:
+        raise ValueError("weight_decay is empty; give at least one rate")
+    decays: dict[float, WeightDecay] = {}
+    shape = None
+    for i, decay in enumerate(weight_decay):
+        rates = np.array([rate for _, _, rate in as_decay(decay, problem, f"weight_decay[{i}]")])
+        lam = float(rates.max())
+        if lam <= 0:
+            raise ValueError(f"weight_decay[{i}] is {decay!r}; a rate must be positive")
+        shape = rates / lam if shape is None else shape
+        if shape.shape != rates.shape or not np.allclose(rates / lam, shape, rtol=1e-12):
+            raise ValueError(
+                f"weight_decay[{i}] is {decay!r}, not in the proportions of weight_decay[0] = "
+                f"{weight_decay[0]!r}; they share one drift, so that all must agree"
+            )
+        if lam in decays:
+            raise ValueError(f"weight_decay holds the rate {lam:g} twice")
+        decays[lam] = dict(decay) if isinstance(decay, Mapping) else lam
+    return dict(sorted(decays.items(), reverse=True))
+
+
+def drift_of(decays: Mapping[float, WeightDecay]) -> Regularization:
+    """Return the regularizer whose drift is the limit of these decays."""
+    lam, decay = next(iter(decays.items()))
+    if not isinstance(decay, Mapping):
+        return "norm"
+    return {block: rate / lam for block, rate in decay.items()}
+
+
+def merged(grids: Sequence[FloatArray]) -> FloatArray:
+    """Return all times of several grids, sorted, each once."""
+    times = np.sort(np.concatenate(list(grids)))
+    apart: NDArray[np.bool_] = np.diff(times, prepend=-np.inf) > SAME * np.abs(times)
+    return times[apart]
+
+
+def distances(flows: Mapping[float, Solution], slow: Solution, eps: float) -> dict[float, float]:
+    """Return the largest distance of each flow to the drift from `eps` on; nan where states were not kept."""
+    found = dict.fromkeys(flows, math.nan)
+    for lam, sol in flows.items():
+        s, apart = distance_path(sol, slow, lam)
+        late = s >= eps * (1.0 - SAME)
+        if sol.success and late.any():
+            found[lam] = float(apart[late].max())
+    return found
+
+
+def slope_of(distance: Mapping[float, float]) -> float:
+    """Return the slope of log distance against log lam by least squares; nan without two distances."""
+    pairs = [(lam, value) for lam, value in distance.items() if value > 0.0 and math.isfinite(value)]
+    if len(pairs) < 2:
+        return math.nan
+    x, y = np.log(np.array(pairs)).T
+    return float(np.polyfit(x, y, 1)[0])
