@@ -9,8 +9,9 @@ import pytest
 import reference
 
 # Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
-# against it in test_faults_system.py; `Solution`, `Clocks` and `ProblemReport` hold results; the rest are
-# settings, bases and exceptions.
+# against it in test_faults_system.py; `Solution`, `Clocks`, `ProblemReport`, `TangentProjection`, `Landing`,
+# `GrokkingTimes` and `TwoPhase` hold results, of which the last computes more by methods that have their
+# twins (below); the rest are settings, bases and exceptions.
 NOT_COMPUTING = {
     "BDF",
     "CallbackError",
@@ -18,28 +19,29 @@ NOT_COMPUTING = {
     "Dense",
     "FileError",
     "Gram",
+    "GrokkingTimes",
     "Integrator",
+    "Krylov",
+    "Landing",
     "Model",
     "PrecisionWarning",
     "Problem",
     "ProblemReport",
     "Radau",
     "Solution",
+    "TangentProjection",
+    "Tsit5",
+    "TwoPhase",
 }
 
 # Arguments that choose how an answer is computed, recorded or limited, and not what it is.
+LIMITS = {"max_step", "max_steps", "max_time", "callback", "progress"}
 KNOBS = {
-    "gradient_flow": {
-        "callback",
-        "curvature",
-        "first_step",
-        "max_step",
-        "max_steps",
-        "max_time",
-        "method",
-        "progress",
-        "save_states",
-    },
+    "gradient_flow": {"method", "curvature", "first_step", "save_states"} | LIMITS,
+    "limit_map": {"method", "curvature", "t_eval", "observe", "save_states"} | LIMITS,
+    "norm_flow": {"method", "curvature", "first_step", "save_states"} | LIMITS,
+    "tangent_projection": {"curvature"},
+    "two_phase": {"method", "curvature"} | LIMITS - {"max_step"},
 }
 
 TWINS = [importlib.import_module(f"reference.{m.name}") for m in pkgutil.iter_modules(reference.__path__)]
@@ -109,3 +111,9 @@ def test_twin_has_the_same_methods(name):
 def test_a_solution_of_the_reference_reads_like_ours():
     theirs = reference.flows.Solution.__dataclass_fields__
     assert set(theirs) <= set(gf.Solution.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", ["composite", "predicted_loss", "grokking_times"])
+def test_two_phases_of_the_reference_compute_alike(name):
+    ours, twin = getattr(gf.TwoPhase, name), getattr(reference.phases.TwoPhase, name)
+    assert arguments(twin) == arguments(ours)

@@ -13,7 +13,7 @@ def clocks(sol, eps=1e-3):
     t_gf = _crossing(sol.t, np.log(gradient) - np.log(eps * gradient[0]))
     t_wd = _crossing(sol.t, np.log(gradient) - np.log(lam * norm)) if lam > 0 else np.nan
     landing = np.nanmin([t_gf, t_wd, sol.t[-1]])
-    pull = lam * np.exp(np.interp(np.log(landing), np.log(sol.t), np.log(norm)))
+    pull = lam * np.exp(np.interp(np.log(landing), _log(sol.t), np.log(norm)))
     return SimpleNamespace(
         t_gf=t_gf, t_wd=t_wd, t_final=sol.t_final, separation=gradient[0] / pull if pull > 0 else np.inf
     )
@@ -24,8 +24,12 @@ def _crossing(t, gap):
     if not np.any(gap <= 0):
         return np.nan
     end = int(np.argmax(gap <= 0))
-    low, high = np.log(t[max(end - 1, 0)]), np.log(t[end])
+    low, high = _log(t)[[max(end - 1, 0), end]]
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if np.interp(middle, np.log(t), gap) > 0 else (low, middle)
+        low, high = (middle, high) if np.interp(middle, _log(t), gap) > 0 else (low, middle)
     return np.exp(high)
+
+
+def _log(t):
+    return np.log(np.maximum(t, np.finfo(float).tiny))

@@ -3,7 +3,8 @@
 A `problem` has `loss(w)`, `gradient(w)` and `hessian(w)`, and `blocks` if the weight decay differs by block.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -32,13 +33,15 @@ class Solution:
     t_events: list
     w_events: list
     status: str
+    settings: dict = field(default_factory=dict)
+    monitor: dict = field(default_factory=dict)
 
     def __getitem__(self, name):
         return self.observed[name]
 
     @property
     def success(self):
-        return self.status in ("finished", "event")
+        return self.status in ("finished", "event", "stationary")
 
 
 def decay_rates(problem, weight_decay):
@@ -72,12 +75,7 @@ def radau_step(rhs, jacobian, w, h, tolerance):
 def gradient_flow(
     problem, w0, t_span, *, weight_decay, rtol=1e-6, atol=1e-9, t_eval="log", observe=None, events=None
 ):
-    """Integrate from w0 (d,) over t_span = (t0, t1) and return a `Solution`.
-
-    Each step of Radau IIA is compared with two steps of half its size, and their difference has to be within
-    atol + rtol |w|. Steps end at the times t_eval (None: record the steps themselves) and, by bisection, at
-    events.
-    """
+    """Integrate from w0 (d,) over t_span = (t0, t1) by Radau IIA, and return a `Solution`."""
     D = decay_rates(problem, weight_decay)
 
     def rhs(w):
@@ -86,34 +84,57 @@ def gradient_flow(
     def jacobian(w):
         return -problem.hessian(w) - D * np.eye(w.size)
 
+    sol = integrate(
+        partial(radau_step, rhs, jacobian),
+        5,
+        w0,
+        t_span,
+        rtol=rtol,
+        atol=atol,
+        t_eval=t_eval,
+        observe=observables(problem, observe),
+        events=events,
+    )
+    sol.settings["weight_decay"] = weight_decay
+    return sol
+
+
+def integrate(one_step, order, w0, t_span, *, rtol, atol, t_eval, observe, events, watch=None):
+    """Integrate by one_step(w, h, tolerance), which returns the new state, or None where it fails.
+
+    Each step is compared with two steps of half its size, and their difference has to be within
+    atol + rtol |w|. Steps end at the times t_eval (None: record the steps themselves) and, by bisection, at
+    events. `watch(t, w)`, told of the start and of each step, ends the run by returning a status.
+    """
     t, t1 = map(float, t_span)
     w = np.array(w0, dtype=float)
     h, status = (t1 - t) * 1e-6, "finished"
     if isinstance(t_eval, str):  # "log": 14 points a decade from the first step on, and both ends
         grid = t + 10 ** (np.arange(np.ceil(14 * np.log10(h)), 14 * np.log10(t1 - t)) / 14)
         t_eval = [t, *grid[grid < t1], t1]
-    watch = observables(problem, observe)
     events = [] if events is None else [events] if callable(events) else list(events)
     t_events, w_events = [[] for _ in events], [[] for _ in events]
     stops = [t1] if t_eval is None else [*t_eval, t1]
     ts, ws = ([t], [w]) if t_eval is None else ([], [])
-    while status == "finished":
+    if watch:
+        status = watch(t, w) or status
+    while True:
         while t_eval is not None and len(ts) < len(t_eval) and t_eval[len(ts)] <= t:
             ts.append(t)
             ws.append(w)
-        if t >= t1:
+        if t >= t1 or status != "finished":
             break
         stop = next(s for s in stops if s > t)
         step = min(h, stop - t)
         tolerance = atol + rtol * np.abs(w)
-        coarse = radau_step(rhs, jacobian, w, step, tolerance)
-        half = radau_step(rhs, jacobian, w, step / 2, tolerance)
-        fine = None if half is None else radau_step(rhs, jacobian, half, step / 2, tolerance)
+        coarse = one_step(w, step, tolerance)
+        half = one_step(w, step / 2, tolerance)
+        fine = None if half is None else one_step(half, step / 2, tolerance)
         error = np.inf if coarse is None or fine is None else np.max(np.abs(fine - coarse) / tolerance)
         if error <= 1:
             t_new = stop if step == stop - t else t + step
             for i, event in enumerate(events):
-                root = _locate(event, rhs, jacobian, t, w, step, fine, tolerance)
+                root = _locate(event, one_step, t, w, step, fine, tolerance)
                 if root is not None:
                     t_events[i].append(root[0])
                     w_events[i].append(root[1])
@@ -123,15 +144,19 @@ def gradient_flow(
             if t_eval is None:
                 ts.append(t)
                 ws.append(w)
-        h = step * (0.1 if not np.isfinite(error) else min(5.0, 0.9 * max(error, 1e-10) ** (-1 / 6)))
+            if watch and status == "finished":
+                status = watch(t, w) or status
+        h = step * (
+            0.1 if not np.isfinite(error) else min(5.0, 0.9 * max(error, 1e-10) ** (-1 / (order + 1)))
+        )
         if h < 1e-15 * max(abs(t), (t1 - t) * 1e-15):
             status = "step_too_small"
-    observed = {name: np.array([f(s, x) for s, x in zip(ts, ws, strict=True)]) for name, f in watch.items()}
+    observed = {name: np.array([f(s, x) for s, x in zip(ts, ws, strict=True)]) for name, f in observe.items()}
     ws = np.array(ws).reshape(len(ts), w.size)
     return Solution(np.array(ts), ws, observed, w, t, t_events, w_events, status)
 
 
-def _locate(event, rhs, jacobian, t, w, h, w_end, tolerance):
+def _locate(event, one_step, t, w, h, w_end, tolerance):
     """Return (t, w) where event(t, w) crosses zero in a step of size h, or None, by bisection of the step."""
     before, after = event(t, w), event(t + h, w_end)
     if before == 0 or before * after > 0 or (after - before) * getattr(event, "direction", 0) < 0:
@@ -139,6 +164,6 @@ def _locate(event, rhs, jacobian, t, w, h, w_end, tolerance):
     low, high = 0.0, h
     while high - low > 1e-13 * max(abs(t), h):
         middle = (low + high) / 2
-        same_side = event(t + middle, radau_step(rhs, jacobian, w, middle, tolerance)) * before > 0
+        same_side = event(t + middle, one_step(w, middle, tolerance)) * before > 0
         low, high = (middle, high) if same_side else (low, middle)
-    return t + high, radau_step(rhs, jacobian, w, high, tolerance)
+    return t + high, one_step(w, high, tolerance)

@@ -1,0 +1,105 @@
+"""Both phases of training with small weight decay, and the flows that they describe, side by side."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from reference.clocks import clocks
+from reference.flows import gradient_flow
+from reference.limit import first_order_residual, horizon, limit_map, norm_flow
+
+
+class TwoPhase:
+    """What `two_phase` has found; attributes as in grokflow."""
+
+    def __init__(self, **found):
+        self.__dict__.update(found)
+
+    def composite(self, weight_decay, t=None):
+        """Return w_fast(t) + w_slow(lam t) - Phi(w0), shape (T, d), integrated to the very times t."""
+        t = self.flows[weight_decay].t if t is None else np.asarray(t, dtype=float)
+        early = t[t < self.landing.t]
+        s = np.minimum(weight_decay * t, self.s_end)
+        fast = gradient_flow(self.problem, self.w0, (0, self.landing.t), weight_decay=0.0, t_eval=early,
+                             observe=[], **self.tolerance).w  # fmt: skip
+        slow = norm_flow(self.problem, self.landing.w, (0, self.s_end), regularizer=self.regularizer,
+                         t_eval=s, observe=[], **self.tolerance).w  # fmt: skip
+        slow[: len(early)] += fast - self.landing.w
+        return slow
+
+    def predicted_loss(self, weight_decay):
+        """Return (c/2) ||r||^2 of the first order residual at the states of the drift, shape (T,)."""
+        decay = self.decays[weight_decay]
+        r = [first_order_residual(self.problem, w, decay) for w in self.slow.w]
+        return self.problem.scale / 2 * np.sum(np.square(r), axis=1)
+
+    def grokking_times(self, train_tol, test_tol):
+        """Return {lam: train, test, delay, predicted_delay}."""
+        found = {}
+        for lam, sol in self.flows.items():
+            train = stays_below(sol.t, sol["train_loss"], train_tol)
+            test = stays_below(sol.t, sol["test_loss"], test_tol)
+            first = stays_below(self.fast.t, self.fast["train_loss"], train_tol)
+            second = stays_below(self.slow.t, self.slow["test_loss"], test_tol) / lam
+            if second == 0:
+                second = stays_below(self.fast.t, self.fast["test_loss"], test_tol)
+            found[lam] = SimpleNamespace(
+                train=train, test=test, delay=test - train, predicted_delay=second - first
+            )
+        return found
+
+
+def two_phase(problem, w0, weight_decay=(1e-3, 1e-4, 1e-5), *, s_end=10.0, eps=0.1, kappa=10.0, rtol=1e-6,
+              atol=1e-9, observe=None):  # fmt: skip
+    """Run every flow, the landing and the drift, and return a `TwoPhase`."""
+    tolerance = {"rtol": rtol, "atol": atol}
+    w0 = np.array(w0, dtype=float)
+    decays = {max(decay.values()) if isinstance(decay, dict) else decay: decay for decay in weight_decay}
+    decays = dict(sorted(decays.items(), reverse=True))
+    flows = {}
+    for lam, decay in decays.items():
+        flows[lam] = gradient_flow(
+            problem, w0, (0, s_end / lam), weight_decay=decay, observe=observe, **tolerance
+        )
+    landing = limit_map(problem, w0, **tolerance)
+    fast = gradient_flow(problem, w0, (0, landing.t), weight_decay=0.0, observe=observe, **tolerance)
+    top, decay = next(iter(decays.items()))
+    regularizer = {b: rate / top for b, rate in decay.items()} if isinstance(decay, dict) else "norm"
+    options = {"regularizer": regularizer, "observe": observe, **tolerance}
+    slow = norm_flow(problem, landing.w, (0, s_end), **options)
+    distance = {}
+    for lam, sol in flows.items():
+        s = np.minimum(lam * sol.t, s_end)
+        drift = norm_flow(problem, landing.w, (0, s_end), t_eval=s, **options).w
+        apart = np.linalg.norm(sol.w - drift, axis=1)[s >= eps * (1 - 1e-9)]
+        distance[lam] = apart.max() / np.linalg.norm(drift, axis=1).max()
+    slope = np.polyfit(np.log(list(distance)), np.log(list(distance.values())), 1)[0]
+    return TwoPhase(
+        problem=problem,
+        w0=w0,
+        fast=fast,
+        landing=landing,
+        slow=slow,
+        flows=flows,
+        distance=distance,
+        slope=slope,
+        horizon={lam: horizon(slow, lam, kappa) for lam in flows},
+        clocks={lam: clocks(sol) for lam, sol in flows.items()},
+        s_end=s_end,
+        decays=decays,
+        regularizer=regularizer,
+        tolerance=tolerance,
+    )
+
+
+def stays_below(t, values, tol):
+    """Return the first time from which on `values`, a power law between the records, are below `tol`."""
+    last = next((i for i in reversed(range(len(t))) if values[i] >= tol), None)
+    if last is None:
+        return t[0]
+    if last == len(t) - 1:
+        return np.nan
+    if t[last] == 0:
+        return t[last + 1]
+    fall = np.log(values[last + 1] / values[last]) / np.log(t[last + 1] / t[last])
+    return t[last] * (tol / values[last]) ** (1 / fall)
