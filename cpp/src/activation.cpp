@@ -60,7 +60,7 @@ inline double exp_negative(double y) {
 }
 
 struct Tanh {
-  static inline Jet at(double z) {
+  inline Jet at(double z) const {
     // x + x^3 P(x^2) / Q(x^2) near 0, 1 - 2 / (exp(2 x) + 1) beyond: one division serves both. P and Q are
     // Cephes'.
     constexpr double P[] = {-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1};
@@ -105,7 +105,7 @@ inline ErrorFunction error_function(double x) {
 }
 
 struct Erf {
-  static inline Jet at(double z) {
+  inline Jet at(double z) const {
     const double x = std::fabs(z);
     const ErrorFunction e = error_function(x);
     const double a1 = 1.1283791670955126 * e.gauss;
@@ -115,7 +115,7 @@ struct Erf {
 };
 
 struct Gelu {
-  static inline Jet at(double z) {
+  inline Jet at(double z) const {
     const double x = std::fabs(z) * 0.70710678118654752;  // Phi(z) = erfc(-z / sqrt 2) / 2
     const ErrorFunction e = error_function(x);
     const double lower = 0.5 * (x < 1.0 ? 1.0 - e.near : e.tail);
@@ -127,107 +127,142 @@ struct Gelu {
   }
 };
 
+/// width log(1 + exp(z / width))
 struct Softplus {
-  static inline Jet at(double z) {
+  double width, inverse_width;
+  explicit Softplus(double width) : width(width), inverse_width(1.0 / width) {}
+
+  inline Jet at(double z) const {
     // 2 atanh(s) = 2 s + s^3 q(s^2), q on s^2 <= 1/9 to 1.9e-16
     constexpr double q[] = {0.66666666666666663, 0.40000000000014585, 0.28571428567108759,
                             0.22222222717427864, 0.18181789436132859, 0.15385570064958623,
                             0.13314144209654935, 0.12001072809590713, 0.088007384861446741,
                             0.16164045611943531};
-    const double t = exp_negative(-std::fabs(z));
+    const double t = exp_negative(-std::fabs(z * inverse_width));
     const double s = t / (2.0 + t);  // log(1 + t) = 2 atanh(s)
     const double log1p = 2.0 * s + s * (s * s * polynomial(q, s * s));
     const double inverse = 1.0 / (1.0 + t);
-    return {(z > 0.0 ? z : 0.0) + log1p, z < 0.0 ? t * inverse : inverse, t * inverse * inverse};
+    return {(z > 0.0 ? z : 0.0) + width * log1p, z < 0.0 ? t * inverse : inverse,
+            t * inverse * inverse * inverse_width};
   }
 };
 
 struct Quadratic {
-  static inline Jet at(double z) { return {z * z, 2.0 * z, 2.0}; }
+  inline Jet at(double z) const { return {z * z, 2.0 * z, 2.0}; }
 };
 
 struct Identity {
-  static inline Jet at(double z) { return {z, 1.0, 0.0}; }
+  inline Jet at(double z) const { return {z, 1.0, 0.0}; }
 };
 
 struct Relu {
-  static inline Jet at(double z) { return {z < 0.0 ? 0.0 : z, z > 0.0 ? 1.0 : 0.0, 0.0}; }
+  inline Jet at(double z) const { return {z < 0.0 ? 0.0 : z, z > 0.0 ? 1.0 : 0.0, 0.0}; }
+};
+
+struct LeakyRelu {
+  double below;  // not 0: 0 * -inf is nan
+  inline Jet at(double z) const { return {z < 0.0 ? below * z : z, z > 0.0 ? 1.0 : below, 0.0}; }
+};
+
+struct Abs {
+  inline Jet at(double z) const { return {std::fabs(z), z > 0.0 ? 1.0 : -1.0, 0.0}; }
 };
 
 /// Entries per pass. With a fixed trip count the loop has no scalar remainder, so bits do not depend on
 /// position.
 constexpr Index kBlock = 64;
 
-template <class Function, int Order>
-inline void block(const double* z, double* __restrict a, double* __restrict a1, double* __restrict a2) {
+template <int Order, class Function>
+inline void block(Function function, const double* z, double* __restrict a, double* __restrict a1,
+                  double* __restrict a2) {
   double in[kBlock];  // a may be z: after this copy nothing aliases, and the loop vectorises
   std::copy_n(z, kBlock, in);
   for (Index i = 0; i < kBlock; ++i) {
-    const Jet jet = Function::at(in[i]);
+    const Jet jet = function.at(in[i]);
     a[i] = jet.value;
     if (Order > 0) a1[i] = jet.first;
     if (Order > 1) a2[i] = jet.second;
   }
 }
 
-template <class Function, int Order>
-void evaluate(const double* z, Index size, double* a, double* a1, double* a2) {
+template <int Order, class Function>
+void evaluate(Function function, const double* z, Index size, double* a, double* a1, double* a2) {
   Index i = 0;
   for (; i + kBlock <= size; i += kBlock)
-    block<Function, Order>(z + i, a + i, Order > 0 ? a1 + i : nullptr, Order > 1 ? a2 + i : nullptr);
+    block<Order>(function, z + i, a + i, Order > 0 ? a1 + i : nullptr, Order > 1 ? a2 + i : nullptr);
   if (i == size) return;
   double in[kBlock] = {}, out[3][kBlock];
   std::copy(z + i, z + size, in);
-  block<Function, Order>(in, out[0], out[1], out[2]);
+  block<Order>(function, in, out[0], out[1], out[2]);
   std::copy_n(out[0], size - i, a + i);
   if (Order > 0) std::copy_n(out[1], size - i, a1 + i);
   if (Order > 1) std::copy_n(out[2], size - i, a2 + i);
 }
 
 template <int Order>
-void dispatch(Activation activation, const double* z, Index size, double* a, double* a1, double* a2) {
-  switch (activation) {
+void dispatch(const Activation& activation, const double* z, Index size, double* a, double* a1, double* a2) {
+  switch (activation.kind) {
     case Activation::tanh:
-      return evaluate<Tanh, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Tanh{}, z, size, a, a1, a2);
     case Activation::erf:
-      return evaluate<Erf, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Erf{}, z, size, a, a1, a2);
     case Activation::softplus:
-      return evaluate<Softplus, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Softplus(1.0), z, size, a, a1, a2);
     case Activation::gelu:
-      return evaluate<Gelu, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Gelu{}, z, size, a, a1, a2);
     case Activation::quadratic:
-      return evaluate<Quadratic, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Quadratic{}, z, size, a, a1, a2);
     case Activation::identity:
-      return evaluate<Identity, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Identity{}, z, size, a, a1, a2);
     case Activation::relu:
-      return evaluate<Relu, Order>(z, size, a, a1, a2);
+      return evaluate<Order>(Relu{}, z, size, a, a1, a2);
+    case Activation::leaky_relu:
+      if (activation.parameter == 0.0) return evaluate<Order>(Relu{}, z, size, a, a1, a2);
+      return evaluate<Order>(LeakyRelu{activation.parameter}, z, size, a, a1, a2);
+    case Activation::abs:
+      return evaluate<Order>(Abs{}, z, size, a, a1, a2);
+    case Activation::smooth_relu:
+      return evaluate<Order>(Softplus(activation.parameter), z, size, a, a1, a2);
   }
 }
 
 }  // namespace
 
+Activation::Activation(Kind kind, double parameter) : kind(kind), parameter(parameter) {
+  if (!std::isfinite(parameter)) throw std::invalid_argument("the parameter of an activation must be finite");
+  if (kind == smooth_relu && !(parameter > 0.0 && std::isfinite(1.0 / parameter)))
+    throw std::invalid_argument("the width of smooth_relu must be positive, and its inverse finite");
+}
+
+std::optional<Activation::Slopes> Activation::slopes() const {
+  if (kind == relu) return Slopes{0.0, 1.0};
+  if (kind == leaky_relu && parameter != 1.0) return Slopes{parameter, 1.0};
+  if (kind == abs) return Slopes{-1.0, 1.0};
+  return std::nullopt;
+}
+
 const std::vector<std::string>& activation_names() {
-  static const std::vector<std::string> names = {
-      "tanh", "erf", "softplus", "gelu", "quadratic", "identity", "relu"};  // in the order of the enum
+  static const std::vector<std::string> names = {"tanh",     "erf",  "softplus",   "gelu", "quadratic",
+                                                 "identity", "relu", "leaky_relu", "abs",  "smooth_relu"};
   return names;
 }
 
-Activation activation_by_name(const std::string& name) {
+Activation activation_by_name(const std::string& name, double parameter) {
   const auto& names = activation_names();
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end()) throw std::invalid_argument("no activation is called '" + name + "'");
-  return static_cast<Activation>(found - names.begin());
+  return {static_cast<Activation::Kind>(found - names.begin()), parameter};
 }
 
-void activate(Activation activation, const double* z, Index size, double* a) {
+void activate(const Activation& activation, const double* z, Index size, double* a) {
   dispatch<0>(activation, z, size, a, nullptr, nullptr);
 }
 
-void activate(Activation activation, const double* z, Index size, double* a, double* a1) {
+void activate(const Activation& activation, const double* z, Index size, double* a, double* a1) {
   dispatch<1>(activation, z, size, a, a1, nullptr);
 }
 
-void activate(Activation activation, const double* z, Index size, double* a, double* a1, double* a2) {
+void activate(const Activation& activation, const double* z, Index size, double* a, double* a1, double* a2) {
   dispatch<2>(activation, z, size, a, a1, a2);
 }
 

@@ -66,22 +66,23 @@ void bind_models(py::module_& m) {
 
   py::class_<TwoLayerNetwork, Problem, std::shared_ptr<TwoLayerNetwork>>(m, "TwoLayerNetwork")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, Index width,
-                       const std::string& activation, bool output_bias, double output_scale) {
+                       const std::string& activation, double parameter, bool output_bias,
+                       double output_scale) {
              return std::make_shared<TwoLayerNetwork>(
                  from_tuple<Samples>(std::move(train)), from_optional<Samples>(std::move(test)), width,
-                 activation_by_name(activation), output_bias, output_scale);
+                 activation_by_name(activation, parameter), output_bias, output_scale);
            }),
-           py::arg("train"), py::arg("test"), py::arg("width"), py::arg("activation"), py::arg("output_bias"),
-           py::arg("output_scale"))
+           py::arg("train"), py::arg("test"), py::arg("width"), py::arg("activation"), py::arg("parameter"),
+           py::arg("output_bias"), py::arg("output_scale"))
       .def("predict", &predict<TwoLayerNetwork>, py::arg("w"), py::arg("X"), Unlocked());
 
   m.def("activation_names", &activation_names);
   m.def(
       "activation",
-      [](const std::string& name, const Vector& z) {
+      [](const std::string& name, const Vector& z, double parameter) {
         Vector a(z.size()), a1(z.size()), a2(z.size());
-        activate(activation_by_name(name), z.data(), z.size(), a.data(), a1.data(), a2.data());
+        activate(activation_by_name(name, parameter), z.data(), z.size(), a.data(), a1.data(), a2.data());
         return std::make_tuple(a, a1, a2);
       },
-      py::arg("name"), py::arg("z"));
+      py::arg("name"), py::arg("z"), py::arg("parameter") = 0.0);
 }

@@ -35,6 +35,9 @@ Scale: TypeAlias = str | float
 Samples: TypeAlias = tuple[ArrayLike, ArrayLike]
 Entries: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 
+# The activations that carry a parameter: its name and its default.
+ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": ("smoothing", 0.01)}
+
 
 class Model(Problem):
     """What the models share: test data, initial weights, and copies by pickle and `copy`."""
@@ -280,9 +283,16 @@ class TwoLayerNetwork(_Regression):
         Targets.
     width : int
         Number of hidden neurons; d = width (p + 2), plus 1 with an output bias.
-    activation : {"tanh", "erf", "softplus", "gelu", "quadratic", "identity", "relu"}, default "tanh"
-        "softplus" is log(1 + exp z), "gelu" z Phi(z), "quadratic" z^2. The derivative of "relu" at 0 is taken
-        as 0, and its second derivative as 0 everywhere.
+    activation : str, default "tanh"
+        "tanh", "erf", "softplus" (log(1 + exp z)), "gelu" (z Phi(z)), "quadratic" (z^2), "identity",
+        "smooth_relu" (a softplus of any width, see `smoothing`), or one that is linear on each side of 0:
+        "relu" (max(z, 0)), "leaky_relu" (see `negative_slope`), "abs" (|z|). The derivative of those at 0 is
+        taken from the left, and their second derivative as 0 everywhere.
+    negative_slope : float, default 0.01
+        Only with "leaky_relu": its slope below 0.
+    smoothing : float, default 0.01
+        Only with "smooth_relu": the width eps of eps log(1 + exp(z/eps)), which has all derivatives and lies
+        above max(z, 0) by eps log 2 at 0 and by less than eps exp(-abs(z)/eps) elsewhere.
     output_bias : bool, default False
         Whether the output has a bias a.
     output_scale : float, default 1.0
@@ -298,7 +308,7 @@ class TwoLayerNetwork(_Regression):
         If the data are not real numbers.
     ValueError
         If shapes do not fit, there are several outputs, an entry is nan or infinite, there is no sample or no
-        column, or the activation is unknown.
+        column, the activation is unknown, or a parameter is given that it does not carry.
 
     Notes
     -----
@@ -312,6 +322,8 @@ class TwoLayerNetwork(_Regression):
         *,
         width: int,
         activation: str = "tanh",
+        negative_slope: float | None = None,
+        smoothing: float | None = None,
         output_bias: bool = False,
         output_scale: float = 1.0,
         test: Samples | None = None,
@@ -319,15 +331,41 @@ class TwoLayerNetwork(_Regression):
     ) -> None:
         if not isinstance(output_bias, bool | np.bool_):
             raise TypeError(f"output_bias is {output_bias!r}; it must be True or False")
-        arguments = sample_arguments(X, y, test, scale) | {
+        parameter = activation_parameter(
+            as_choice("activation", activation, core.activation_names()),
+            negative_slope=negative_slope,
+            smoothing=smoothing,
+        )
+        own: dict[str, Any] = {
             "width": as_count("width", width),
-            "activation": as_choice("activation", activation, core.activation_names()),
+            "activation": activation,
+            **parameter,
             "output_bias": bool(output_bias),
             "output_scale": as_positive("output_scale", output_scale),
         }
-        own = (arguments[name] for name in ("width", "activation", "output_bias", "output_scale"))
+        arguments = sample_arguments(X, y, test, scale) | own
         std = {"u": 1.0, "V": arguments["X"].shape[1] ** -0.5, "b": 1.0, "a": 0.0}
-        super().__init__(core.TwoLayerNetwork(*compiled_samples(arguments), *own), std, arguments)
+        compiled = core.TwoLayerNetwork(
+            *compiled_samples(arguments),
+            own["width"],
+            activation,
+            next(iter(parameter.values()), 0.0),
+            own["output_bias"],
+            own["output_scale"],
+        )
+        super().__init__(compiled, std, arguments)
+
+
+def activation_parameter(activation: str, **given: float | None) -> dict[str, float]:
+    """Return {name: value} of the parameter that the activation carries, or {} where it carries none."""
+    own, default = ACTIVATION_PARAMETERS.get(activation, ("", 0.0))
+    for name, value in given.items():
+        if value is not None and name != own:
+            raise ValueError(f"{name} is {value}, and activation {activation!r} has no such parameter")
+    if not own:
+        return {}
+    value = default if given[own] is None else given[own]
+    return {own: as_positive(own, value) if own == "smoothing" else as_number(own, value)}
 
 
 def sample_arguments(X: ArrayLike, y: ArrayLike, test: Samples | None, scale: Scale) -> dict[str, Any]:

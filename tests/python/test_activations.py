@@ -7,7 +7,8 @@ import pytest
 import reference.models
 from grokflow._backend import core
 
-NAMES = core.activation_names()
+PARAMETERS = {"leaky_relu": (0.01, -0.3, 0.0), "smooth_relu": (0.01, 1e-6, 30.0)}
+KERNELS = [(name, value) for name in core.activation_names() for value in PARAMETERS.get(name, (0.0,))]
 LIMITS = {  # value, first and second derivative at -inf and at +inf
     "tanh": ((-1, 0, 0), (1, 0, 0)),
     "erf": ((-1, 0, 0), (1, 0, 0)),
@@ -16,6 +17,8 @@ LIMITS = {  # value, first and second derivative at -inf and at +inf
     "quadratic": ((math.inf, -math.inf, 2), (math.inf, math.inf, 2)),
     "identity": ((-math.inf, 1, 0), (math.inf, 1, 0)),
     "relu": ((0, 0, 0), (math.inf, 1, 0)),
+    "abs": ((math.inf, -1, 0), (math.inf, 1, 0)),
+    "smooth_relu": ((0, 0, 0), (math.inf, 1, 0)),
 }
 
 
@@ -58,25 +61,49 @@ def test_softplus_is_within_three_ulp():
     assert errors_in_ulp(core.activation("softplus", z)[0], exact).max() <= 3.0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_agrees_with_the_reference(name):
+@pytest.mark.parametrize("width", [1e-300, 1e-12, 0.1, 1e12])
+def test_smooth_relu_is_within_the_rounding_of_its_argument(width):
+    z = width * np.clip(sample_points(), -700, 700)
+    t = z.astype(np.longdouble)
+    exact = np.maximum(t, 0) + width * np.log1p(np.exp(-np.abs(t / width)))
+    a, a1, a2 = core.activation("smooth_relu", z, width)
+    normal = exact > 1e-307
+    assert (errors_in_ulp(a, exact) <= 4.0 + 2.0 * np.abs(z / width))[normal].all()
+    np.testing.assert_allclose(a2 * width, a1 * (1 - a1), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("width", [1e-12, 1e-3, 1.0])
+def test_smooth_relu_exceeds_relu_by_less_than_the_width(width):
+    z = np.concatenate([sample_points(), width * sample_points()])
+    excess = core.activation("smooth_relu", z, width)[0] - np.maximum(z, 0)
+    with np.errstate(over="ignore"):
+        bound = width * np.exp(-np.abs(z) / width)
+    assert (excess >= 0).all()
+    assert (excess <= bound * (1 + 1e-12) + np.spacing(np.abs(z))).all()
+    assert core.activation("smooth_relu", np.zeros(1), width)[0][0] == pytest.approx(width * math.log(2))
+
+
+@pytest.mark.parametrize(("name", "parameter"), KERNELS)
+def test_agrees_with_the_reference(name, parameter):
     z = sample_points()
     z = z[np.abs(z) < 1e4]
     for computed, expected in zip(
-        core.activation(name, z), reference.models.activation(name, z), strict=True
+        core.activation(name, z, parameter), reference.models.activation(name, z, parameter), strict=True
     ):
         np.testing.assert_allclose(computed, expected, rtol=1e-14, atol=1e-15)
 
 
 @pytest.mark.parametrize("order", [0, 1])
-@pytest.mark.parametrize("name", NAMES)
-def test_derivatives_by_taylor_slope(name, order):
+@pytest.mark.parametrize(("name", "parameter"), KERNELS)
+def test_derivatives_by_taylor_slope(name, parameter, order):
     z = np.random.default_rng(1).uniform(-3, 3, 400)
     z = z[np.abs(z) > 0.1]  # the kink of relu
-    h = 10.0 ** -np.arange(1.5, 3.0, 0.5)
-    at_z = core.activation(name, z)
+    if name == "smooth_relu":
+        z *= parameter
+    h = 10.0 ** -np.arange(1.5, 3.0, 0.5) * (parameter if name == "smooth_relu" else 1.0)
+    at_z = core.activation(name, z, parameter)
     remainder = [
-        np.abs(core.activation(name, z + step)[order] - at_z[order] - step * at_z[order + 1]).max()
+        np.abs(core.activation(name, z + step, parameter)[order] - at_z[order] - step * at_z[order + 1]).max()
         for step in h
     ]
     if max(remainder) > 1e-14:  # else the function is piecewise linear, and the remainder vanishes
@@ -84,24 +111,26 @@ def test_derivatives_by_taylor_slope(name, order):
         assert slope == pytest.approx(2.0, abs=0.1)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_limits_at_infinity(name):
-    computed = np.array(core.activation(name, np.array([-math.inf, math.inf]))).T
-    np.testing.assert_array_equal(computed, np.array(LIMITS[name], dtype=float))
+@pytest.mark.parametrize(("name", "parameter"), KERNELS)
+def test_limits_at_infinity(name, parameter):
+    computed = np.array(core.activation(name, np.array([-math.inf, math.inf]), parameter)).T
+    below = 0 if parameter == 0 else math.copysign(math.inf, -parameter)
+    limits = LIMITS | {"leaky_relu": ((below, parameter, 0), (math.inf, 1, 0))}
+    np.testing.assert_array_equal(computed, np.array(limits[name], dtype=float))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_nan_propagates(name):
+@pytest.mark.parametrize(("name", "parameter"), KERNELS)
+def test_nan_propagates(name, parameter):
     z = np.zeros(130)
     z[[3, 128]] = math.nan
-    value = core.activation(name, z)[0]
+    value = core.activation(name, z, parameter)[0]
     assert np.flatnonzero(np.isnan(value)).tolist() == [3, 128]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_result_does_not_depend_on_position(name):
+@pytest.mark.parametrize(("name", "parameter"), KERNELS)
+def test_result_does_not_depend_on_position(name, parameter):
     z = np.random.default_rng(2).normal(size=301)
-    whole = core.activation(name, z)
+    whole = core.activation(name, z, parameter)
     for start, stop in [(0, 1), (1, 65), (37, 300), (64, 301)]:
-        for part, all_of_it in zip(core.activation(name, z[start:stop]), whole, strict=True):
+        for part, all_of_it in zip(core.activation(name, z[start:stop], parameter), whole, strict=True):
             assert np.array_equal(part, all_of_it[start:stop])

@@ -26,6 +26,7 @@ def network(activation, n=6, p=2, width=4, **options):
     return "TwoLayerNetwork", samples(n, p), {"width": width, "activation": activation, **options}
 
 
+PARAMETERS = {"leaky_relu": {"negative_slope": -0.4}, "smooth_relu": {"smoothing": 0.7}}
 CASES = {
     "linear, wide": ("LinearRegression", samples(5, 9), {"test": samples(3, 9)}),
     "linear, tall": ("LinearRegression", samples(9, 4), {"scale": "sum"}),
@@ -42,7 +43,10 @@ CASES = {
         {"shape": (3, 4), "width": 6, "scale": 2.0},
     ),
     "completion, few": ("MatrixCompletion", entries((9, 8), 5), {"shape": (9, 8), "width": 1}),
-    **{f"network, {name}": network(name, test=samples(4, 2)) for name in core.activation_names()},
+    **{
+        f"network, {name}": network(name, test=samples(4, 2), **PARAMETERS.get(name, {}))
+        for name in core.activation_names()
+    },
     "network, bias": network("tanh", n=7, p=3, output_bias=True, output_scale=0.4, scale="sum"),
     "network, column": ("TwoLayerNetwork", (rng.normal(size=(5, 1)), rng.normal(size=(5, 1))), {"width": 1}),
 }
@@ -253,6 +257,9 @@ def test_repr_says_what_it_is():
     assert repr(net) == (
         "TwoLayerNetwork(X=<5x2>, y=<5>, scale='mean', width=3, activation='erf', output_bias=False, "
         "output_scale=1.0, test=...)"
+    )
+    assert ", activation='leaky_relu', negative_slope=0.01, " in repr(
+        models.TwoLayerNetwork(*samples(5, 2), width=3, activation="leaky_relu")
     )
 
 

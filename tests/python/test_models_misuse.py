@@ -67,6 +67,27 @@ def network(X=X, y=y, width=2, **options):
         (lambda: completion(test=([5], [0], [1.0])), ValueError, r"test rows\[0\] is 5"),
         (lambda: network(width=2.0), TypeError, "width is 2.0; it must be an integer"),
         (lambda: network(activation="selu"), ValueError, "activation is 'selu'; choose from 'tanh', 'erf', "),
+        (
+            lambda: network(activation="relu", negative_slope=0.1),
+            ValueError,
+            "negative_slope is 0.1, and activation 'relu' has no such parameter",
+        ),
+        (lambda: network(smoothing=0.1), ValueError, "smoothing is 0.1, and activation 'tanh' has no"),
+        (
+            lambda: network(activation="smooth_relu", smoothing=0),
+            ValueError,
+            "smoothing is 0.0; it must be positive",
+        ),
+        (
+            lambda: network(activation="smooth_relu", smoothing=1e-310),
+            ValueError,
+            "the width of smooth_relu must be positive, and its inverse finite",
+        ),
+        (
+            lambda: network(activation="leaky_relu", negative_slope=np.inf),
+            ValueError,
+            "negative_slope is inf; it must be finite",
+        ),
         (lambda: network(output_bias="no"), TypeError, "output_bias is 'no'; it must be True or False"),
         (lambda: network(output_scale=-1), ValueError, "output_scale is -1.0; it must be positive"),
     ],

@@ -7,8 +7,8 @@ import numpy as np
 GAUSS = 1 / math.sqrt(2 * math.pi)
 
 
-def activation(name, z):
-    """Return act(z), act'(z) and act''(z)."""
+def activation(name, z, parameter=0.0):
+    """Return act(z), act'(z) and act''(z); the parameter is that of leaky_relu or smooth_relu."""
     z = np.asarray(z, dtype=float)
     if name == "tanh":
         a = np.tanh(z)
@@ -26,8 +26,12 @@ def activation(name, z):
         return z**2, 2 * z, 2 * np.ones_like(z)
     if name == "identity":
         return z, np.ones_like(z), np.zeros_like(z)
-    if name == "relu":
-        return np.maximum(z, 0), (z > 0).astype(float), np.zeros_like(z)
+    if name == "smooth_relu":
+        a, a1, a2 = activation("softplus", z / parameter)
+        return parameter * a, a1, a2 / parameter
+    if name in ("relu", "leaky_relu", "abs"):
+        below = {"relu": 0.0, "leaky_relu": parameter, "abs": -1.0}[name]
+        return np.where(z > 0, z, below * z), np.where(z > 0, 1.0, below), np.zeros_like(z)
     raise ValueError(name)
 
 
@@ -188,9 +192,11 @@ class MatrixCompletion(Model):
 
 
 class TwoLayerNetwork(Regression):
-    def __init__(self, X, y, *, width, activation="tanh", output_bias=False, output_scale=1.0, test=None,
-                 scale="mean"):  # fmt: skip
-        self.X, self.activation, self.s = np.asarray(X, dtype=float), activation, output_scale
+    def __init__(self, X, y, *, width, activation="tanh", negative_slope=None, smoothing=None,
+                 output_bias=False, output_scale=1.0, test=None, scale="mean"):  # fmt: skip
+        given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
+        self.X, self.s = np.asarray(X, dtype=float), output_scale
+        self.activation = activation, 0.01 if given is None else given
         p = self.X.shape[1]
         shapes = {"u": (width,), "V": (width, p), "b": (width,)} | ({"a": (1,)} if output_bias else {})
         std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
@@ -198,7 +204,7 @@ class TwoLayerNetwork(Regression):
 
     def _layers(self, w, X):
         parts = self.unflatten(w)
-        return parts, activation(self.activation, X @ parts["V"].T + parts["b"])
+        return parts, activation(self.activation[0], X @ parts["V"].T + parts["b"], self.activation[1])
 
     def predict(self, w, X=None):
         parts, (a, _, _) = self._layers(w, self.X if X is None else np.asarray(X, dtype=float))

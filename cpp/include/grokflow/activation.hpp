@@ -7,6 +7,7 @@
 // not on where in the array it stands.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,27 +15,48 @@
 
 namespace grokflow {
 
-enum class Activation {
-  tanh,
-  erf,
-  softplus,   ///< log(1 + exp z)
-  gelu,       ///< z Phi(z), Phi the normal distribution function
-  quadratic,  ///< z^2
-  identity,
-  relu,  ///< max(z, 0); its derivative at 0 is taken as 0, its second derivative as 0 everywhere
+/// An activation: its kind, and the parameter that two of them carry.
+struct Activation {
+  enum Kind {
+    tanh,
+    erf,
+    softplus,   ///< log(1 + exp z)
+    gelu,       ///< z Phi(z), Phi the normal distribution function
+    quadratic,  ///< z^2
+    identity,
+    relu,         ///< max(z, 0)
+    leaky_relu,   ///< z above 0, parameter * z below
+    abs,          ///< |z|
+    smooth_relu,  ///< parameter * log(1 + exp(z / parameter)): relu over a width, above it by at most ln 2
+                  ///< widths
+  };
+  /// Slopes on both sides of 0.
+  struct Slopes {
+    double below, above;
+  };
+
+  /// Throws std::invalid_argument for a parameter that is not finite, or no width of smooth_relu.
+  Activation(Kind kind, double parameter = 0.0);
+
+  /// The slopes of an activation that is linear on each side of 0 and has a kink there; else nothing. At 0
+  /// `activate` takes the slope below as the derivative, and 0 as the second derivative everywhere.
+  std::optional<Slopes> slopes() const;
+
+  Kind kind;
+  double parameter;
 };
 
-/// The names that `activation_by_name` knows.
+/// The names that `activation_by_name` knows, in the order of the kinds.
 const std::vector<std::string>& activation_names();
 
-/// Throws std::invalid_argument for an unknown name.
-Activation activation_by_name(const std::string& name);
+/// Throws std::invalid_argument for an unknown name, and as the constructor does.
+Activation activation_by_name(const std::string& name, double parameter = 0.0);
 
 /// a = act(z), entry by entry. `a` may be `z`.
-void activate(Activation activation, const double* z, Index size, double* a);
+void activate(const Activation& activation, const double* z, Index size, double* a);
 /// ... and a1 = act'(z).
-void activate(Activation activation, const double* z, Index size, double* a, double* a1);
+void activate(const Activation& activation, const double* z, Index size, double* a, double* a1);
 /// ... and a2 = act''(z).
-void activate(Activation activation, const double* z, Index size, double* a, double* a1, double* a2);
+void activate(const Activation& activation, const double* z, Index size, double* a, double* a1, double* a2);
 
 }  // namespace grokflow
