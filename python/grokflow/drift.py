@@ -20,6 +20,8 @@ from grokflow.progress import progress_callback
 from grokflow.solution import Solution
 from grokflow.tangent import as_point, as_rtol_rank, project
 
+TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
+
 
 class Regularizer:
     """A smooth function R of the weights, for the drift to make small.
@@ -84,10 +86,12 @@ class DriftDriver(Driver):
         if not sol.rank_changes or sol.status == "rank_change":
             return sol
         changes = ", ".join(
-            f"from {before} to {after} at s = {s:.4g}" for s, before, after in sol.rank_changes
+            f"from {before} to {after} at s = {s:.4g}" for s, before, after in sol.rank_changes[:TOLD]
         )
+        more = len(sol.rank_changes) - TOLD
+        rest = f", and {more} more times (see rank_changes)" if more > 0 else ""
         return dataclasses.replace(
-            sol, message=f"{sol.message} On the way the rank of the Hessian changed {changes}."
+            sol, message=f"{sol.message} On the way the rank of the Hessian changed {changes}{rest}."
         )
 
 
@@ -183,7 +187,7 @@ def norm_flow(
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
     compiled = as_regularizer(regularizer, problem)
-    with progress_callback(progress, s_span, callback) as watched:
+    with progress_callback(progress, s_span, callback, "drift", "s") as watched:
         options = as_options(
             problem.num_params,
             s_span,

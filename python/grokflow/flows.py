@@ -119,7 +119,7 @@ def gradient_flow(
     >>> sol.success
     True
     """
-    with progress_callback(progress, t_span, callback) as watched:
+    with progress_callback(progress, t_span, callback, f"flow, lam = {weight_decay}") as watched:
         integrator = Integrator(
             problem,
             w0,

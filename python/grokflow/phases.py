@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -197,7 +198,14 @@ class TwoPhase:
         return found
 
     def plot(self, weight_decay: float | None = None) -> Figure:
-        """Draw a flow over its composite, and the distances of all flows to the drift.
+        """Draw a flow with the limit that describes it, and the distances of all flows to the drift.
+
+        Above: losses and squared norm of the flow, and dashed over them those of the composite; its train
+        loss is :meth:`predicted_loss` once it has landed. Shaded are the plateau, from `t_gf` to eps/lam,
+        and the drop, from there to 3/lam; an inset shows the test loss in linear time, in which the drop is
+        not sudden. Below: the distances against slow time with the horizons, and the largest ones from `eps`
+        on against lam with their slope. What is not known is left out: the distances if states were not
+        kept, and all of the limit if the flow has not landed.
 
         Parameters
         ----------
@@ -210,6 +218,8 @@ class TwoPhase:
 
         Raises
         ------
+        ValueError
+            `flows` holds no such rate.
         ImportError
             matplotlib is missing.
         """
@@ -221,11 +231,12 @@ class TwoPhase:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows of `report`, as text."""
-        header = ["lam", "t_GF", "t_WD", "grokking expected", "distance to drift", "horizon s*", "gradients"]
+        header = ["lam", "t_GF", "t_WD", "grokking expected", "distance", "horizon s*", "gradients"]
         rows = []
         for lam, sol in self.flows.items():
             times = self.clocks.get(lam)
             expected = "-" if times is None else "yes" if times.expected else "no"
+            limit = self.horizon.get(lam, math.nan)
             rows.append(
                 [
                     f"{lam:.3g}",
@@ -233,9 +244,7 @@ class TwoPhase:
                     "-" if times is None else number(times.t_wd),
                     expected,
                     number(self.distance.get(lam, math.nan)),
-                    "beyond the end"
-                    if self.horizon.get(lam) == math.inf
-                    else number(self.horizon.get(lam, math.nan)),
+                    f"> {self.s_end:.3g}" if limit == math.inf else number(limit),
                     str(sol.stats["nfev"]),
                 ]
             )
@@ -250,7 +259,7 @@ class TwoPhase:
             Default: standard output.
         """
         out = sys.stdout if file is None else file
-        print("\n".join(self.summary()), file=out)
+        print("\n".join(self.summary()), end="\n\n", file=out)
         header, rows = self.table()
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         for row in [header, *rows]:
@@ -259,22 +268,23 @@ class TwoPhase:
     def summary(self) -> list[str]:
         """Return the sentences at the head of `report`."""
         landing, slow = self.landing, self.slow
-        lines = [
-            f"landing  {landing.status} at t = {landing.t:.4g}: ||w|| = {np.linalg.norm(landing.w):.6g}, "
-            f"loss {landing.loss:.3g}, Hessian of rank {landing.rank}, eta = {landing.eta:.3g}"
-        ]
+        norm = np.linalg.norm
+        lines = {
+            "landing": f"{landing.status} at t = {landing.t:.4g}, ||w|| = {norm(landing.w):.6g}, "
+            f"loss {landing.loss:.3g}"
+        }
         if slow is not None:
-            eta = slow.monitor["eta"]
-            lines.append(
-                f"drift    {slow.status} at s = {slow.t_final:.4g}: "
-                f"||w|| = {np.linalg.norm(slow.final):.6g}, {slow.stats['nproject']} projections, "
-                f"eta {eta[0]:.3g} to {eta[-1]:.3g}"
+            eta, rank = slow.monitor["eta"], slow.monitor["rank"]
+            lines["drift"] = (
+                f"{slow.status} at s = {slow.t_final:.4g}, ||w|| = {norm(slow.final):.6g}, "
+                f"{slow.stats['nproject']} projections"
             )
+            lines["Hess F"] = f"rank {span(rank)}, smallest non-zero eigenvalue eta {span(eta)}"
         if not math.isnan(self.slope):
-            lines.append(f"flows    distance to the drift ~ lam^{self.slope:.3f}")
+            lines["distance"] = f"of the flows to the drift ~ lam^{self.slope:.3f}"
         if not self.success:
-            lines.append(self.message)
-        return lines
+            lines["trouble"] = f"\n{'':10}".join(textwrap.wrap(self.message, 70))
+        return [f"{name:<10}{text}" for name, text in lines.items()]
 
     def __repr__(self) -> str:
         return "\n".join(["TwoPhase:", *(f"  {line}" for line in self.summary())])
@@ -362,6 +372,12 @@ def stays_below(t: FloatArray, values: FloatArray, tol: float) -> float:
         return float(t[i + 1])
     part = math.log(values[i] / tol) / math.log(values[i] / values[i + 1])
     return float(t[i] * (t[i + 1] / t[i]) ** part)
+
+
+def span(values: FloatArray) -> str:
+    """Return the first and the last of the values along the drift, for `report`."""
+    first, last = (f"{float(value):.3g}" for value in (values[0], values[-1]))
+    return first if first == last else f"{first} -> {last}"
 
 
 def number(x: float) -> str:

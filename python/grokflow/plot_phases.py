@@ -1,12 +1,18 @@
-"""The paper's picture for any model: a flow with weight decay over the limit that describes it."""
+"""The paper's picture for any model: a flow with weight decay, and over it the limit that describes it.
+
+The pieces (`draw_distances`, `draw_slope`, ...) draw on any axes, to make other figures.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grokflow.phases import distance_path
+from grokflow._validate import FloatArray
+from grokflow.drift import first_order_residual
+from grokflow.phases import SAME, distance_path, nearest
 from grokflow.plot import (
     BLUE,
     GREEN,
@@ -25,8 +31,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from grokflow.phases import TwoPhase
+    from grokflow.solution import Solution
 
-DROP = 3.0  # slow time at which most of the drop is over
+DROP = 3.0  # slow time at which most of the drop is over: e^-3 is 5 percent
+LOSSES = {"train_loss": ("train loss", BLUE), "test_loss": ("test loss", VERMILION)}
+LIMIT: Any = {"color": "black", "linewidth": 0.9, "linestyle": (0, (3.5, 2))}
+INSET = (0.28, 0.32)  # width and height, in those of the axes
 
 
 def plot(phases: TwoPhase, lam: float) -> Figure:
@@ -37,95 +47,233 @@ def plot(phases: TwoPhase, lam: float) -> Figure:
         raise ImportError('plot needs matplotlib: pip install "grokflow[app]"') from error
 
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(5.2, 6.2), layout="constrained")
-        draw_phases(figure.subplots(3, 1, height_ratios=(3, 2, 2)), phases, lam)
+        figure = plt.figure(figsize=figure_size(phases), layout="constrained")
+        figure.suptitle(rf"$\lambda$ = {scientific(lam)}")
+        draw_phases(figure, phases, lam)
         return figure
 
 
-def draw_phases(axes: list[Axes], phases: TwoPhase, lam: float) -> None:
-    """Draw losses, squared norm and distances on three axes."""
-    losses, norm, apart = axes
-    draw_limit(losses, norm, phases, lam)
+def figure_size(phases: TwoPhase) -> tuple[float, float]:
+    """Return width and height of the figure in inches."""
+    return 5.6, 6.6 if compared(phases) else 4.6
+
+
+def draw_phases(figure: Figure, phases: TwoPhase, lam: float) -> None:
+    """Draw losses and squared norm over fast time and, where they are known, the distances below."""
+    known = compared(phases)
+    rows = figure.add_gridspec(3 if known else 2, 2, height_ratios=(3, 2, 2) if known else (3, 2))
+    losses = figure.add_subplot(rows[0, :])
+    norm = figure.add_subplot(rows[1, :], sharex=losses)
+    draw_losses(losses, phases, lam)
+    draw_norm(norm, phases, lam)
     for ax in (losses, norm):
         shade(ax, phases, lam)
+    legend_above(losses)
+    losses.tick_params(labelbottom=False)
+    norm.set_xlabel("$t$")
     draw_inset(losses, phases, lam)
-    draw_distances(apart, phases)
+    if phases.slow is None:
+        note = f"no limit is drawn: the unregularised flow has not landed ({phases.landing.status})"
+        norm.set_title(note, fontsize=8, color=GREY)
+    if known:
+        several = len(phases.distance) > 1
+        draw_distances(figure.add_subplot(rows[2, 0] if several else rows[2, :]), phases)
+        if several:
+            draw_slope(figure.add_subplot(rows[2, 1]), phases)
+        legend_below(figure)
 
 
-def draw_limit(losses: Axes, norm: Axes, phases: TwoPhase, lam: float) -> None:
-    """Draw the flow by lines and its composite by dashes."""
+def compared(phases: TwoPhase) -> bool:
+    """Whether there are states to measure the distance of any flow to the drift."""
+    return any(distance_path(sol, phases.slow, lam)[0].size for lam, sol in phases.flows.items())
+
+
+def draw_losses(ax: Axes, phases: TwoPhase, lam: float) -> None:
+    """Draw train loss and, where it was observed, test loss, and over them those of the limit."""
     sol = phases.flows[lam]
     after = sol.t > 0.0
-    composite = phases.composite(lam)[after] if phases.slow is not None and sol.w is not None else None
-    names = {"train_loss": ("train loss", BLUE), "test_loss": ("test loss", VERMILION)}
-    for name, (label, colour) in names.items():
-        if name not in sol.observed:
-            continue
-        losses.plot(sol.t[after], visible(sol[name][after]), color=colour, label=label)
-        if composite is not None:
-            limit = np.array([phases.problem.quantity(name, w) for w in composite])
-            # On the manifold the train loss of the limit is zero; its first order in lam is what remains.
-            floor = sol[name][after].min() / 3.0
-            losses.plot(
-                sol.t[after], np.where(limit > floor, limit, np.nan), "--", color=colour, linewidth=0.9
-            )
-    losses.plot([], [], "--", color=GREY, linewidth=0.9, label=r"limit $\lambda\to0$")
-    losses.set_yscale("log")
-    losses.set_ylabel("loss")
-    legend_above(losses)
+    for name, (label, colour) in LOSSES.items():
+        if name in sol.observed:
+            ax.plot(sol.t[after], visible(sol[name][after]), color=colour, label=label)
+    ax.set_yscale("log")
+    ax.set_ylabel("loss")
+    time_axis(ax, sol)
+    seen = ax.get_ylim()
+    for name in LOSSES:
+        if name in sol.observed and phases.slow is not None:
+            limit = limit_of(name, phases, sol, lam)
+            if name == "train_loss":
+                limit = limit + loss_beside_the_manifold(phases, sol, lam)
+                limit[np.searchsorted(sol.t, phases.landing.t) :][:1] = np.nan  # Newton's jump to 0
+            ax.plot(sol.t[after], visible(limit[after]), **LIMIT)
+    ax.set_ylim(seen)  # without its first order in lam the train loss of the limit falls to round-off
+    if phases.slow is not None:
+        ax.plot([], [], **LIMIT, label=r"limit $\lambda\to0$")
+
+
+def draw_norm(ax: Axes, phases: TwoPhase, lam: float) -> None:
+    """Draw the squared norm, and over it that of the limit."""
+    sol = phases.flows[lam]
     if "norm" in sol.observed:
-        norm.plot(sol.t[after], sol["norm"][after] ** 2, color=GREEN)
-    if composite is not None:
-        norm.plot(sol.t[after], np.sum(composite**2, axis=1), "--", color=GREY, linewidth=0.9)
-    norm.set_ylabel(r"$\|w\|^2$", color=GREEN)
-    norm.set_ylim(bottom=0.0)
-    norm.set_xlabel("$t$")
-    for ax in (losses, norm):
-        time_axis(ax, sol)
+        after = sol.t > 0.0
+        ax.plot(sol.t[after], sol["norm"][after] ** 2, color=GREEN)
+        if phases.slow is not None:
+            ax.plot(sol.t[after], limit_of("norm", phases, sol, lam)[after] ** 2, **LIMIT)
+    ax.set_ylabel(r"$\|w\|^2$", color=GREEN)
+    ax.set_ylim(bottom=0.0)
+    time_axis(ax, sol)
+
+
+def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
+    """Return a quantity of the composite at the times of a flow; nan where the drift has not come to.
+
+    Without states, or for a function of the user's, it is that of the fast phase up to the landing, and that
+    of the drift from there.
+    """
+    fast, slow = phases.fast, phases.slow
+    assert slow is not None
+    values: FloatArray
+    if name in phases.problem.quantities and fast.w is not None and slow.w is not None:
+        values = np.array([phases.problem.quantity(name, w) for w in phases.composite(lam)])
+    else:
+        early = sol.t < phases.landing.t
+        values = slow[name][nearest(slow.t, lam * sol.t)].copy()
+        values[early] = fast[name][nearest(fast.t, sol.t[early])]
+    values[lam * sol.t > slow.t_final * (1.0 + SAME)] = np.nan
+    return values
+
+
+def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
+    """Return the train loss of the slow phase to first order in lam, at the times of a flow; 0 if unknown."""
+    problem, slow = phases.problem, phases.slow
+    regular = 0 < problem.num_residuals == phases.landing.rank
+    if not regular or slow is None or slow.w is None:
+        return np.zeros_like(sol.t)
+    decay = phases._decays[lam]
+    chosen, back = np.unique(nearest(slow.t, lam * sol.t), return_inverse=True)
+    loss = np.full(len(chosen), np.nan)
+    for i, w in enumerate(slow.w[chosen]):
+        with suppress(ValueError):  # a kernel that has become singular on the way
+            loss[i] = 0.5 * problem.scale * np.sum(first_order_residual(problem, w, decay) ** 2)
+    return loss[back]
 
 
 def shade(ax: Axes, phases: TwoPhase, lam: float) -> None:
     """Shade the plateau, from t_GF to eps / lam, and the drop, from there to 3 / lam."""
+    if phases.slow is None:
+        return
     start, drop, end = phases.landing.t_gf, phases.eps / lam, min(DROP, phases.s_end) / lam
     if start < drop:
-        ax.axvspan(start, drop, color=SKY, alpha=0.15, linewidth=0.0)
-    ax.axvspan(drop, end, color=ORANGE, alpha=0.15, linewidth=0.0)
+        ax.axvspan(start, drop, color=SKY, alpha=0.16, linewidth=0.0, label="plateau")
+    if drop < end:
+        ax.axvspan(drop, end, color=ORANGE, alpha=0.16, linewidth=0.0, label="drop")
 
 
 def draw_inset(ax: Axes, phases: TwoPhase, lam: float) -> None:
     """Draw the test loss, or the squared norm, in linear time: the drop is not sudden."""
     sol = phases.flows[lam]
+    s = lam * sol.t
+    begun = s > 0.1 * phases.eps
     name = "test_loss" if "test_loss" in sol.observed else "norm"
-    if name not in sol.observed:
+    if name not in sol.observed or np.count_nonzero(begun) < 2:
         return
-    inset = ax.inset_axes((0.06, 0.1, 0.3, 0.36))
-    inset.plot(lam * sol.t, sol[name], color=VERMILION if name == "test_loss" else GREEN, linewidth=1.0)
-    inset.set_xlim(0.0, phases.s_end)
-    inset.set_ylim(bottom=0.0, top=1.05 * sol[name][lam * sol.t > 0.5 * phases.eps].max())
-    inset.set_xlabel(r"$\lambda t$", fontsize=7, labelpad=1)
-    inset.tick_params(labelsize=6, length=2, pad=1)
+    values = sol[name] if name == "test_loss" else sol[name] ** 2
+    x, y = emptiest(ax)
+    inset = ax.inset_axes((x, y, *INSET))
+    inset.plot(s[begun], values[begun], color=VERMILION if name == "test_loss" else GREEN, linewidth=1.1)
+    inset.set_xlim(0.0, min(2.0 * DROP, s[-1]))
+    inset.set_ylim(bottom=0.0)
     inset.set_yticks([])
+    inset.set_xlabel(r"linear time, $\lambda t$", fontsize=7, labelpad=1)
+    inset.set_title("test loss" if name == "test_loss" else r"$\|w\|^2$", fontsize=7, pad=2)
+    inset.tick_params(labelsize=7, length=2, pad=1)
+    inset.patch.set_alpha(0.8)
+
+
+def emptiest(ax: Axes) -> tuple[float, float]:
+    """Return the place for an inset on `ax` that hides the fewest points of its lines."""
+    to_axes = ax.transData + ax.transAxes.inverted()
+    points = [np.empty((0, 2)), *(np.asarray(line.get_xydata()) for line in ax.lines)]
+    x, y = to_axes.transform(np.concatenate(points)).T
+    side, below, above = 0.04, 0.16, 0.09  # room for tick labels, for the name of the axis, and for the title
+    width, height = INSET[0] + 2.0 * side, below + INSET[1] + above
+
+    def hidden(place: tuple[float, float]) -> int:
+        right, up = x - place[0], y - place[1]
+        return int(np.count_nonzero((right > 0.0) & (right < width) & (up > 0.0) & (up < height)))
+
+    places = [
+        (left, low) for low in np.linspace(0.0, 1.0 - height, 6) for left in np.linspace(0.0, 1.0 - width, 15)
+    ]
+    left, low = min(places, key=hidden)
+    return left + side, low + below
 
 
 def draw_distances(ax: Axes, phases: TwoPhase) -> None:
     """Draw the distance of every flow to the drift over slow time, and where the horizons lie."""
-    for i, (lam, sol) in enumerate(phases.flows.items()):
-        grey = str(0.7 * i / max(1, len(phases.flows) - 1))
+    dotted: Any = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
+    for colour, (lam, sol) in zip(shades(len(phases.flows)), phases.flows.items(), strict=True):
         s, apart = distance_path(sol, phases.slow, lam)
         late = s >= 0.1 * phases.eps
-        label = rf"$\lambda=$ {scientific(lam)}"
-        ax.plot(s[late], visible(apart[late]), color=grey, label=label)
+        ax.plot(s[late], visible(apart[late]), color=colour, label=rf"$\lambda$ = {scientific(lam)}")
         if phases.horizon.get(lam, np.inf) <= phases.s_end:
-            ax.axvline(phases.horizon[lam], color=grey, linewidth=0.8, linestyle=(0, (1, 2)))
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+            ax.axvline(phases.horizon[lam], color=colour, **dotted)
+    if any(s <= phases.s_end for s in phases.horizon.values()):
+        ax.plot([], [], color=GREY, **dotted, label="horizon $s^*$")
+    ax.axvline(phases.eps, color=GREY, linewidth=0.6, zorder=0)
+    top = ax.get_xaxis_transform()
+    ax.text(phases.eps, 1.01, r"$\varepsilon$", transform=top, ha="center", va="bottom", color=GREY)
     ax.set_xlabel(r"$s=\lambda t$")
     ax.set_ylabel("distance to drift")
-    legend_above(ax)
+    log_axes(ax)
+    ax.set_xlim(0.1 * phases.eps, phases.s_end)
 
 
-def visible(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def draw_slope(ax: Axes, phases: TwoPhase) -> None:
+    """Draw the largest distance from eps on against lam, with the line of the fitted slope."""
+    lam = np.array(list(phases.distance))
+    apart = np.array(list(phases.distance.values()))
+    known = np.isfinite(apart) & (apart > 0.0)
+    if np.count_nonzero(known) > 1:
+        centre = np.exp(np.log(apart[known]).mean() - phases.slope * np.log(lam[known]).mean())
+        ax.plot(lam, centre * lam**phases.slope, color=GREY, linewidth=0.9)
+        ax.text(0.05, 0.97, f"slope {phases.slope:.2f}", transform=ax.transAxes, va="top")
+    for colour, x, y in zip(shades(len(lam)), lam, apart, strict=True):
+        ax.plot(x, y, "o", color=colour, markersize=5)
+    ax.set_xlabel(r"$\lambda$")
+    ax.set_ylabel(r"largest for $s\geq\varepsilon$")
+    log_axes(ax)
+
+
+def log_axes(ax: Axes) -> None:
+    """Make both axes logarithmic with labels at powers of ten only, of which there are two at least."""
+    from matplotlib.ticker import NullLocator
+
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_locator(NullLocator())
+        low, high = np.log10(axis.get_view_interval())
+        if np.floor(high) - np.ceil(low) < 1.0:
+            limits = 10.0 ** np.floor(low), 10.0 ** np.ceil(high)
+            (ax.set_xlim if axis is ax.xaxis else ax.set_ylim)(*limits)
+
+
+def legend_below(figure: Figure) -> None:
+    """Put the legend of the distances below the figure."""
+    handles, labels = next(
+        ax for ax in figure.axes if ax.get_ylabel() == "distance to drift"
+    ).get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+
+
+def shades(count: int) -> list[Any]:
+    """Return `count` colours from dark to light, for falling rates."""
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0.0, 0.85, count)))
+
+
+def visible(values: FloatArray) -> FloatArray:
     """Return `values` with gaps where a log axis has no place for them."""
     return np.where(values > 0.0, values, np.nan)

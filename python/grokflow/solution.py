@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT_VERSION = 1
+MANY = 4  # more numbers than this are shown by the first and the last
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -231,6 +232,8 @@ class Solution:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) > MANY:
+        return f"[{value[0]:.4g} ... {value[-1]:.4g}] ({len(value)} values)"
     if isinstance(value, dict):
         return "{" + ", ".join(k if v == k else f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

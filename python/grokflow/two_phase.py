@@ -79,7 +79,8 @@ def two_phase(
     TypeError, ValueError
         Misuse, before any work.
     KeyboardInterrupt
-        Ctrl-C; its attribute `solution` holds the run that was on its way, `flows` those that were done.
+        Ctrl-C; its attribute `solution` holds the run that was on its way, `flows` those that were done,
+        and `landing` the landing, or None if it was still to come.
 
     References
     ----------
@@ -110,6 +111,7 @@ def two_phase(
         "progress": progress,
     }
     flows: dict[float, Solution] = {}
+    landing = None
     try:
         for lam, decay in decays.items():
             flows[lam] = gradient_flow(
@@ -144,6 +146,7 @@ def two_phase(
             )
     except BaseException as error:
         attach(error, flows, "flows")
+        attach(error, landing, "landing")
         raise
     distance = distances(flows, slow, first) if slow is not None else {}
     options = {

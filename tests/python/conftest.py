@@ -68,3 +68,14 @@ def hessian_flow(request):
 def compiled_flow(request):
     """Every compiled way to run a flow on a sum of squares."""
     return request.param
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """A table of 30 rows for the command line: columns a, b, c, d, and the target y."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 4))
+    rows = np.column_stack([X, np.tanh(X[:, 0] - X[:, 1])])
+    path = tmp_path / "table.csv"
+    np.savetxt(path, rows, delimiter=",", header="a,b,c,d,y", comments="")
+    return path

@@ -12,10 +12,12 @@ def test_python_blocks_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
     assert names["sol"].success
-    assert (tmp_path / "flow.png").stat().st_size > 10_000
+    assert names["phases"].success
+    for name in ("flow.png", "limit.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
     assert "finished" in capsys.readouterr().out

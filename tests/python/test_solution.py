@@ -68,6 +68,8 @@ def test_repr_tells_the_story_in_short_lines(sol):
     assert "method BDF" in text
     assert all(len(line) < 120 for line in text.splitlines())
     assert "not kept" in repr(dataclasses.replace(sol, w=None))
+    many = dataclasses.replace(sol, settings={"t_eval": [0.0, 1.0, 2.0, 3.0, 10.0]})
+    assert "t_eval [0 ... 10] (5 values)" in repr(many)
 
 
 def test_repr_of_an_empty_trajectory(sol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -20,9 +20,10 @@ from rich.console import Console
 import grokflow as gf
 from grokflow.app import build
 from grokflow.app.experiments import EXPERIMENTS
+from grokflow.app.limit import limit as run_limit
 from grokflow.app.reproduce import reproduce as run_experiments
 from grokflow.app.run import run as run_settings
-from grokflow.app.settings import KINDS, Settings, merge, read_settings
+from grokflow.app.settings import Common, LimitSettings, Settings, kinds, merge, read_settings
 from grokflow.app.solve import Interrupted
 
 app = typer.Typer(
@@ -55,9 +56,19 @@ def reproduce(
 def run(settings_file: Path | None = None, **options: Any) -> None:
     """Learn your own table; settings from a TOML file, from options, or both (options win)."""
     with reported():
-        from_file = read_settings(settings_file) if settings_file else {}
-        settings = merge(from_file, options)
+        from_file = read_settings(settings_file, Settings) if settings_file else {}
+        settings = merge(Settings, from_file, options)
         finish({settings.model: run_settings(settings, Console())})
+
+
+def limit(settings_file: Path | None = None, **options: Any) -> None:
+    """Compare flows on your own table with their limit of vanishing weight decay; settings as for `run`."""
+    with reported():
+        from_file = read_settings(settings_file, LimitSettings) if settings_file else {}
+        settings = merge(LimitSettings, from_file, options)
+        phases = run_limit(settings, Console())
+        if not phases.success:
+            fail(phases.message, 1)
 
 
 @app.command()
@@ -67,7 +78,7 @@ def info() -> None:
         typer.echo(f"{key:<12}{value}")
 
 
-def finish(solutions: dict[str, gf.Solution]) -> None:
+def finish(solutions: Mapping[str, gf.Solution]) -> None:
     """Exit with 1 if a run has not come to its end, and say why."""
     stopped = {name: sol for name, sol in solutions.items() if not sol.success}
     for name, sol in stopped.items():
@@ -82,7 +93,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupt:
-        fail(str(interrupt) + "; the trajectory so far is saved", interrupt.exit_code)
+        fail(str(interrupt) + "; what was found so far is saved", interrupt.exit_code)
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except BrokenPipeError:
@@ -100,24 +111,27 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _declare_run() -> None:
-    """Give `run` one option for each setting, so that the names have one home: the class `Settings`."""
+def declare(command: Callable[..., None], settings: type[Common]) -> None:
+    """Give `command` one option for each setting, so that their names have one home: the class `settings`."""
     argument = Annotated[Path | None, typer.Argument(metavar="[SETTINGS.toml]", help="File with settings.")]
     parameters = [
         inspect.Parameter(
             "settings_file", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=argument
         )
     ]
-    for field in fields(Settings):
-        kind = list[str] if KINDS[field.name] is list else KINDS[field.name]
-        default = "" if field.default in (None, MISSING) else f"  [default: {field.default}]"
+    known = kinds(settings)
+    for field in fields(settings):
+        value = field.default if field.default_factory is MISSING else field.default_factory()
+        default = "" if value in (None, []) else f"  [default: {value}]"
+        kind = known[field.name]
         declared = Annotated[kind | None, typer.Option(help=field.metadata["help"] + default)]  # type: ignore[valid-type]
         parameters.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=declared)
         )
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command()(run)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app.command()(command)
 
 
-_declare_run()
+declare(run, Settings)
+declare(limit, LimitSettings)

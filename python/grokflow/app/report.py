@@ -6,7 +6,7 @@ import io
 import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,23 @@ def save_figure(figure: Figure, path: Path) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     write_atomically(path, stream.getvalue())
+
+
+def solutions_of(phases: gf.TwoPhase) -> list[gf.Solution]:
+    """Return all trajectories of a comparison: the flows, the fast phase, and the drift if there is one."""
+    slow = [] if phases.slow is None else [phases.slow]
+    return [*phases.flows.values(), phases.fast, *slow]
+
+
+def save_trajectories(solutions: Iterable[gf.Solution], out: Path, prefix: str = "") -> list[str]:
+    """Write the trajectories of a comparison to flow-LAM.npz, fast.npz and slow.npz; return the names."""
+    names = []
+    for sol in solutions:
+        lam = sol.settings.get("weight_decay")
+        part = "slow" if lam is None else "fast" if lam == 0.0 else f"flow-{lam!r}"
+        names.append(f"{prefix}{part}.npz")
+        sol.save(out / names[-1])
+    return names
 
 
 def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> None:

@@ -8,8 +8,14 @@ from matplotlib import rc_context
 from rich.console import Console
 
 import grokflow as gf
-from grokflow.app.experiments import EXPERIMENTS, Experiment
-from grokflow.app.report import print_summary, save_figure, writable_directory
+from grokflow.app.experiments import EXPERIMENTS, Experiment, LimitExperiment
+from grokflow.app.report import (
+    print_summary,
+    save_figure,
+    save_trajectories,
+    solutions_of,
+    writable_directory,
+)
 from grokflow.app.solve import Interrupted, solve
 from grokflow.plot import STYLE
 
@@ -17,7 +23,9 @@ from grokflow.plot import STYLE
 def reproduce(
     names: list[str], out: Path, seed: int, weight_decay: float | None, small: bool, console: Console
 ) -> dict[str, gf.Solution]:
-    """Run the experiments called ``names``; write NAME.npz and NAME.png of each, and print the table.
+    """Run the experiments called ``names``; write figures and trajectories, and print the table.
+
+    The files are NAME.png and NAME.npz, or NAME-PART.npz where an experiment has several trajectories.
 
     Raises
     ------
@@ -30,27 +38,33 @@ def reproduce(
         raise ValueError(f"weight_decay is {weight_decay}; it must be positive and finite")
     writable_directory(out)
     solutions: dict[str, gf.Solution] = {}
+    reports: dict[str, gf.TwoPhase] = {}
     for name in names:
         experiment = EXPERIMENTS[name](seed, weight_decay, small)
-        try:
-            sol = solve(
-                console,
-                experiment.problem,
-                experiment.w0,
-                experiment.t_end,
-                weight_decay=experiment.weight_decay,
-                observe=experiment.observe,
-            )
-        except Interrupted as interrupt:
-            write_results(experiment, interrupt.solution, out / name)
-            raise
-        write_results(experiment, sol, out / name)
-        solutions[name] = sol
+        if isinstance(experiment, Experiment):
+            solutions[name] = follow(experiment, out / name, console)
+        else:
+            reports[name] = compare(experiment, out / name, console)
+            solutions |= {f"{name} {lam:.3g}": sol for lam, sol in reports[name].flows.items()}
     print_summary(console, solutions)
+    for name, phases in reports.items():
+        console.print(f"\n{name}", style="bold")
+        phases.report(console.file)
     console.print(
-        f"written: {out}/ " + ", ".join(f"{name}.png, {name}.npz" for name in names), soft_wrap=True
+        f"written: {out}/ " + ", ".join(f"{name}.png, {name}*.npz" for name in names), soft_wrap=True
     )
     return solutions
+
+
+def follow(experiment: Experiment, stem: Path, console: Console) -> gf.Solution:
+    """Run an experiment with one trajectory, and write that and its figure."""
+    try:
+        sol = solve(console, experiment.run)
+    except Interrupted as interrupt:
+        write_results(experiment, interrupt.solutions[-1], stem)
+        raise
+    write_results(experiment, sol, stem)
+    return sol
 
 
 def write_results(experiment: Experiment, sol: gf.Solution, stem: Path) -> None:
@@ -58,3 +72,17 @@ def write_results(experiment: Experiment, sol: gf.Solution, stem: Path) -> None:
     sol.save(stem.with_suffix(".npz"))
     with rc_context(STYLE):
         save_figure(experiment.draw(sol), stem.with_suffix(".png"))
+
+
+def compare(experiment: LimitExperiment, stem: Path, console: Console) -> gf.TwoPhase:
+    """Run an experiment with flows and their limit, and write the trajectories and the figure."""
+    prefix = f"{stem.name}-"
+    try:
+        phases = solve(console, experiment.run)
+    except Interrupted as interrupt:
+        save_trajectories(interrupt.solutions, stem.parent, prefix)
+        raise
+    save_trajectories(solutions_of(phases), stem.parent, prefix)
+    with rc_context(STYLE):
+        save_figure(experiment.draw(phases), stem.with_suffix(".png"))
+    return phases

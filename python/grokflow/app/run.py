@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import grokflow as gf
+from grokflow._validate import FloatArray
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import print_summary, save_figure, writable_directory
-from grokflow.app.settings import Settings, to_toml
+from grokflow.app.settings import Common, S, Settings, to_toml
 from grokflow.app.solve import Interrupted, solve
 from grokflow.files import FileError, write_atomically
 from grokflow.plot import STYLE, draw_run, scientific
@@ -32,30 +33,27 @@ def run(settings: Settings, console: Console) -> gf.Solution:
     Interrupted
         A signal has ended the run; the trajectory so far has been written.
     """
-    settings, parts = load(settings)
-    problem = build(settings, parts)
-    w0 = problem.initial_weights(settings.init_scale, settings.seed)
-    out = writable_directory(Path(settings.out))
-    write_atomically(out / "settings.toml", to_toml(settings, version_line()))
-    stream = io.BytesIO()
-    np.savez(stream, **dataclasses.asdict(parts))
-    write_atomically(out / "data.npz", stream.getvalue())
-    assert settings.t_end is not None  # merge has filled it in
-    try:
-        sol = solve(
-            console,
+    settings, problem, w0, out = prepare(settings)
+
+    def compute(progress: bool) -> gf.Solution:
+        assert settings.t_end is not None  # merge has filled it in
+        return gf.gradient_flow(
             problem,
             w0,
-            settings.t_end,
+            (0.0, settings.t_end),
             weight_decay=settings.weight_decay,
             method=settings.method,
             curvature=settings.curvature,
             rtol=settings.rtol,
             atol=settings.atol,
             max_time=settings.max_time,
+            progress=progress,
         )
+
+    try:
+        sol = solve(console, compute)
     except Interrupted as interrupt:
-        write_results(interrupt.solution, settings, out)
+        write_results(interrupt.solutions[-1], settings, out)
         raise
     write_results(sol, settings, out)
     print_summary(console, {settings.model: sol})
@@ -67,7 +65,23 @@ def run(settings: Settings, console: Console) -> gf.Solution:
     return sol
 
 
-def load(settings: Settings) -> tuple[Settings, data.Split]:
+def prepare(settings: S) -> tuple[S, gf.models.Model, FloatArray, Path]:
+    """Write settings.toml and data.npz, and return what a computation starts from.
+
+    That is: the settings with the table's checksum, the model, its first weights, and the directory.
+    """
+    settings, parts = load(settings)
+    problem = build(settings, parts)
+    w0 = problem.initial_weights(settings.init_scale, settings.seed)
+    out = writable_directory(Path(settings.out))
+    write_atomically(out / "settings.toml", to_toml(settings, version_line()))
+    stream = io.BytesIO()
+    np.savez(stream, **dataclasses.asdict(parts))
+    write_atomically(out / "data.npz", stream.getvalue())
+    return settings, problem, w0, out
+
+
+def load(settings: S) -> tuple[S, data.Split]:
     """Read and split the table; return the settings with its checksum, which guards a repetition."""
     path = Path(settings.data or "")
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -80,7 +94,7 @@ def load(settings: Settings) -> tuple[Settings, data.Split]:
     return dataclasses.replace(settings, data_sha256=checksum), parts
 
 
-def build(settings: Settings, parts: data.Split) -> gf.models.Model:
+def build(settings: Common, parts: data.Split) -> gf.models.Model:
     """Return the model that ``settings`` name on the training part, with the test part if there is one."""
     test = (parts.X_test, parts.y_test) if len(parts.y_test) else None
     if settings.model == "linear":

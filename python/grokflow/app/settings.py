@@ -1,4 +1,4 @@
-"""The settings of ``grokflow run``: one list of names for the command line, the TOML file and the program."""
+"""The settings of ``grokflow run`` and ``limit``: one list of names for options, TOML file and program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -22,6 +22,12 @@ else:
 
 T = TypeVar("T")
 PATHS = ("data", "out")  # relative to the settings file that names them
+NAMES = {  # of the types of settings, one and several
+    str: ("a text in quotes", "texts"),
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+}
 
 
 def option(default: T, text: str) -> T:
@@ -31,8 +37,11 @@ def option(default: T, text: str) -> T:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a run is made of. In the file and here words are joined by "_", on the command line by "-"."""
+class Common:
+    """What `run` and `limit` share: table, model, accuracy and directory.
+
+    In the file and here words are joined by "_", on the command line by "-".
+    """
 
     data: str | None = option(None, "Table to learn: .csv with a header, or .npz with X (n, p) and y (n,).")
     target: str | None = option(None, "Column to predict (.csv).")
@@ -55,8 +64,6 @@ class Settings:
     init_scale: float | None = option(
         None, "Standard deviation of the initial weights.  [default: the model's own]"
     )
-    weight_decay: float = option(1e-4, "The coefficient lam of dw/dt = -grad F(w) - lam w.")
-    t_end: float | None = option(None, "End of the run.  [default: 10/weight-decay]")
     method: str = option("BDF", "BDF or Radau.")
     curvature: str = option("auto", "auto, gram or dense.")
     rtol: float = option(1e-6, "Relative tolerance.")
@@ -66,16 +73,47 @@ class Settings:
     data_sha256: str | None = option(None, "Refuse a table with another checksum.")
 
 
-KINDS: dict[str, type] = {
-    name: next((kind for kind in get_args(hint) if kind is not type(None)), hint)
-    if hint != list[str]
-    else list
-    for name, hint in get_type_hints(Settings).items()
-}
+@dataclass(frozen=True)
+class Settings(Common):
+    """What ``grokflow run`` is made of."""
+
+    weight_decay: float = option(1e-4, "The coefficient lam of dw/dt = -grad F(w) - lam w.")
+    t_end: float | None = option(None, "End of the run.  [default: 10/weight-decay]")
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a settings file; its paths count from the directory that it is in.
+@dataclass(frozen=True)
+class LimitSettings(Common):
+    """What ``grokflow limit`` is made of."""
+
+    weight_decay: list[float] = dataclasses.field(
+        default_factory=lambda: [1e-3, 1e-4, 1e-5],
+        metadata={"help": "Rate lam of a flow to compare with the limit; repeat the option for several."},
+    )
+    s_end: float = option(10.0, "End in slow time s = lam t.")
+    eps: float = option(0.1, "Slow time from which flows and drift are compared.")
+    kappa: float = option(
+        10.0, "The horizon is where the smallest non-zero eigenvalue of the Hessian falls below kappa lam."
+    )
+    max_time: float | None = option(None, "Stop each flow after so many seconds, with its trajectory so far.")
+    out: str = option("grokflow-limit", "Directory for the results.")
+
+
+S = TypeVar("S", Settings, LimitSettings)
+
+
+def kinds(settings: type[Common]) -> dict[str, Any]:
+    """Return the type of each setting: a plain one, or list[str] or list[float]."""
+    hints = get_type_hints(settings)
+    return {
+        name: next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+        if get_origin(hint) is not list
+        else hint
+        for name, hint in hints.items()
+    }
+
+
+def read_settings(path: Path, settings: type[Common]) -> dict[str, Any]:
+    """Read a file of such settings; its paths count from the directory that it is in.
 
     Raises
     ------
@@ -90,53 +128,57 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"{path} is not TOML: {error}") from None
     values: dict[str, Any] = {}
+    known = kinds(settings)
     for key, value in raw.items():
         name = key.replace("-", "_")
-        if name not in KINDS:
-            raise FileError(f"{path}: {unknown('setting', key, KINDS)}")
+        if name not in known:
+            raise FileError(f"{path}: {unknown('setting', key, known)}")
         if name in values:
             raise FileError(f"{path}: {name!r} is given twice (once with a dash)")
-        values[name] = _checked(path, key, value, KINDS[name])
+        values[name] = _checked(path, key, value, known[name])
     for name in PATHS:
         if name in values:
             values[name] = str(path.parent / values[name])
     return values
 
 
-def merge(from_file: Mapping[str, Any], from_command_line: Mapping[str, Any]) -> Settings:
+def merge(kind: type[S], from_file: Mapping[str, Any], from_command_line: Mapping[str, Any]) -> S:
     """Return the settings: what the command line says, else the file, else the defaults."""
-    given = {name: value for name, value in from_command_line.items() if value is not None}
+    given = {name: value for name, value in from_command_line.items() if value not in (None, [])}
     values = {**from_file, **given}
     if "data" in given and "data_sha256" not in given:
         values.pop("data_sha256", None)  # that was the checksum of another table
-    settings = Settings(**values)
+    settings = kind(**values)
     _check(settings)
-    if settings.t_end is None:
+    if isinstance(settings, Settings) and settings.t_end is None:
         settings = dataclasses.replace(settings, t_end=10.0 / settings.weight_decay)
     if settings.output_scale is None:
         settings = dataclasses.replace(settings, output_scale=settings.width**-0.5)
     return settings
 
 
-def to_toml(settings: Settings, comment: str) -> bytes:
+def to_toml(settings: Common, comment: str) -> bytes:
     """Return ``settings`` as a file that repeats the run into the directory that the file is in."""
     values = {k: v for k, v in dataclasses.asdict(settings).items() if v is not None and k not in PATHS}
     values = {"data": str(Path(settings.data or "").resolve()), "out": ".", **values}
     return f"# {comment}\n{tomli_w.dumps(values)}".encode()
 
 
-def _checked(path: Path, key: str, value: Any, kind: type) -> Any:
-    if kind is float and type(value) is int:
-        return float(value)
-    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if type(value) is not kind or (kind is list and not texts):
-        expected = {str: "a text in quotes", int: "an integer", float: "a number", bool: "true or false"}
-        what = expected.get(kind, "a list of texts")
-        raise FileError(f"{path}: {key} is {value!r}; it must be {what}")
-    return value
+def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:
+    """Return a value from a file as what it must be; an integer is a number as well."""
+    listed = get_origin(kind) is list
+    item = get_args(kind)[0] if listed else kind
+    items = value if listed else [value]
+    if isinstance(items, list):
+        items = [float(x) if item is float and type(x) is int else x for x in items]
+        if all(type(x) is item for x in items):
+            return items if listed else items[0]
+    one, several = NAMES[item]
+    expected = f"a list of {several}" if listed else one
+    raise FileError(f"{path}: {key} is {value!r}; it must be {expected}")
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Common) -> None:
     """Check what no later step does."""
     if settings.data is None:
         raise ValueError("no data: give a table with --data FILE.csv, or a settings file that names one")
@@ -149,6 +191,8 @@ def _check(settings: Settings) -> None:
             raise ValueError(f"{name} is {getattr(settings, name)}; it must not be negative")
     if settings.width < 1:
         raise ValueError(f"width is {settings.width}; it must be at least 1")
+    if not isinstance(settings, Settings):
+        return  # two_phase checks its own
     if not 0.0 <= settings.weight_decay < math.inf:
         raise ValueError(f"weight_decay is {settings.weight_decay}; it must be finite and not negative")
     if settings.t_end is None and settings.weight_decay == 0.0:

@@ -1,4 +1,4 @@
-"""One run under the eyes of the command line: progress on a terminal, and signals that lose nothing."""
+"""Computations under the eyes of the command line: progress on a terminal, and signals that lose nothing."""
 
 from __future__ import annotations
 
@@ -6,38 +6,55 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TypeVar
 
 from rich.console import Console
 
 import grokflow as gf
 
+Result = TypeVar("Result")
+
 
 class Interrupted(Exception):
-    """A run that a signal has ended, with what it had found until then."""
+    """A computation that a signal has ended, with the runs until then: the last one was on its way."""
 
-    def __init__(self, solution: gf.Solution, signal_number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signal_number).name} at t = {solution.t_final:.6g}")
-        self.solution = solution
+    def __init__(self, solutions: list[gf.Solution], signal_number: int) -> None:
+        last = solutions[-1]
+        time = "s" if "s_span" in last.settings else "t"
+        super().__init__(
+            f"interrupted by {signal.Signals(signal_number).name} at {time} = {last.t_final:.6g}"
+        )
+        self.solutions = solutions
         self.exit_code = 128 + signal_number
 
 
-def solve(console: Console, problem: gf.Problem, w0: Any, t_end: float, **options: Any) -> gf.Solution:
-    """Call `gradient_flow` on (0, t_end), with a progress bar if ``console`` is a terminal.
+def solve(console: Console, compute: Callable[[bool], Result]) -> Result:
+    """Return ``compute(progress)``, with a progress bar if ``console`` is a terminal.
 
     Raises
     ------
     Interrupted
-        SIGINT (Ctrl-C) or SIGTERM has come; the exception holds the trajectory so far.
+        SIGINT (Ctrl-C) or SIGTERM has come; the exception holds what had been found until then.
     """
     with terminated_like_interrupted() as last_signal:
         try:
-            return gf.gradient_flow(problem, w0, (0.0, t_end), progress=console.is_terminal, **options)
+            return compute(console.is_terminal)
         except KeyboardInterrupt as interrupt:
-            partial = getattr(interrupt, "solution", None)
-            if partial is None:
+            found = found_until(interrupt)
+            if not found:
                 raise
-            raise Interrupted(partial, last_signal()) from None
+            raise Interrupted(found, last_signal()) from None
+
+
+def found_until(interrupt: KeyboardInterrupt) -> list[gf.Solution]:
+    """Return the runs that `gradient_flow` or `two_phase` have hung on an exception."""
+    found: list[gf.Solution] = list(getattr(interrupt, "flows", {}).values())
+    landing = getattr(interrupt, "landing", None)
+    if landing is not None:
+        found.append(landing.path)
+    if hasattr(interrupt, "solution"):
+        found.append(interrupt.solution)
+    return found
 
 
 @contextmanager

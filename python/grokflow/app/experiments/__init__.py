@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
-from grokflow.app.experiments import diagonal, linear, matrix, tanh
-from grokflow.app.experiments.experiment import Experiment
+from grokflow.app.experiments import diagonal, limit, linear, matrix, tanh
+from grokflow.app.experiments.experiment import Experiment, LimitExperiment
 
-EXPERIMENTS: dict[str, Callable[[int, float | None, bool], Experiment]] = {
+EXPERIMENTS: dict[str, Callable[[int, float | None, bool], Experiment | LimitExperiment]] = {
     "linear": linear.experiment,
     "diagonal": diagonal.experiment,
     "matrix": matrix.experiment,
     "tanh": tanh.experiment,
+    "limit": limit.experiment,
 }
 
-__all__ = ["EXPERIMENTS", "Experiment"]
+__all__ = ["EXPERIMENTS", "Experiment", "LimitExperiment"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ DEFAULTS = {name: name for name in ("train_loss", "test_loss", "norm", "grad_nor
 
 @dataclass(frozen=True)
 class Experiment:
-    """A problem with its start, and how to draw its trajectory."""
+    """A problem with its start, how to run it, and how to draw its trajectory."""
 
     problem: gf.Problem
     w0: NDArray[Any]
@@ -26,6 +26,31 @@ class Experiment:
     t_end: float
     draw: Callable[[gf.Solution], Figure]
     observe: Mapping[str, Any]
+
+    def run(self, progress: bool = False) -> gf.Solution:
+        """Return the trajectory."""
+        return gf.gradient_flow(
+            self.problem,
+            self.w0,
+            (0.0, self.t_end),
+            weight_decay=self.weight_decay,
+            observe=self.observe,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class LimitExperiment:
+    """A problem with its start, how to compare its flows with their limit, and how to draw all of it."""
+
+    problem: gf.Problem
+    w0: NDArray[Any]
+    weight_decay: Sequence[float]
+    draw: Callable[[gf.TwoPhase], Figure]
+
+    def run(self, progress: bool = False) -> gf.TwoPhase:
+        """Return flows, landing and drift."""
+        return gf.two_phase(self.problem, self.w0, self.weight_decay, progress=progress)
 
 
 def data_stream(seed: int) -> np.random.Generator:

@@ -1,0 +1,33 @@
+"""How the tests call the command line."""
+
+import subprocess
+import sys
+
+from grokflow.app.commands import app
+from typer.testing import CliRunner
+
+
+def grokflow(*arguments):
+    """Call a command within this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def command(*arguments, **options):
+    """Start a command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "grokflow", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def refused(result, *words):
+    """Check that a command ended with code 2 and one line on stderr that has these words."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("grokflow: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    for word in words:
+        assert word in result.stderr
