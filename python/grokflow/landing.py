@@ -179,7 +179,7 @@ def limit_map(
     tolerance = as_positive("rtol", rtol)
     threshold = as_rtol_rank(rtol_rank)
     require_finite_gradient(problem, start, 0.0)
-    with progress_callback(progress, (0.0, end), callback, "landing") as watched:
+    with progress_callback(progress, None, callback, "landing") as watched:
         options = as_options(
             problem.num_params,
             (0.0, end),

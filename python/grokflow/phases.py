@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -231,24 +230,9 @@ class TwoPhase:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows of `report`, as text."""
-        header = ["lam", "t_GF", "t_WD", "grokking expected", "distance", "horizon s*", "gradients"]
-        rows = []
-        for lam, sol in self.flows.items():
-            times = self.clocks.get(lam)
-            expected = "-" if times is None else "yes" if times.expected else "no"
-            limit = self.horizon.get(lam, math.nan)
-            rows.append(
-                [
-                    f"{lam:.3g}",
-                    "-" if times is None else number(times.t_gf),
-                    "-" if times is None else number(times.t_wd),
-                    expected,
-                    number(self.distance.get(lam, math.nan)),
-                    f"> {self.s_end:.3g}" if limit == math.inf else number(limit),
-                    str(sol.stats["nfev"]),
-                ]
-            )
-        return header, rows
+        from grokflow.report_phases import table
+
+        return table(self)
 
     def report(self, file: IO[str] | None = None) -> None:
         """Print landing, drift and the table of the flows.
@@ -258,36 +242,14 @@ class TwoPhase:
         file : text stream, optional
             Default: standard output.
         """
-        out = sys.stdout if file is None else file
-        print("\n".join(self.summary()), end="\n\n", file=out)
-        header, rows = self.table()
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        for row in [header, *rows]:
-            print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)), file=out)
+        from grokflow.report_phases import report
 
-    def summary(self) -> list[str]:
-        """Return the sentences at the head of `report`."""
-        landing, slow = self.landing, self.slow
-        norm = np.linalg.norm
-        lines = {
-            "landing": f"{landing.status} at t = {landing.t:.4g}, ||w|| = {norm(landing.w):.6g}, "
-            f"loss {landing.loss:.3g}"
-        }
-        if slow is not None:
-            eta, rank = slow.monitor["eta"], slow.monitor["rank"]
-            lines["drift"] = (
-                f"{slow.status} at s = {slow.t_final:.4g}, ||w|| = {norm(slow.final):.6g}, "
-                f"{slow.stats['nproject']} projections"
-            )
-            lines["Hess F"] = f"rank {span(rank)}, smallest non-zero eigenvalue eta {span(eta)}"
-        if not math.isnan(self.slope):
-            lines["distance"] = f"of the flows to the drift ~ lam^{self.slope:.3f}"
-        if not self.success:
-            lines["trouble"] = f"\n{'':10}".join(textwrap.wrap(self.message, 70))
-        return [f"{name:<10}{text}" for name, text in lines.items()]
+        print(report(self), end="", file=sys.stdout if file is None else file)
 
     def __repr__(self) -> str:
-        return "\n".join(["TwoPhase:", *(f"  {line}" for line in self.summary())])
+        from grokflow.report_phases import summary
+
+        return "\n".join(["TwoPhase:", *(f"  {line}" for line in summary(self))])
 
     def _require_slow(self) -> Solution:
         if self.slow is None:
@@ -372,14 +334,3 @@ def stays_below(t: FloatArray, values: FloatArray, tol: float) -> float:
         return float(t[i + 1])
     part = math.log(values[i] / tol) / math.log(values[i] / values[i + 1])
     return float(t[i] * (t[i + 1] / t[i]) ** part)
-
-
-def span(values: FloatArray) -> str:
-    """Return the first and the last of the values along the drift, for `report`."""
-    first, last = (f"{float(value):.3g}" for value in (values[0], values[-1]))
-    return first if first == last else f"{first} -> {last}"
-
-
-def number(x: float) -> str:
-    """Return `x` for a table."""
-    return "-" if math.isnan(x) else f"{x:.3g}"

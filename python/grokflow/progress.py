@@ -14,11 +14,12 @@ SLOWEST = 1e-12  # t / t_end at which the bar begins to move
 
 @contextmanager
 def progress_callback(
-    show: bool, t_span: tuple[float, float], callback: Callback | None, name: str, time: str = "t"
+    show: bool, t_span: tuple[float, float] | None, callback: Callback | None, name: str, time: str = "t"
 ) -> Iterator[Callback | None]:
     """Yield `callback`, wrapped to move a bar by the logarithm of time if `show`.
 
-    Before the bar stand the `name` of the run and the `time` that it has reached, called t or s.
+    Before the bar stand the `name` of the run and the `time` that it has reached, called t or s. Without a
+    span it is not known when the run ends, and the bar only shows that it goes on.
 
     Raises
     ------
@@ -32,13 +33,15 @@ def progress_callback(
         from rich.progress import Progress
     except ImportError:
         raise ImportError('progress=True needs rich: pip install "grokflow[app]"') from None
-    span = as_span(t_span)
+    span = None if t_span is None else as_span(t_span)
     with Progress(transient=True) as bar:
-        task = bar.add_task(name, total=1.0)
+        task = bar.add_task(name, total=None if span is None else 1.0)
 
         def watch(t: float, w: FloatArray) -> bool | None:
-            fraction = max((t - span.t0) / (span.t1 - span.t0), SLOWEST)
-            done = 1.0 - math.log(fraction) / math.log(SLOWEST)
+            done = 0.0
+            if span is not None:
+                fraction = max((t - span.t0) / (span.t1 - span.t0), SLOWEST)
+                done = 1.0 - math.log(fraction) / math.log(SLOWEST)
             bar.update(task, completed=done, description=f"{name}, {time} = {t:.3g}")
             return callback(t, w) if callback is not None else None
 

@@ -187,7 +187,15 @@ def test_npz_input(tmp_path):
 def test_run_refuses_bad_values_before_any_work(csv, tmp_path, arguments, words):
     out = tmp_path / "out"
     refused(grokflow("run", "--data", csv, *SMALL, "--out", out, *arguments), *words)
-    assert not (out / "trajectory.npz").exists()
+    assert not out.exists() or os.listdir(out) == []
+
+
+def test_bad_options_leave_the_results_of_good_ones_as_they_are(csv, tmp_path):
+    out = tmp_path / "out"
+    assert grokflow("run", "--data", csv, *SMALL, "--out", out).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    refused(grokflow("run", out / "settings.toml", "--rtol", "-1"), "rtol is -1.0")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_run_refuses_bad_tables_with_row_and_column(tmp_path):
@@ -267,7 +275,7 @@ def test_a_signal_keeps_the_trajectory(csv, tmp_path, sent, code):
         out,
     )
     deadline = time.monotonic() + 30.0
-    while not (out / "data.npz").exists() and time.monotonic() < deadline:
+    while not out.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
     process.send_signal(sent)

@@ -44,10 +44,12 @@ def reproduce(
         "grokflow-reproduce"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and initial weights.")] = 26,
-    weight_decay: Annotated[float | None, typer.Option(help="Instead of each experiment's own.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Instead of each experiment's own; of `limit` it is the largest.")
+    ] = None,
     small: Annotated[bool, typer.Option("--small", help="Small sizes, for a quick look.")] = False,
 ) -> None:
-    """Run the paper's smooth experiments: a table, and a figure and a trajectory (.npz) of each."""
+    """Run the paper's smooth experiments: a table, and a figure and the trajectories (.npz) of each."""
     chosen = list(dict.fromkeys(name.value for name in names)) if names else list(EXPERIMENTS)
     with reported():
         finish(run_experiments(chosen, out, seed, weight_decay, small, Console()))

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import grokflow as gf
-from grokflow.app.report import save_figure, save_trajectories, solutions_of
-from grokflow.app.run import prepare
+from grokflow.app.report import save_figure, save_trajectories, solutions_of, writable_directory
+from grokflow.app.run import build, load, write_inputs
 from grokflow.app.settings import LimitSettings
 from grokflow.app.solve import Interrupted, solve
 from grokflow.files import write_atomically
@@ -21,10 +21,10 @@ from grokflow.plot_phases import draw_phases, figure_size
 
 
 def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
-    """Compare what ``settings`` say; write settings.toml and data.npz first, then what was found.
+    """Compare what ``settings`` say; write all of it into a directory.
 
-    That is: every trajectory (flow-LAM.npz, fast.npz, slow.npz), the landing (landing.npy), report.txt and
-    figure.png.
+    That is: settings.toml and data.npz, every trajectory (flow-LAM.npz, fast.npz, slow.npz), the landing
+    (landing.npy), report.txt and figure.png.
 
     Raises
     ------
@@ -33,7 +33,10 @@ def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
     Interrupted
         A signal has ended the work; the trajectories so far have been written.
     """
-    settings, problem, w0, out = prepare(settings)
+    settings, parts = load(settings)
+    problem = build(settings, parts)
+    w0 = problem.initial_weights(settings.init_scale, settings.seed)
+    out = writable_directory(Path(settings.out))
 
     def compute(progress: bool) -> gf.TwoPhase:
         return gf.two_phase(
@@ -54,8 +57,10 @@ def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
     try:
         phases = solve(console, compute)
     except Interrupted as interrupt:
+        write_inputs(settings, parts, out)
         save_trajectories(interrupt.solutions, out)
         raise
+    write_inputs(settings, parts, out)
     written = write_results(phases, settings, out)
     phases.report(console.file)
     names = ", ".join(["settings.toml", "data.npz", *written])

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import grokflow as gf
-from grokflow._validate import FloatArray
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import print_summary, save_figure, writable_directory
@@ -24,7 +23,7 @@ from grokflow.plot import STYLE, draw_run, scientific
 
 
 def run(settings: Settings, console: Console) -> gf.Solution:
-    """Run what ``settings`` say; write settings.toml and data.npz first, then trajectory.npz and figure.png.
+    """Run what ``settings`` say; write settings.toml, data.npz, trajectory.npz and figure.png.
 
     Raises
     ------
@@ -33,7 +32,10 @@ def run(settings: Settings, console: Console) -> gf.Solution:
     Interrupted
         A signal has ended the run; the trajectory so far has been written.
     """
-    settings, problem, w0, out = prepare(settings)
+    settings, parts = load(settings)
+    problem = build(settings, parts)
+    w0 = problem.initial_weights(settings.init_scale, settings.seed)
+    out = writable_directory(Path(settings.out))
 
     def compute(progress: bool) -> gf.Solution:
         assert settings.t_end is not None  # merge has filled it in
@@ -53,9 +55,9 @@ def run(settings: Settings, console: Console) -> gf.Solution:
     try:
         sol = solve(console, compute)
     except Interrupted as interrupt:
-        write_results(interrupt.solutions[-1], settings, out)
+        write_results(interrupt.solutions[-1], settings, parts, out)
         raise
-    write_results(sol, settings, out)
+    write_results(sol, settings, parts, out)
     print_summary(console, {settings.model: sol})
     console.print(
         f"written: {out}/ settings.toml, data.npz, trajectory.npz, figure.png",
@@ -65,20 +67,12 @@ def run(settings: Settings, console: Console) -> gf.Solution:
     return sol
 
 
-def prepare(settings: S) -> tuple[S, gf.models.Model, FloatArray, Path]:
-    """Write settings.toml and data.npz, and return what a computation starts from.
-
-    That is: the settings with the table's checksum, the model, its first weights, and the directory.
-    """
-    settings, parts = load(settings)
-    problem = build(settings, parts)
-    w0 = problem.initial_weights(settings.init_scale, settings.seed)
-    out = writable_directory(Path(settings.out))
+def write_inputs(settings: Common, parts: data.Split, out: Path) -> None:
+    """Write settings.toml and data.npz; not before there are results, so that bad settings change nothing."""
     write_atomically(out / "settings.toml", to_toml(settings, version_line()))
     stream = io.BytesIO()
     np.savez(stream, **dataclasses.asdict(parts))
     write_atomically(out / "data.npz", stream.getvalue())
-    return settings, problem, w0, out
 
 
 def load(settings: S) -> tuple[S, data.Split]:
@@ -113,8 +107,9 @@ def build(settings: Common, parts: data.Split) -> gf.models.Model:
     )
 
 
-def write_results(sol: gf.Solution, settings: Settings, out: Path) -> None:
-    """Write trajectory.npz, then figure.png."""
+def write_results(sol: gf.Solution, settings: Settings, parts: data.Split, out: Path) -> None:
+    """Write settings.toml and data.npz, then trajectory.npz, then figure.png."""
+    write_inputs(settings, parts, out)
     sol.save(out / "trajectory.npz")
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.4), layout="constrained")

@@ -21,9 +21,8 @@ class Interrupted(Exception):
     def __init__(self, solutions: list[gf.Solution], signal_number: int) -> None:
         last = solutions[-1]
         time = "s" if "s_span" in last.settings else "t"
-        super().__init__(
-            f"interrupted by {signal.Signals(signal_number).name} at {time} = {last.t_final:.6g}"
-        )
+        sent = signal.Signals(signal_number).name
+        super().__init__(f"interrupted by {sent} at {time} = {last.t_final:.6g}")
         self.solutions = solutions
         self.exit_code = 128 + signal_number
 

@@ -1,0 +1,78 @@
+"""The report of both phases: landing and drift in sentences, the flows in a table."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from grokflow.phases import TwoPhase
+
+WIDTH = 80  # of the terminal that the report fits
+HEADER = ["lam", "t_GF", "t_WD", "grokking expected", "distance", "horizon s*", "gradients"]
+
+
+def report(phases: TwoPhase) -> str:
+    """Return the text of `TwoPhase.report`."""
+    header, rows = table(phases)
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(map(str.rjust, cells, widths)) for cells in (header, *rows)]
+    return "\n".join([*summary(phases), "", *lines, ""])
+
+
+def table(phases: TwoPhase) -> tuple[list[str], list[list[str]]]:
+    """Return the header and a row for each flow, as text."""
+    rows = []
+    for lam, sol in phases.flows.items():
+        times = phases.clocks.get(lam)
+        expected = "-" if times is None else "yes" if times.expected else "no"
+        limit = phases.horizon.get(lam, math.nan)
+        rows.append(
+            [
+                f"{lam:.3g}",
+                "-" if times is None else number(times.t_gf),
+                "-" if times is None else number(times.t_wd),
+                expected,
+                number(phases.distance.get(lam, math.nan)),
+                f"> {phases.s_end:.3g}" if limit == math.inf else number(limit),
+                str(sol.stats["nfev"]),
+            ]
+        )
+    return list(HEADER), rows
+
+
+def summary(phases: TwoPhase) -> list[str]:
+    """Return the lines about landing, drift and distances, and about what has gone wrong."""
+    landing, slow = phases.landing, phases.slow
+    norm = np.linalg.norm
+    lines = {
+        "landing": f"{landing.status} at t = {landing.t:.4g}, ||w|| = {norm(landing.w):.6g}, "
+        f"loss {landing.loss:.3g}"
+    }
+    if slow is not None:
+        lines["drift"] = (
+            f"{slow.status} at s = {slow.t_final:.4g}, ||w|| = {norm(slow.final):.6g}, "
+            f"{slow.stats['nproject']} projections"
+        )
+        eta, rank = slow.monitor["eta"], slow.monitor["rank"]
+        lines["Hess F"] = f"rank {span(rank)}, smallest non-zero eigenvalue eta {span(eta)}"
+    if not math.isnan(phases.slope):
+        lines["distance"] = f"of the flows to the drift ~ lam^{phases.slope:.3f}"
+    if not phases.success:
+        lines["trouble"] = f"\n{'':10}".join(textwrap.wrap(phases.message, WIDTH - 10))
+    return [f"{name:<10}{text}" for name, text in lines.items()]
+
+
+def span(values: NDArray[Any]) -> str:
+    """Return the first and the last of the values along the drift."""
+    first, last = (f"{float(value):.3g}" for value in (values[0], values[-1]))
+    return first if first == last else f"{first} -> {last}"
+
+
+def number(x: float) -> str:
+    """Return `x` for a table."""
+    return "-" if math.isnan(x) else f"{x:.3g}"
