@@ -76,7 +76,7 @@ def draw_phases(figure: Figure, phases: TwoPhase, lam: float) -> None:
         note = f"no limit is drawn: the unregularised flow has not landed ({phases.landing.status})"
         norm.set_title(note, fontsize=8, color=GREY)
     if known:
-        several = len(phases.distance) > 1
+        several = not np.isnan(phases.slope)
         draw_distances(figure.add_subplot(rows[2, 0] if several else rows[2, :]), phases)
         if several:
             draw_slope(figure.add_subplot(rows[2, 1]), phases)
@@ -84,8 +84,15 @@ def draw_phases(figure: Figure, phases: TwoPhase, lam: float) -> None:
 
 
 def compared(phases: TwoPhase) -> bool:
-    """Whether there are states to measure the distance of any flow to the drift."""
-    return any(distance_path(sol, phases.slow, lam)[0].size for lam, sol in phases.flows.items())
+    """Whether the distance of any flow to the drift is known."""
+    return any(distances(phases, lam)[0].size for lam in phases.flows)
+
+
+def distances(phases: TwoPhase, lam: float) -> tuple[FloatArray, FloatArray]:
+    """Return slow times, from eps / 10 on, and the distance to the drift there, where it is not zero."""
+    s, apart = distance_path(phases.flows[lam], phases.slow, lam)
+    shown = (s >= 0.1 * phases.eps) & (apart > 0.0)
+    return s[shown], apart[shown]
 
 
 def draw_losses(ax: Axes, phases: TwoPhase, lam: float) -> None:
@@ -212,10 +219,8 @@ def emptiest(ax: Axes) -> tuple[float, float]:
 def draw_distances(ax: Axes, phases: TwoPhase) -> None:
     """Draw the distance of every flow to the drift over slow time, and where the horizons lie."""
     dotted: Any = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
-    for colour, (lam, sol) in zip(shades(len(phases.flows)), phases.flows.items(), strict=True):
-        s, apart = distance_path(sol, phases.slow, lam)
-        late = s >= 0.1 * phases.eps
-        ax.plot(s[late], visible(apart[late]), color=colour, label=rf"$\lambda$ = {scientific(lam)}")
+    for colour, lam in zip(shades(len(phases.flows)), phases.flows, strict=True):
+        ax.plot(*distances(phases, lam), color=colour, label=rf"$\lambda$ = {scientific(lam)}")
         if phases.horizon.get(lam, np.inf) <= phases.s_end:
             ax.axvline(phases.horizon[lam], color=colour, **dotted)
     if any(s <= phases.s_end for s in phases.horizon.values()):
@@ -233,12 +238,11 @@ def draw_slope(ax: Axes, phases: TwoPhase) -> None:
     """Draw the largest distance from eps on against lam, with the line of the fitted slope."""
     lam = np.array(list(phases.distance))
     apart = np.array(list(phases.distance.values()))
-    known = np.isfinite(apart) & (apart > 0.0)
-    if np.count_nonzero(known) > 1:
-        centre = np.exp(np.log(apart[known]).mean() - phases.slope * np.log(lam[known]).mean())
-        ax.plot(lam, centre * lam**phases.slope, color=GREY, linewidth=0.9)
-        ax.text(0.05, 0.97, f"slope {phases.slope:.2f}", transform=ax.transAxes, va="top")
-    for colour, x, y in zip(shades(len(lam)), lam, apart, strict=True):
+    known = apart > 0.0  # which nan is not
+    centre = np.exp(np.log(apart[known]).mean() - phases.slope * np.log(lam[known]).mean())
+    ax.plot(lam, centre * lam**phases.slope, color=GREY, linewidth=0.9)
+    ax.text(0.05, 0.97, f"slope {phases.slope:.2f}", transform=ax.transAxes, va="top")
+    for colour, x, y in zip(shades(len(lam)), lam, visible(apart), strict=True):
         ax.plot(x, y, "o", color=colour, markersize=5)
     ax.set_xlabel(r"$\lambda$")
     ax.set_ylabel(r"largest for $s\geq\varepsilon$")

@@ -183,6 +183,20 @@ def test_the_limit_ends_where_the_drift_does(phases):
         assert np.isfinite(values[(1e-4 * t > 0.01) & (1e-4 * t < 0.9)]).all()
 
 
+def test_a_drift_that_ended_before_eps_has_distances_and_no_slope(phases):
+    slow = gf.norm_flow(
+        phases.problem, phases.landing.w, (0, 0.05), t_eval=phases.slow.t[phases.slow.t <= 0.05]
+    )
+    shorter = dataclasses.replace(phases, slow=slow, distance=dict.fromkeys(RATES, np.nan), slope=np.nan)
+    assert [ax.get_xlabel() for ax in drawn(shorter.plot())] == ["", "$t$", r"$s=\lambda t$"]
+
+
+def test_a_drift_that_ended_at_once_has_no_distances(phases):
+    slow = gf.norm_flow(phases.problem, phases.landing.w, (0, 1e-4), t_eval=[0.0])
+    shorter = dataclasses.replace(phases, slow=slow, distance=dict.fromkeys(RATES, np.nan), slope=np.nan)
+    assert len(drawn(shorter.plot())) == 2
+
+
 def test_a_flow_that_has_not_landed():
     fall = gf.Objective(
         loss=lambda w: np.exp(-w).sum(),
