@@ -219,11 +219,13 @@ def emptiest(ax: Axes) -> tuple[float, float]:
 def draw_distances(ax: Axes, phases: TwoPhase) -> None:
     """Draw the distance of every flow to the drift over slow time, and where the horizons lie."""
     dotted: Any = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
+    seen = 0.1 * phases.eps, phases.s_end
+    within = {lam: s for lam, s in phases.horizon.items() if seen[0] <= s <= seen[1]}
     for colour, lam in zip(shades(len(phases.flows)), phases.flows, strict=True):
         ax.plot(*distances(phases, lam), color=colour, label=rf"$\lambda$ = {scientific(lam)}")
-        if phases.horizon.get(lam, np.inf) <= phases.s_end:
-            ax.axvline(phases.horizon[lam], color=colour, **dotted)
-    if any(s <= phases.s_end for s in phases.horizon.values()):
+        if lam in within:
+            ax.axvline(within[lam], color=colour, **dotted)
+    if within:
         ax.plot([], [], color=GREY, **dotted, label="horizon $s^*$")
     ax.axvline(phases.eps, color=GREY, linewidth=0.6, zorder=0)
     top = ax.get_xaxis_transform()
@@ -231,7 +233,7 @@ def draw_distances(ax: Axes, phases: TwoPhase) -> None:
     ax.set_xlabel(r"$s=\lambda t$")
     ax.set_ylabel("distance to drift")
     log_axes(ax)
-    ax.set_xlim(0.1 * phases.eps, phases.s_end)
+    ax.set_xlim(seen)
 
 
 def draw_slope(ax: Axes, phases: TwoPhase) -> None:

@@ -132,6 +132,8 @@ def test_distances_and_their_slope(phases):
 def test_horizons_are_marked_where_they_lie_within(phases):
     assert all(value == np.inf for value in phases.horizon.values())
     assert labels(phases.plot().legends[0]) == [r"$\lambda$ = $10^{-3}$", r"$\lambda$ = $10^{-4}$"]
+    before = dataclasses.replace(phases, horizon={1e-3: 0.0, 1e-4: np.inf})
+    assert "horizon $s^*$" not in labels(before.plot().legends[0])
     closer = dataclasses.replace(phases, horizon={1e-3: 0.7, 1e-4: np.inf})
     figure = closer.plot()
     assert labels(figure.legends[0])[-1] == "horizon $s^*$"
