@@ -8,12 +8,12 @@ from benchmarks.models import Point, Problem
 
 
 class Matrix(Problem):
-    """Matrix completion, r = (U V^T - M) at half of the entries, M of low rank; w = [U, V], row-major."""
+    """Matrix completion, r = (U V^T - M) at some entries (half), M of low rank; w = [U, V], row-major."""
 
-    def __init__(self, name, size, width, weight_decay, t_end, rank=3, seed=2):
+    def __init__(self, name, size, width, weight_decay, t_end, rank=3, seed=2, observed=None):
         g = np.random.default_rng(seed)
         self.M = g.standard_normal((size, rank)) @ g.standard_normal((rank, size))
-        observed = np.sort(g.permutation(size * size)[: size * size // 2])
+        observed = np.sort(g.permutation(size * size)[: observed or size * size // 2])
         self.rows, self.cols = np.divmod(observed, size)
         self.mask = np.zeros((size, size))
         self.mask[self.rows, self.cols] = 1.0
@@ -65,12 +65,15 @@ class MatrixPoint(Point):
         dG = (dU @ self.V.T + self.U @ dV.T) * self.p.mask / self.n
         return np.concatenate([(dG @ self.V + self.G @ dV).ravel(), (dG.T @ self.U + self.G.T @ dU).ravel()])
 
-    def hessian(self):
+    def jacobian(self):
         J = np.zeros((self.n, *self.p.shape))
         k = np.arange(self.n)
         J[k, 0, self.p.rows] = self.V[self.p.cols]
         J[k, 1, self.p.cols] = self.U[self.p.rows]
-        J = J.reshape(self.n, -1)
+        return J.reshape(self.n, -1)
+
+    def hessian(self):
+        J = self.jacobian()
         H, half = J.T @ (J / self.n), self.w.size // 2
         B = np.kron(self.G, np.eye(self.p.width))
         H[:half, half:] += B

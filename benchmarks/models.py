@@ -1,9 +1,9 @@
 """The linear and the diagonal problem, in NumPy, as a user of a general ODE solver would write them.
 
 Each is a flow dw/dt = -grad F(w) - lam w with F(w) = ||r(w)||^2 / (2 n). ``problem.at(w)`` freezes a point
-and offers ``gradient``, ``hvp``, ``hessian`` and the pieces of the Gauss-Newton preconditioner (``jvp``,
-``vjp``, ``gram``), so that one evaluation of the model serves them all. ``problem.model()`` is the same
-problem in grokflow, with the same layout of w.
+and offers ``gradient``, ``hvp``, ``hessian``, ``jacobian`` and the pieces of the Gauss-Newton preconditioner
+(``jvp``, ``vjp``, ``gram``), so that one evaluation of the model serves them all. ``problem.model()`` is the
+same problem in grokflow, with the same layout of w.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ class LinearPoint(Point):
     def gram(self):
         return self.p.K
 
+    def jacobian(self):
+        return self.p.X
+
     def hvp(self, v):
         return self.vjp(self.jvp(v) / self.n)
 
@@ -134,8 +137,11 @@ class DiagonalPoint(Point):
         du, dv = np.split(z, 2)
         return self.vjp(self.jvp(z) / self.n) + np.concatenate([self.g * dv, self.g * du])
 
+    def jacobian(self):
+        return np.hstack([self.p.P * self.v, self.p.P * self.u])
+
     def hessian(self):
-        J = np.hstack([self.p.P * self.v, self.p.P * self.u])
+        J = self.jacobian()
         H, k = J.T @ (J / self.n), np.arange(self.g.size)
         H[k, k + k.size] += self.g
         H[k + k.size, k] += self.g

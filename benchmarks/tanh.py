@@ -82,15 +82,23 @@ class TanhPoint(Point):
         outer = s * (dq @ A) + np.einsum("ij,ij->j", slope, dZ)
         return np.concatenate([outer, (E.T @ self.p.X).ravel(), E.sum(0), [dq.sum()]])
 
-    def hessian(self):
-        m, q, d = self.p.width, self.r / self.n, self.w.size
-        X1 = np.hstack([self.p.X, np.ones((self.n, 1))])
-        neuron = np.arange(m)
+    def inner(self):
+        """The inputs with a 1 appended, and where (v_j, b_j), which multiply them, lie in w."""
+        m, d = self.p.width, self.w.size
         at_V = m + np.arange(m * self.p.X.shape[1]).reshape(m, -1)
-        index = np.hstack([at_V, (d - 1 - m + neuron)[:, None]])  # where (v_j, b_j) lie in w
-        J = np.ones((self.n, d))
-        J[:, :m] = self.p.s * self.A
+        at_b = np.arange(d - 1 - m, d - 1)[:, None]
+        return np.hstack([self.p.X, np.ones((self.n, 1))]), np.hstack([at_V, at_b])
+
+    def jacobian(self):
+        X1, index = self.inner()
+        J = np.ones((self.n, self.w.size))
+        J[:, : self.p.width] = self.p.s * self.A
         J[:, index] = self.B[:, :, None] * X1[:, None, :]
+        return J
+
+    def hessian(self):
+        q, J, neuron = self.r / self.n, self.jacobian(), np.arange(self.p.width)
+        X1, index = self.inner()
         H = J.T @ (J / self.n)
         curved = -2.0 * q[:, None] * self.A * self.B
         H[index[:, :, None], index[:, None, :]] += np.einsum("ij,ip,iq->jpq", curved, X1, X1, optimize=True)

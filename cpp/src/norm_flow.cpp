@@ -8,9 +8,10 @@ namespace grokflow {
 namespace {
 
 constexpr int kMaxCorrections = 12;
-constexpr double kNoise = 1e-15;    // correction, relative to w, that is round-off
-constexpr double kFirst = 1e-3;     // contraction trusted before one has been seen
-constexpr double kOnCourse = 1e-9;  // one that may be left when corrections stop shrinking
+constexpr double kNoise = 1e-14;       // correction, relative to w, that is round-off
+constexpr double kFirst = 1e-3;        // contraction trusted before one has been seen
+constexpr double kOnCourse = 1e-9;     // one that may be left when corrections stop shrinking
+constexpr double kNegligible = 1e-11;  // error of the field, normal to M, which the way back to M undoes
 
 }  // namespace
 
@@ -18,7 +19,8 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
                    CurvatureKind curvature, const TangentOptions& options)
     : problem_(std::move(problem)),
       regularizer_(std::move(regularizer)),
-      tangent_(make_tangent_space(curvature, problem_, options, stats())),
+      tangent_(make_tangent_space(curvature, problem_,
+                                  {options.rtol_rank, options.memory_budget, kNegligible}, stats())),
       step_(problem_->num_params()) {}
 
 void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {

@@ -41,6 +41,7 @@ GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOp
       stats_(stats),
       rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank
                                          : 10.0 * kEpsilon * static_cast<double>(problem_->num_residuals())),
+      accuracy_(options.accuracy),
       truncates_(options.rtol_rank > 0.0),
       K_(Matrix::Identity(problem_->num_residuals(), problem_->num_residuals())),
       L_(K_),
@@ -57,7 +58,8 @@ bool GramTangent::linearize(const ConstVectorRef& w) {
   ++stats_.nlinearize;
   lin_->gram(0, problem_->num_params(), K_);
   ++stats_.ngram;
-  if (!std::isfinite(K_.sum())) return false;
+  size_ = K_.norm();
+  if (!std::isfinite(size_)) return false;
   decomposed_ = truncates_ || !factor();
   if (decomposed_) decompose();
   return true;
@@ -69,8 +71,8 @@ bool GramTangent::factor() {
   cholesky_.compute(L_);
   ++stats_.nfactor;
   if (cholesky_.info() != Eigen::Success) return false;
-  const double pivot = L_.diagonal().minCoeff();
-  return pivot * pivot > rtol_rank_ * K_.diagonal().maxCoeff();
+  least_pivot_ = L_.diagonal().minCoeff();
+  return least_pivot_ * least_pivot_ > rtol_rank_ * K_.diagonal().maxCoeff();
 }
 
 void GramTangent::decompose() {
@@ -94,14 +96,23 @@ void GramTangent::solve(VectorRef rows) {
 
 void GramTangent::project(VectorRef v) {
   ++stats_.nproject;
-  for (int pass = 0; pass < 2; ++pass) {
-    lin_->jvp(v, rows_);
-    solve(rows_);
-    lin_->vjp(rows_, params_);
-    v -= params_;
-  }
-  stats_.njvp += 2;
-  stats_.nvjp += 2;
+  const double allowed = accuracy_ * v.norm();
+  if (pass(v) > allowed) pass(v);
+}
+
+/// v <- v - J^T q with q = K^-1 J v. Returns the size of the error: a Cholesky factorisation solves a system
+/// that differs from K by a few epsilon ||K||, so that J^T q is wrong by that times ||q|| / sigma_min(J), and
+/// the smallest pivot is a little above sigma_min.
+double GramTangent::pass(VectorRef v) {
+  lin_->jvp(v, rows_);
+  solve(rows_);
+  lin_->vjp(rows_, params_);
+  v -= params_;
+  ++stats_.njvp;
+  ++stats_.nvjp;
+  constexpr double kCaution = 10.0;
+  return decomposed_ ? std::numeric_limits<double>::infinity()
+                     : kCaution * kEpsilon * size_ * rows_.norm() / least_pivot_;
 }
 
 void GramTangent::normal_step(const ConstVectorRef& w, VectorRef out) {

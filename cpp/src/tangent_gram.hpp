@@ -22,16 +22,18 @@ class GramTangent final : public TangentSpace {
   bool factor();
   void decompose();
   void solve(VectorRef rows);
+  double pass(VectorRef v);
   Spectrum spectrum_of(const Vector& values) const;
 
   std::shared_ptr<const Problem> problem_;
   Stats& stats_;
-  double rtol_rank_;
+  double rtol_rank_, accuracy_;
   bool truncates_;  // the user has set the threshold: every point is decomposed
   std::unique_ptr<Linearization> lin_;
   Matrix K_, L_;
   Eigen::LLT<Eigen::Ref<Matrix>> cholesky_;  // of K_, in the memory of L_
   Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
+  double size_ = 0.0, least_pivot_ = 0.0;  // ||K|| (Frobenius), and the smallest diagonal entry of L
   bool decomposed_ = false;
   Index kept_ = 0;  // the last eigenvectors are kept
   Vector rows_, coordinates_, params_;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
@@ -138,10 +139,10 @@ def project(
 def require_on_manifold(problem: Problem, w: FloatArray, distance: float, spectrum: dict[str, float]) -> None:
     """Raise ValueError if `w` is not a critical point of F up to a small error, or if it is a saddle."""
     gradient = problem._core.gradient(w)
-    slope, norm = math.hypot(*gradient), math.hypot(*w)
+    slope, norm = length(gradient), length(w)
     offset = max(distance, slope / spectrum["largest"] if spectrum["largest"] > 0 else math.inf * slope)
     if slope > 0 and not offset <= ON_MANIFOLD * norm:
-        residual = f", ||r|| = {math.hypot(*problem._core.residual(w)):.3g}" if problem.num_residuals else ""
+        residual = f", ||r|| = {length(problem._core.residual(w)):.3g}" if problem.num_residuals else ""
         raise ValueError(
             f"w is not on the manifold of minimisers: its distance is about {offset:.3g} (||w|| = {norm:.3g}"
             f"{residual}, ||grad F|| = {slope:.3g}); land first: w = gf.limit_map(problem, w).w"
@@ -151,6 +152,12 @@ def require_on_manifold(problem: Problem, w: FloatArray, distance: float, spectr
             f"w is a saddle of F: {spectrum['num_negative']} eigenvalues of its Hessian are negative; "
             "start from a minimiser, e.g. gf.limit_map(problem, w + noise).w"
         )
+
+
+def length(v: FloatArray) -> float:
+    """Return ``||v||``, without overflow."""
+    largest = float(np.max(np.abs(v)))
+    return largest * float(np.linalg.norm(v / largest)) if 0.0 < largest < math.inf else largest
 
 
 def as_point(problem: object, w: ArrayLike) -> FloatArray:

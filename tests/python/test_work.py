@@ -54,3 +54,47 @@ def test_kernel_and_hessian_take_the_same_steps(rates):
     assert sols[0].stats["nsteps"] == sols[1].stats["nsteps"]
     assert sols[0].stats["nfev"] == pytest.approx(sols[1].stats["nfev"], rel=0.1)
     assert sols[0].stats["nfailed"] == 0
+
+
+def drift_problems():
+    """Return {name: problem}, one of each kind of model, and weights to land from."""
+    X, entries = rng.standard_normal((10, 30)), rng.permutation(64)[:30]
+    low_rank = np.outer(rng.standard_normal(8), rng.standard_normal(8))
+    problems = {
+        "linear": gf.models.LinearRegression(X, rng.standard_normal(10)),
+        "diagonal": gf.models.DiagonalLinearNetwork(X, X[:, :3].sum(axis=1)),
+        "completion": gf.models.MatrixCompletion(
+            *np.divmod(entries, 8), low_rank.flat[entries], shape=(8, 8), width=4
+        ),
+        "tanh": gf.models.TwoLayerNetwork(X[:, :3], np.tanh(X[:, 0]), width=30, output_scale=30**-0.5),
+    }
+    return problems.items()
+
+
+@pytest.mark.parametrize(("name", "problem"), drift_problems())
+def test_a_drift_costs_few_projections(name, problem):
+    """Each at the price of one factorisation; the way back to the manifold costs none, and few solves.
+
+    On the tanh network the drift has rates of 15, so that its stability bounds the steps of the method.
+    """
+    start = gf.limit_map(problem, problem.initial_weights(std=1.0, seed=0)).w
+    work = gf.norm_flow(problem, start, (0, 10), t_eval=None).stats
+    assert work["nproject"] <= (400 if name == "tanh" else 250)
+    assert work["nproject"] == work["ngram"] == work["nfactor"] == work["nfev"]
+    corrections = work["nvjp"] - work["njvp"]
+    assert corrections <= 5 * work["nsteps"]
+
+
+@pytest.mark.parametrize(("condition", "passes"), [(10.0, 1), (1e6, 2)])
+def test_a_projection_is_repeated_where_one_would_not_do(condition, passes):
+    """On a linear problem w(s) = X^+ y + e^-s P w(0)."""
+    left, right = (np.linalg.qr(rng.standard_normal((size, 8)))[0] for size in (8, 20))
+    X = left @ np.diag(np.geomspace(1.0, 1.0 / condition, 8)) @ right.T
+    free = rng.standard_normal(20)
+    free -= right @ (right.T @ free)
+    inside = right @ rng.standard_normal(8)
+    problem = gf.models.LinearRegression(X, X @ inside)
+    sol = gf.norm_flow(problem, inside + free, (0, 5), rtol=1e-10, atol=1e-12, t_eval=None)
+    assert sol.stats["njvp"] == passes * sol.stats["nproject"]
+    for s, w in zip(sol.t, sol.w, strict=True):
+        np.testing.assert_allclose(w, inside + np.exp(-s) * free, rtol=0, atol=1e-8)

@@ -51,6 +51,7 @@ struct Spectrum {
 struct TangentOptions {
   double rtol_rank = 0.0;  ///< 0: 10 * size of the matrix * epsilon
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
+  double accuracy = 0.0;  ///< of P v, relative to v: `gram` applies P once if that is known to suffice
 };
 
 class TangentSpace {
