@@ -106,6 +106,14 @@ def gradient_flow(
         Ctrl-C; its attribute `solution` holds the trajectory so far. Exceptions raised by functions
         of the user's pass unchanged, with the same attribute.
 
+    Notes
+    -----
+    Memory beyond the data, in vectors of d numbers: BDF keeps 13 (7 of its history, 6 of the Newton
+    iteration), Radau 21 and ROCK2 10; the solves in kernel space take 1 (4 with Radau), and 4 more while
+    conjugate gradients with the full Hessian serve; run and record take 3, w0 and the result 2, the model a
+    few. With "gram" come two matrices of n x n (five with Radau), with "dense" the same of d x d. Nothing
+    else grows with d, except states that are kept.
+
     References
     ----------
     Boursier, Pesme, Dragomir, A Theoretical Framework for Grokking: Interpolation followed by Riemannian Norm
