@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokflow._validate import FloatArray, as_count, as_positive
 
@@ -56,7 +57,7 @@ def modular_addition(p: int, fraction: float = 0.5, seed: int = 0) -> tuple[Samp
     return train, test
 
 
-def _one_hot(entries: np.ndarray, p: int) -> Samples:  # type: ignore[type-arg]
+def _one_hot(entries: NDArray[np.int64], p: int) -> Samples:
     a, b = np.divmod(entries, p)
     codes = np.eye(p)
     return np.hstack([codes[a], codes[b]]), codes[(a + b) % p]

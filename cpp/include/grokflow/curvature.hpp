@@ -33,8 +33,8 @@ class Curvature : public LinearizedFlow {
   virtual void linearize(const ConstVectorRef& w) = 0;
 };
 
-/// `krylov` is for tangent spaces (tangent.hpp); implicit steps do not offer it. `none` is for explicit methods:
-/// such a flow has no linearisation, and its problem need not give more than a gradient.
+/// `krylov` is for tangent spaces (tangent.hpp); implicit steps do not offer it. `none` is for explicit
+/// methods: such a flow has no linearisation, and its problem need not give more than a gradient.
 enum class CurvatureKind { automatic, gram, dense, krylov, none };
 
 /// The name of a strategy: "auto", "gram", "dense", "krylov" or "none".
