@@ -31,6 +31,8 @@ const char* to_string(CurvatureKind kind) {
       return "dense";
     case CurvatureKind::krylov:
       return "krylov";
+    case CurvatureKind::none:
+      return "none";
     default:
       return "auto";
   }
@@ -43,6 +45,8 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
   const bool dense_possible = problem.has_residuals() || problem.has_hessian();
   const std::string budget = " (the budget is " + gibibytes(memory_budget) + ")";
   switch (kind) {
+    case CurvatureKind::none:
+      return kind;
     case CurvatureKind::gram:
       if (!problem.has_residuals())
         refuse("curvature 'gram' needs residuals, and this problem has none; use 'dense'");
@@ -52,7 +56,10 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
                "; raise the budget, or use fewer residuals");
       return kind;
     case CurvatureKind::dense:
-      if (!dense_possible) refuse("curvature 'dense' needs hessian= or hvp=, and this problem gives neither");
+      if (!dense_possible)
+        refuse(
+            "curvature 'dense' needs hessian= or hvp=, and this problem gives neither; method='ROCK2' needs "
+            "nothing but the gradient");
       if (!dense_fits)
         refuse("curvature 'dense' needs " + gibibytes(matrix_bytes(d)) + " for its " + std::to_string(d) +
                " x " + std::to_string(d) + " matrices" + budget + "; raise the budget, or use 'gram'");
@@ -65,7 +72,8 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
   if (gram_fits) return CurvatureKind::gram;
   if (!dense_possible)
     refuse(
-        "an implicit method needs curvature, and this problem gives only its gradient: add hessian= or hvp=");
+        "an implicit method needs curvature, and this problem gives only its gradient: add hessian= or hvp=, "
+        "or take method='ROCK2', which needs nothing but the gradient");
   if (!problem.has_residuals())
     refuse("this problem has no residuals and d = " + std::to_string(d) + " exceeds " +
            std::to_string(kDenseLimit) +

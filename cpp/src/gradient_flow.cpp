@@ -17,6 +17,7 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
 }
 
 void GradientFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
+  if (curvature_ == CurvatureKind::none) return Flow::compute_linearization(w, lin);
   if (!lin) lin = make_curvature(curvature_, problem_, decay_, stats());
   static_cast<Curvature&>(*lin).linearize(w);
 }

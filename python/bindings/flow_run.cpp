@@ -145,8 +145,8 @@ const char* status_word(Status status) {
 }
 
 CurvatureKind curvature_kind(const std::string& name) {
-  for (CurvatureKind kind :
-       {CurvatureKind::automatic, CurvatureKind::gram, CurvatureKind::dense, CurvatureKind::krylov})
+  for (CurvatureKind kind : {CurvatureKind::automatic, CurvatureKind::gram, CurvatureKind::dense,
+                             CurvatureKind::krylov, CurvatureKind::none})
     if (name == to_string(kind)) return kind;
   throw std::invalid_argument("unknown curvature '" + name + "'");
 }
@@ -188,6 +188,7 @@ py::dict dict_of(const Stats& s) {
 std::unique_ptr<Stepper> make_stepper(Flow& flow, const RunOptions& options) {
   const Tolerance tolerance(options.rtol, options.atol);
   if (options.method == "Tsit5") return make_tsit5(flow, tolerance);
+  if (options.method == "ROCK2") return make_rock2(flow, tolerance);
   if (options.method == "Radau") return make_radau(flow, tolerance);
   return make_bdf(flow, {tolerance, options.max_order});
 }

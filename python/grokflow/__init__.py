@@ -15,7 +15,8 @@ from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
 from grokflow.landing import Landing, limit_map
-from grokflow.methods import BDF, Dense, Gram, Krylov, Radau, Tsit5
+from grokflow.methods import BDF, ROCK2, Dense, Gram, Krylov, Radau, Tsit5
+from grokflow.modular import modular_addition
 from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
 from grokflow.solution import Solution
@@ -26,6 +27,7 @@ __version__: str = _core.__version__
 
 __all__ = [
     "BDF",
+    "ROCK2",
     "CallbackError",
     "Clocks",
     "Dense",
@@ -53,6 +55,7 @@ __all__ = [
     "horizon",
     "limit_map",
     "models",
+    "modular_addition",
     "norm_flow",
     "tangent_projection",
     "two_phase",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +15,9 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
-from grokflow.methods import BDF, STIFF, Dense, Gram, Method, as_curvature, as_method
+from grokflow.methods import BDF, ROCK2, STIFF, Dense, Gram, Method, as_curvature, as_method
 from grokflow.problems import Problem
+from grokflow.snapshots import Snapshots, as_snapshot_path
 
 Observable: TypeAlias = str | Callable[[float, FloatArray], ArrayLike]
 Observe: TypeAlias = Sequence[str] | Mapping[str, Observable] | None
@@ -180,17 +182,18 @@ def keeps_states(save_states: object, times: FloatArray | str | None, size: int)
     if isinstance(save_states, (bool, np.bool_)):
         return bool(save_states)
     if not isinstance(save_states, str) or save_states != "auto":
-        raise ValueError(f"save_states is {save_states!r}; it must be 'auto', True or False")
+        raise ValueError(f"save_states is {save_states!r}; it must be 'auto', True, False or a path")
     count = times.size if isinstance(times, np.ndarray) else EXPECTED_SAMPLES
     return 8 * count * size <= STATE_BUDGET
 
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """What the core needs beside the problem, and the settings that a result keeps."""
+    """What the core needs beside the problem, the settings that a result keeps, and the file for states."""
 
     compiled: core.RunOptions
     settings: dict[str, Any]
+    snapshots: Snapshots | None
 
 
 def as_options(
@@ -229,7 +232,12 @@ def as_options(
     first = as_step("first_step", first_step, 0.0)
     if first > span.t1 - span.t0 > 0:
         raise ValueError(f"first_step is {first:g}, longer than {span_name} = ({span.t0:g}, {span.t1:g})")
-    keep = keeps_states(save_states, times, size)
+    snapshots = None
+    if isinstance(save_states, os.PathLike) or (isinstance(save_states, str) and save_states != "auto"):
+        snapshots = Snapshots(as_snapshot_path(save_states), size)
+    keep = snapshots is None and keeps_states(save_states, times, size)
+    # Last: after a snapshot nothing of its time can fail any more.
+    recorded = [*observables.items(), *([("snapshots", snapshots)] if snapshots else [])]
     compiled = core.RunOptions(
         t0=span.t0,
         t1=span.t1,
@@ -243,7 +251,7 @@ def as_options(
         max_time=as_step("max_time", max_time, math.inf),
         sample_times=times,
         keep_states=keep,
-        observables=list(observables.items()),
+        observables=recorded,
         events=as_events(events),
         callback=callback,
     )
@@ -255,19 +263,26 @@ def as_options(
         "atol": tolerance.tolist() if tolerance.size > 1 else float(tolerance[0]),
         "t_eval": times.tolist() if isinstance(times, np.ndarray) else times,
         "observe": {name: what if isinstance(what, str) else None for name, what in observables.items()},
-        "save_states": keep,
+        "save_states": str(snapshots.path) if snapshots else keep,
         "first_step": first or None,
         "max_step": None if max_step is None or max_step == math.inf else max_step,
         "max_steps": max_steps,
         "max_time": None if max_time == math.inf else max_time,
     }
-    return FlowOptions(compiled, settings)
+    return FlowOptions(compiled, settings, snapshots)
 
 
 def as_flow(
-    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, curvature: str | Gram | Dense
+    problem: Problem,
+    w0: ArrayLike,
+    weight_decay: WeightDecay,
+    method: str | Method,
+    curvature: str | Gram | Dense,
 ) -> tuple[FloatArray, list[tuple[int, int, float]], str, float]:
-    """Check what a gradient flow takes beside its options: w0, decay by range, curvature and its budget."""
+    """Check what a gradient flow takes beside its options: w0, decay by range, curvature and its budget.
+
+    The curvature is "none" if the method is explicit.
+    """
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
@@ -277,5 +292,11 @@ def as_flow(
         raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
     start = as_vector("w0", start, problem.num_params)
     name, budget = as_curvature(curvature)
+    if isinstance(as_method(method), ROCK2):
+        if name != "auto":
+            raise ValueError(
+                f"curvature is {curvature!r}, but ROCK2 solves no linear systems; leave curvature out"
+            )
+        name = "none"
     resolved = core.curvature_of(problem._core, name, budget)
     return start, as_decay(weight_decay, problem), resolved, budget

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -110,7 +111,7 @@ def norm_flow(
     atol: ArrayLike = 1e-9,
     t_eval: ArrayLike | str | None = "log",
     observe: Observe = None,
-    save_states: bool | str = "auto",
+    save_states: bool | str | os.PathLike[str] = "auto",
     events: Any = None,
     first_step: float | None = None,
     max_step: float = math.inf,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, Observe, WeightDecay, as_options
 from grokflow._validate import FloatArray, as_array
 from grokflow.integrator import Driver, Integrator
-from grokflow.methods import BDF, Dense, Gram, Radau
+from grokflow.methods import BDF, ROCK2, Dense, Gram, Radau
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
@@ -24,13 +25,13 @@ def gradient_flow(
     t_span: tuple[float, float],
     *,
     weight_decay: WeightDecay,
-    method: str | BDF | Radau = "BDF",
+    method: str | BDF | Radau | ROCK2 = "BDF",
     curvature: str | Gram | Dense = "auto",
     rtol: float = 1e-6,
     atol: ArrayLike = 1e-9,
     t_eval: ArrayLike | str | None = "log",
     observe: Observe = None,
-    save_states: bool | str = "auto",
+    save_states: bool | str | os.PathLike[str] = "auto",
     events: Any = None,
     first_step: float | None = None,
     max_step: float = math.inf,
@@ -53,12 +54,13 @@ def gradient_flow(
     weight_decay : float, or mapping of str to float
         The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`; the key
         ``"*"`` stands for all blocks that are not named: ``{"*": 1e-3, "b": 0.0}``.
-    method : {"BDF", "Radau"}, BDF or Radau, default "BDF"
-        The integrator.
+    method : {"BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "BDF"
+        The integrator. BDF and Radau are implicit; ROCK2 is explicit, and takes any problem that has a
+        gradient.
     curvature : {"auto", "gram", "dense"}, Gram or Dense, default "auto"
-        How linear systems are solved: with the n x n tangent kernel, or with the d x d Hessian.
-        "auto" is gram if residuals exist, n <= d and its matrices fit 4 GiB; else dense for d <=
-        2000; else gram if it fits.
+        How the linear systems of implicit methods are solved: with the n x n tangent kernel, or with
+        the d x d Hessian. "auto" is gram if residuals exist, n <= d and its matrices fit 4 GiB; else
+        dense for d <= 2000; else gram if it fits.
     rtol, atol : float, default 1e-6 and 1e-9
         The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the
         weights. `atol` may be an array of shape (d,).
@@ -69,8 +71,10 @@ def gradient_flow(
         What to record: names out of `problem.quantities`, or functions ``f(t, w)`` that return a
         number or a vector. Default: train_loss, test_loss (if there are test data), norm (``||w||``)
         and grad_norm (``||grad F||``).
-    save_states : "auto" or bool, default "auto"
-        Whether the weights are recorded too. "auto" does so while they take at most 256 MiB.
+    save_states : "auto", bool or path, default "auto"
+        Whether the weights are recorded too. "auto" does so while they take at most 256 MiB. A path that
+        ends in ``.npy`` writes them to that file as they come, and `Solution.w` is a read-only map of it;
+        what is there if the run is killed can be read with :meth:`Solution.load`.
     events : callable or list of callables, optional
         Functions ``f(t, w)`` whose zeros are located on the dense output. As in SciPy, an attribute
         `terminal` (True, or a count) stops the run there, and `direction` (+1, -1) selects rising or
@@ -101,6 +105,14 @@ def gradient_flow(
     KeyboardInterrupt
         Ctrl-C; its attribute `solution` holds the trajectory so far. Exceptions raised by functions
         of the user's pass unchanged, with the same attribute.
+
+    Notes
+    -----
+    Memory beyond the data, in vectors of d numbers: BDF keeps 13 (7 of its history, 6 of the Newton
+    iteration), Radau 21 and ROCK2 10; the solves in kernel space take 1 (4 with Radau), and 4 more while
+    conjugate gradients with the full Hessian serve; run and record take 3, w0 and the result 2, the model a
+    few. With "gram" come two matrices of n x n (five with Radau), with "dense" the same of d x d. Nothing
+    else grows with d, except states that are kept.
 
     References
     ----------
@@ -149,7 +161,7 @@ def _integrate_ode(
     y0: ArrayLike,
     t_span: tuple[float, float],
     *,
-    method: str | BDF | Radau = "BDF",
+    method: str | BDF | Radau | ROCK2 = "BDF",
     rtol: float = 1e-6,
     atol: ArrayLike = 1e-9,
     t_eval: ArrayLike | str | None = None,

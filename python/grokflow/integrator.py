@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_flow, as_options
 from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
-from grokflow.methods import BDF, Dense, Gram, Radau
+from grokflow.methods import BDF, ROCK2, Dense, Gram, Radau
 from grokflow.problems import Problem
 from grokflow.solution import Solution
 
@@ -25,6 +26,7 @@ class Driver:
     def __init__(self, run: core.FlowRun, options: FlowOptions) -> None:
         self._run = run
         self._settings = options.settings
+        self._snapshots = options.snapshots
         self._seconds = 0.0
 
     def advance(self, *, to_end: bool) -> str:
@@ -49,11 +51,11 @@ class Driver:
         if interrupted_by is not None:
             status = "interrupted"
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
-        times, events = run.times(), run.events()
+        times, observed, events = run.times(), run.observed(), run.events()
         return Solution(
             t=times,
-            w=run.states() if self._settings["save_states"] else None,
-            observed=run.observed(),
+            w=self._states(len(times)),
+            observed={name: observed[name] for name in self._settings["observe"]},
             final=run.w,
             t_final=run.t,
             t_events=[t for t, _ in events],
@@ -63,6 +65,12 @@ class Driver:
             stats=run.stats() | {"seconds": self._seconds},
             settings=self._settings,
         )
+
+    def _states(self, count: int) -> FloatArray | None:
+        """The states at the `count` recorded times, if they were kept."""
+        if self._snapshots is not None:
+            return self._snapshots.states()[:count]
+        return self._run.states() if self._settings["save_states"] else None
 
 
 def attach(error: BaseException, found: object, name: str = "solution") -> None:
@@ -118,13 +126,13 @@ class Integrator(Driver):
         t_span: tuple[float, float],
         *,
         weight_decay: WeightDecay,
-        method: str | BDF | Radau = "BDF",
+        method: str | BDF | Radau | ROCK2 = "BDF",
         curvature: str | Gram | Dense = "auto",
         rtol: float = 1e-6,
         atol: ArrayLike = 1e-9,
         t_eval: ArrayLike | str | None = "log",
         observe: Observe = None,
-        save_states: bool | str = "auto",
+        save_states: bool | str | os.PathLike[str] = "auto",
         events: Any = None,
         first_step: float | None = None,
         max_step: float = math.inf,
@@ -132,7 +140,7 @@ class Integrator(Driver):
         max_time: float | None = None,
         callback: Callback | None = None,
     ) -> None:
-        start, decay, resolved, budget = as_flow(problem, w0, weight_decay, curvature)
+        start, decay, resolved, budget = as_flow(problem, w0, weight_decay, method, curvature)
         options = as_options(
             problem.num_params,
             t_span,
@@ -151,7 +159,7 @@ class Integrator(Driver):
             callback=callback,
         )
         options.settings.update(
-            curvature=resolved,
+            curvature=None if resolved == "none" else resolved,
             weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
             problem=repr(problem),
         )

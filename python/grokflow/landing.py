@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from grokflow._options import Callback, Observe, as_options
 from grokflow._validate import FloatArray, as_positive
 from grokflow.clocks import first_crossing, value_at
 from grokflow.integrator import Driver, attach, require_finite_gradient
-from grokflow.methods import BDF, Dense, Gram, Krylov, Radau, as_tangent_curvature
+from grokflow.methods import BDF, ROCK2, Dense, Gram, Krylov, Radau, as_tangent_curvature
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
@@ -110,7 +111,7 @@ def limit_map(
     problem: Problem,
     w0: ArrayLike,
     *,
-    method: str | BDF | Radau = "BDF",
+    method: str | BDF | Radau | ROCK2 = "BDF",
     curvature: str | Gram | Dense | Krylov = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,
@@ -118,7 +119,7 @@ def limit_map(
     t_max: float = math.inf,
     t_eval: ArrayLike | str | None = "log",
     observe: Observe = None,
-    save_states: bool | str = "auto",
+    save_states: bool | str | os.PathLike[str] = "auto",
     max_step: float = math.inf,
     max_steps: int | None = None,
     max_time: float | None = None,

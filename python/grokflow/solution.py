@@ -6,12 +6,14 @@ import json
 import os
 import textwrap
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grokflow.files import pack, unpack, write_atomically
+from grokflow.snapshots import read_snapshots
 
 if TYPE_CHECKING:
     import xarray
@@ -31,7 +33,8 @@ class Solution:
     t : ndarray, shape (T,)
         Recorded times.
     w : ndarray, shape (T, d), or None
-        The weights at those times; None when they were not kept.
+        The weights at those times; None when they were not kept. If they were written to a file, this is a
+        read-only map of it.
     observed : dict of str to ndarray, shape (T,) or (T, k)
         What was observed at those times. ``sol["train_loss"]`` is ``sol.observed["train_loss"]``.
     final : ndarray, shape (d,)
@@ -139,6 +142,8 @@ class Solution:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.
 
+        States that the run has written to a file stay there; the new file refers to it.
+
         Parameters
         ----------
         path : path
@@ -150,7 +155,8 @@ class Solution:
             The file cannot be written; what was there before is untouched.
         """
         arrays = {"t": self.t, "final": self.final}
-        if self.w is not None:
+        snapshots = self._snapshots()
+        if self.w is not None and snapshots is None:
             arrays["w"] = self.w
         arrays |= {f"observed/{name}": values for name, values in self.observed.items()}
         arrays |= {f"monitor/{name}": values for name, values in self.monitor.items()}
@@ -166,25 +172,32 @@ class Solution:
             "message": self.message,
             "stats": self.stats,
             "settings": self.settings,
+            "snapshots": snapshots,
         }
         write_atomically(path, pack(header, arrays))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Solution:
-        """Read a file that `save` has written.
+        """Read a file that `save` has written, or the states that a run has written to `save_states`.
+
+        The latter has times and weights only, and the status "interrupted", for nothing tells whether the run
+        came to its end.
 
         Raises
         ------
         FileError
             The file is cut short, damaged, of a later format, or no Solution file.
         OSError
-            The file cannot be read.
+            The file cannot be read, or the file of states that it refers to.
         """
+        if Path(path).suffix == ".npy":
+            return _from_snapshots(path)
         header, arrays = unpack(path, FORMAT_VERSION)
         t_events, w_events = header["events"]
+        states = header.get("snapshots")
         return Solution(
             t=arrays["t"],
-            w=arrays.get("w"),
+            w=read_snapshots(states)[1][: len(arrays["t"])] if states else arrays.get("w"),
             observed={name: arrays[f"observed/{name}"] for name in header["observed"]},
             final=arrays["final"],
             t_final=header["t_final"],
@@ -196,6 +209,11 @@ class Solution:
             settings=header["settings"],
             monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
         )
+
+    def _snapshots(self) -> str | None:
+        """The file that `w` is a map of."""
+        path = getattr(self.w, "filename", None)
+        return None if path is None else str(path)
 
     def to_xarray(self) -> xarray.Dataset:
         """Return the trajectory as an `xarray.Dataset`.
@@ -229,6 +247,21 @@ class Solution:
             "settings": json.dumps(self.settings),
         }
         return xarray.Dataset(variables, coords={"t": ("time", self.t)}, attrs=attributes)
+
+
+def _from_snapshots(path: str | os.PathLike[str]) -> Solution:
+    """What a run that was killed has left."""
+    t, w = read_snapshots(path)
+    message = f"These are the states in {os.fspath(path)}; how the run ended is not known."
+    return Solution(
+        t=t,
+        w=w,
+        observed={},
+        final=np.array(w[-1]),
+        t_final=float(t[-1]),
+        status="interrupted",
+        message=message,
+    )
 
 
 def _short(value: Any) -> str:

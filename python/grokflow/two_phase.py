@@ -16,7 +16,7 @@ from grokflow.drift import Regularization, horizon, norm_flow
 from grokflow.flows import gradient_flow
 from grokflow.integrator import attach
 from grokflow.landing import limit_map
-from grokflow.methods import BDF, Dense, Gram, Radau, as_curvature
+from grokflow.methods import BDF, ROCK2, Dense, Gram, Radau, as_curvature
 from grokflow.phases import SAME, TwoPhase, distance_path
 from grokflow.problems import Problem
 from grokflow.solution import Solution
@@ -31,7 +31,7 @@ def two_phase(
     s_end: float = 10.0,
     eps: float = 0.1,
     kappa: float = 10.0,
-    method: str | BDF | Radau = "BDF",
+    method: str | BDF | Radau | ROCK2 = "BDF",
     curvature: str | Gram | Dense = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,

@@ -80,6 +80,15 @@ void check_models(Index n, CurvatureKind curvature, bool bdf, bool by_block) {
   }
 }
 
+void check_rock2() {
+  for (const auto& [name, problem] : small_models(12)) {
+    const Index d = problem->num_params();
+    GradientFlow flow(problem, Decay(d, 1e-4), CurvatureKind::none);
+    const long found = allocations_of(flow, make_rock2(flow, {1e-8, 1e-11}), Vector::LinSpaced(d, -1.0, 0.7));
+    CHECK_THAT(found == 0, "%ld allocations, %s", found, name.c_str());
+  }
+}
+
 void* warm_backtrace[1] = {reinterpret_cast<void*>(static_cast<std::intptr_t>(backtrace(warm_backtrace, 1)))};
 
 }  // namespace
@@ -92,5 +101,6 @@ TEST(allocation_radau_gram_by_block) { check_models(12, CurvatureKind::gram, fal
 TEST(allocation_radau_dense) { check_models(12, CurvatureKind::dense, false, false); }
 TEST(allocation_bdf_gram_large) { check_models(150, CurvatureKind::gram, true, false); }
 TEST(allocation_radau_gram_large) { check_models(150, CurvatureKind::gram, false, false); }
+TEST(allocation_rock2) { check_rock2(); }
 
 #endif

@@ -27,6 +27,7 @@ NOT_COMPUTING = {
     "PrecisionWarning",
     "Problem",
     "ProblemReport",
+    "ROCK2",
     "Radau",
     "Solution",
     "TangentProjection",

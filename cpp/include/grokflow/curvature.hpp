@@ -33,10 +33,11 @@ class Curvature : public LinearizedFlow {
   virtual void linearize(const ConstVectorRef& w) = 0;
 };
 
-/// `krylov` is for tangent spaces (tangent.hpp); implicit steps do not offer it.
-enum class CurvatureKind { automatic, gram, dense, krylov };
+/// `krylov` is for tangent spaces (tangent.hpp); implicit steps do not offer it. `none` is for explicit
+/// methods: such a flow has no linearisation, and its problem need not give more than a gradient.
+enum class CurvatureKind { automatic, gram, dense, krylov, none };
 
-/// The name of a strategy: "auto", "gram", "dense" or "krylov".
+/// The name of a strategy: "auto", "gram", "dense", "krylov" or "none".
 const char* to_string(CurvatureKind kind);
 
 constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is the automatic choice

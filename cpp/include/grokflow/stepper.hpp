@@ -89,4 +89,8 @@ std::unique_ptr<Stepper> make_radau(Flow& flow, Tolerance tolerance = {});
 /// The flow must outlive the stepper.
 std::unique_ptr<Stepper> make_tsit5(Flow& flow, Tolerance tolerance = {});
 
+/// The stabilised explicit method ROCK2, of order 2 (rock2.cpp), for stiff flows whose f' has a real negative
+/// spectrum and is not at hand. The flow must outlive the stepper.
+std::unique_ptr<Stepper> make_rock2(Flow& flow, Tolerance tolerance = {});
+
 }  // namespace grokflow

@@ -1,0 +1,193 @@
+// ROCK2, a stabilised explicit method of order 2 (Abdulle & Medovikov, Numer. Math. 90, 2001).
+//
+// A step of s stages is stable for f' with eigenvalues in [-0.71 s^2 / h, 0]: s gradients reach as far as
+// 0.35 s^2 steps of gradient descent. It solves no linear systems, and so serves problems that give nothing
+// but a gradient. Let Q_j and sigma, tau be those of the stability polynomial of degree s
+// (rock2_polynomial.hpp). The stages are
+//
+//   g_{j+1} = h mu_j f(g_j) + (1 + kappa_j) g_j - kappa_j g_{j-1},  g_0 = w_n,  0 <= j < s-2,
+//   g_{s-1} = g_{s-2} + h sigma f(g_{s-2}),
+//   w_{n+1} = g_{s-1} + h sigma f(g_{s-1}) - h sigma (1 - tau / sigma^2) (f(g_{s-1}) - f(g_{s-2})).
+//
+// The last term is the difference from a result of order 1 and the estimate of the error, so that the error
+// of order 2 which the step really makes falls like the tolerance.
+//
+// The method keeps 10 vectors of the size of w, whatever s is.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "grokflow/stepper.hpp"
+#include "rock2_polynomial.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr double kSafety = 0.8;
+constexpr double kLeast = 0.1, kMost = 5.0;  // change of the step size
+constexpr double kSlack = 1.05;              // a degree that is too large by less stays
+constexpr int kRadiusAge = 25;               // steps for which a spectral radius serves
+constexpr double kRadiusSafety = 1.2;        // it may grow meanwhile, and the power method looks from below
+constexpr double kRadiusAccuracy = 0.01;     // change in one iteration at which the power method ends
+constexpr int kMaxPowerIterations = 50;
+
+class Rock2 final : public Stepper {
+ public:
+  Rock2(Flow& flow, Tolerance tolerance)
+      : flow_(flow), tolerance_(std::move(tolerance)), most_degree_(most_degree(tolerance_.rtol)) {
+    for (Vector* v : {&w_, &old_w_, &older_w_, &f_, &g_, &last_g_, &k_, &last_k_, &weights_, &direction_})
+      v->setZero(flow.size());
+  }
+
+  double start(const ConstVectorRef& w0, double first_step) override {
+    w_ = w0;
+    flow_.rhs(w_, f_);
+    last_h_ = first_step > 0.0 ? first_step : initial_step(flow_, tolerance_, 2, w_, f_);
+    old_w_ = w_ - last_h_ * f_;  // a fictitious state on the tangent
+    return last_h_;
+  }
+
+  Attempt attempt(double h) override {
+    using Outcome = Attempt::Outcome;
+    h_ = h;
+    if (radius_age_ >= kRadiusAge) estimate_radius();
+    const int needed = Rock2Polynomial::degree_for(h * radius_);
+    if (needed > most_degree_) {  // the spectral radius has grown
+      error_ = h / longest_step();
+      return {outcome_ = Outcome::done, error_};
+    }
+    if (needed > polynomial_.degree() || polynomial_.degree() > kSlack * needed) polynomial_.compute(needed);
+    if (!take_stages(h)) return {outcome_ = Outcome::not_finite, 0.0};
+
+    // The new state is in last_g_, the estimate of its error in g_.
+    tolerance_.weights(w_, last_g_, weights_);
+    error_ = rms_norm(g_, weights_);
+    outcome_ = std::isfinite(error_) ? Outcome::done : Outcome::not_finite;
+    if (error_ <= 1.0) flow_.rhs(last_g_, k_);
+    return {outcome_, error_};
+  }
+
+  double accept() override {
+    older_w_.swap(old_w_);
+    old_w_.swap(w_);
+    w_.swap(last_g_);
+    f_.swap(k_);
+    // The controller of Watts: the errors of two steps foretell that of the next.
+    const double error = std::max(error_, 1e-10);
+    double factor = kSafety / std::sqrt(error);
+    if (last_error_ > 0.0)
+      factor = std::min(factor, factor * (h_ / last_h_) * std::sqrt(last_error_ / error));
+    factor = std::clamp(factor, kLeast, rejected_ ? 1.0 : kMost);
+    rejected_ = false;
+    ++radius_age_;
+    older_h_ = last_h_;
+    last_h_ = h_;
+    last_error_ = error;
+    return std::min(h_ * factor, longest_step());
+  }
+
+  double reject() override {
+    rejected_ = true;
+    if (outcome_ != Attempt::Outcome::done) {
+      radius_age_ = kRadiusAge;
+      return 0.25 * h_;
+    }
+    if (radius_age_ > 0) radius_age_ = kRadiusAge;  // the step may have been unstable
+    return std::min(h_ * std::max(kLeast, kSafety / std::sqrt(error_)), longest_step());
+  }
+
+  const ConstVectorRef w() const override { return w_; }
+
+  /// The parabola through the last three states. Slopes would do more harm than good: in stiff modes they
+  /// are the error of the state, a thousand times over.
+  void interpolate(double back, VectorRef out) const override {
+    if (back == 0.0) {
+      out = w_;
+      return;
+    }
+    const double to_old = last_h_ - back, to_older = to_old + older_h_, both = last_h_ + older_h_;
+    out = (to_old * to_older / (last_h_ * both)) * w_ + (back * to_older / (last_h_ * older_h_)) * old_w_ -
+          (back * to_old / (both * older_h_)) * older_w_;
+  }
+
+  int order() const override { return 2; }
+
+ private:
+  /// Round-off grows like s^2 inside a step.
+  static int most_degree(double rtol) {
+    const double most = std::sqrt(rtol / (10.0 * std::numeric_limits<double>::epsilon()));
+    return static_cast<int>(
+        std::clamp<double>(most, Rock2Polynomial::kLeastDegree, Rock2Polynomial::kMostDegree));
+  }
+
+  double longest_step() const {
+    const double reach = Rock2Polynomial::reach(most_degree_);
+    return radius_ > 0.0 ? (1.0 - 1e-12) * reach / radius_ : std::numeric_limits<double>::infinity();
+  }
+
+  /// From w_ and f_ to the new state in last_g_ and its error in g_. False if it left the finite numbers.
+  bool take_stages(double h) {
+    const int s = polynomial_.degree();
+    last_g_ = w_;
+    g_ = w_ + (h * polynomial_.mu(0)) * f_;
+    for (int j = 1; j + 2 < s; ++j) {
+      flow_.rhs(g_, k_);
+      const double kappa = polynomial_.kappa(j);
+      last_g_ = (h * polynomial_.mu(j)) * k_ + (1.0 + kappa) * g_ - kappa * last_g_;
+      g_.swap(last_g_);
+    }
+    if (!std::isfinite(g_.squaredNorm())) return false;
+    const double sigma = h * polynomial_.sigma();
+    const double twist = sigma * (1.0 - polynomial_.tau() / (polynomial_.sigma() * polynomial_.sigma()));
+    flow_.rhs(g_, last_k_);
+    g_ += sigma * last_k_;
+    flow_.rhs(g_, k_);
+    last_g_ = g_ + sigma * k_;
+    g_ = twist * (last_k_ - k_);
+    last_g_ += g_;
+    return std::isfinite(last_g_.squaredNorm());
+  }
+
+  /// The power method on f', by differences of f from w_. It starts from the direction of its last run.
+  void estimate_radius() {
+    const double size = std::sqrt(std::numeric_limits<double>::epsilon()) * std::max(w_.norm(), 1e-3);
+    if (direction_.squaredNorm() == 0.0) direction_ = f_;
+    if (!(direction_.squaredNorm() > 0.0)) direction_.setOnes();
+    double radius = 0.0;
+    for (int i = 0; i < kMaxPowerIterations; ++i) {
+      direction_ *= size / direction_.norm();
+      g_ = w_ + direction_;
+      flow_.rhs(g_, k_);
+      k_ -= f_;
+      const double last = radius;
+      radius = k_.norm() / size;
+      if (!(radius > 0.0) || !std::isfinite(radius)) break;
+      direction_.swap(k_);
+      if (i > 0 && std::abs(radius - last) <= kRadiusAccuracy * radius) break;
+    }
+    if (std::isfinite(radius)) radius_ = kRadiusSafety * radius;
+    radius_age_ = 0;
+  }
+
+  Flow& flow_;
+  Tolerance tolerance_;
+  int most_degree_;
+  Rock2Polynomial polynomial_{Rock2Polynomial::kLeastDegree};
+  Vector w_, f_, old_w_, older_w_;  // both ends of the last accepted step
+  Vector g_, last_g_, k_, last_k_;  // stages and their slopes
+  Vector weights_, direction_;      // direction_: along which f' is largest
+  double radius_ = 0.0;             // of the spectrum of f', on the safe side
+  int radius_age_ = kRadiusAge;     // accepted steps since
+  double h_ = 0.0, last_h_ = 0.0, older_h_ = 0.0, error_ = 0.0, last_error_ = 0.0;
+  bool rejected_ = false;
+  Attempt::Outcome outcome_ = Attempt::Outcome::done;
+};
+
+}  // namespace
+
+std::unique_ptr<Stepper> make_rock2(Flow& flow, Tolerance tolerance) {
+  tolerance.require_size(flow.size());
+  return std::make_unique<Rock2>(flow, std::move(tolerance));
+}
+
+}  // namespace grokflow
