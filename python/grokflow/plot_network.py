@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from grokflow.solution import Solution
 
 MARGIN = 0.1  # of the range of the data: how far beyond them things are drawn
+DEAD = 1e-9  # inner weights of this size, relative to the largest weight, have no kink left
 COLOURS = (ORANGE, GREEN, BLUE, VERMILION, PURPLE)
 SHADES = ("0.93", SKY, BLUE, "#002b45")  # of |u_j|, from 0 up
 
@@ -64,7 +65,8 @@ def draw_modes(ax: Axes, sol: Solution, network: TwoLayerNetwork) -> None:
     low, high = _span(network)
     with np.errstate(divide="ignore", invalid="ignore"):
         kinks = -b / v
-    kinks[~((low <= kinks) & (kinks <= high))] = np.nan
+    alive = np.hypot(v, b) > DEAD * np.abs(w).max(axis=1, initial=0.0, keepdims=True)
+    kinks[~(alive & (low <= kinks) & (kinks <= high))] = np.nan
     if len(w) > 1:
         _draw_lines(ax, sol.t[after], kinks, np.abs(u))
     for x in np.unique(network._arguments["X"]):
