@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from grokflow.files import pack, unpack, write_atomically
 from grokflow.snapshots import read_snapshots
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from grokflow.problems import Problem
 
 FORMAT_VERSION = 1
 MANY = 4  # more numbers than this are shown by the first and the last
@@ -59,6 +62,8 @@ class Solution:
         Of a drift: slow times ``s`` at the end of each step and, there, what is known of the Hessian:
         ``eta``, its smallest non-zero eigenvalue, ``rank``, ``gap`` (eta over the largest eigenvalue that
         counts as zero) and ``largest``. Empty for other flows.
+    problem : Problem, or None
+        What was solved. It is not saved: None after `load` and in a copy by pickle.
     """
 
     t: NDArray[np.float64]
@@ -73,6 +78,7 @@ class Solution:
     stats: dict[str, int | float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, NDArray[Any]] = field(default_factory=dict)
+    problem: Problem | None = None
 
     @property
     def success(self) -> bool:
@@ -138,6 +144,79 @@ class Solution:
         from grokflow.plot import plot
 
         return plot(self, ax)
+
+    def plot_modes(self, problem: Problem | None = None, ax: Axes | None = None) -> Figure:
+        """Draw the kinks of a two-layer network with one input over time, on a log axis.
+
+        The kink of neuron j, where its pre-activation is 0, is at ``-b_j / V_j``. Its line is coloured by
+        ``|u_j|``, and the data points are dotted lines: kinks drift, stick to data points and merge.
+
+        Parameters
+        ----------
+        problem : TwoLayerNetwork, optional
+            What was solved; needed only where `problem` is None.
+        ax : matplotlib Axes, optional
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            The network has several inputs (`mode_changes` tells what its neurons do), the weights were not
+            kept, or there is no problem.
+        TypeError
+            The problem is no `TwoLayerNetwork`.
+        ImportError
+            matplotlib is missing.
+        """
+        from grokflow.plot_network import plot_modes
+
+        return plot_modes(self, self.problem if problem is None else problem, ax)
+
+    def plot_function(
+        self,
+        times: ArrayLike,
+        problem: Problem | None = None,
+        teacher: Callable[[NDArray[np.float64]], ArrayLike] | None = None,
+        ax: Axes | None = None,
+    ) -> Figure:
+        """Draw the function that a model with one input has learned at some times, with its data.
+
+        Parameters
+        ----------
+        times : array_like
+            The recorded time nearest to each is drawn.
+        problem : Problem, optional
+            What was solved; needed only where `problem` is None.
+        teacher : callable, optional
+            The function that made the data: from inputs of shape (k, 1) to values of shape (k,).
+        ax : matplotlib Axes, optional
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            The model has several inputs, a time is outside the run, the weights were not kept, or there is no
+            problem.
+        TypeError
+            The problem has no inputs: it is no regression model of the library.
+        ImportError
+            matplotlib is missing.
+        """
+        from grokflow.plot_network import plot_function
+
+        return plot_function(self, times, self.problem if problem is None else problem, teacher, ax)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The problem may hold functions of the user's, which cannot be pickled."""
+        return {**self.__dict__, "problem": None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.
