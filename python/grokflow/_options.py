@@ -276,6 +276,7 @@ def as_flow(
     if start.size == 0:
         raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
     start = as_vector("w0", start, problem.num_params)
+    problem._warn_of_kinks()
     name, budget = as_curvature(curvature)
     resolved = core.curvature_of(problem._core, name, budget)
     return start, as_decay(weight_decay, problem), resolved, budget
