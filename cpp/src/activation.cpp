@@ -147,6 +147,15 @@ struct Softplus {
   }
 };
 
+struct Sigmoid {
+  inline Jet at(double z) const {
+    const double t = exp_negative(-std::fabs(z));
+    const double inverse = 1.0 / (1.0 + t);
+    const double a1 = t * inverse * inverse;
+    return {z < 0.0 ? t * inverse : inverse, a1, std::copysign(a1 * (1.0 - t) * inverse, -z)};
+  }
+};
+
 struct Quadratic {
   inline Jet at(double z) const { return {z * z, 2.0 * z, 2.0}; }
 };
@@ -210,6 +219,8 @@ void dispatch(const Activation& activation, const double* z, Index size, double*
       return evaluate<Order>(Softplus(1.0), z, size, a, a1, a2);
     case Activation::gelu:
       return evaluate<Order>(Gelu{}, z, size, a, a1, a2);
+    case Activation::sigmoid:
+      return evaluate<Order>(Sigmoid{}, z, size, a, a1, a2);
     case Activation::quadratic:
       return evaluate<Order>(Quadratic{}, z, size, a, a1, a2);
     case Activation::identity:
@@ -242,8 +253,9 @@ std::optional<Activation::Slopes> Activation::slopes() const {
 }
 
 const std::vector<std::string>& activation_names() {
-  static const std::vector<std::string> names = {"tanh",     "erf",  "softplus",   "gelu", "quadratic",
-                                                 "identity", "relu", "leaky_relu", "abs",  "smooth_relu"};
+  static const std::vector<std::string> names = {"tanh",       "erf",       "softplus",   "gelu",
+                                                 "sigmoid",    "quadratic", "identity",   "relu",
+                                                 "leaky_relu", "abs",       "smooth_relu"};
   return names;
 }
 

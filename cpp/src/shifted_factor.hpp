@@ -1,7 +1,6 @@
 // (S + s I)^-1 for one matrix S and many shifts s.
 #pragma once
 
-#include <Eigen/Cholesky>
 #include <Eigen/LU>
 #include <cmath>
 #include <type_traits>
@@ -23,8 +22,7 @@ class ShiftedFactor {
   using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
   static constexpr bool cholesky = kind == Factorisation::cholesky;
   using InPlace = Eigen::Ref<MatrixS>;
-  using Cholesky = std::conditional_t<std::is_same_v<Scalar, double>, Eigen::LLT<InPlace>, SymmetricCholesky>;
-  using Decomposition = std::conditional_t<cholesky, Cholesky, Eigen::PartialPivLU<InPlace>>;
+  using Decomposition = std::conditional_t<cholesky, SymmetricCholesky<Scalar>, Eigen::PartialPivLU<InPlace>>;
 
  public:
   explicit ShiftedFactor(Index n)

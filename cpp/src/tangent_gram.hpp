@@ -1,9 +1,9 @@
 #pragma once
 
-#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 
 #include "grokflow/tangent.hpp"
+#include "symmetric_cholesky.hpp"
 
 namespace grokflow {
 
@@ -31,7 +31,7 @@ class GramTangent final : public TangentSpace {
   bool truncates_;  // the user has set the threshold: every point is decomposed
   std::unique_ptr<Linearization> lin_;
   Matrix K_, L_;
-  Eigen::LLT<Eigen::Ref<Matrix>> cholesky_;  // of K_, in the memory of L_
+  SymmetricCholesky<double> cholesky_;  // of K_, in the memory of L_
   Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
   double size_ = 0.0, least_pivot_ = 0.0;  // ||K|| (Frobenius), and the smallest diagonal entry of L
   bool decomposed_ = false;

@@ -5,6 +5,8 @@
 #include <Eigen/Core>
 #include <string>
 
+#include "grokflow/threads.hpp"
+
 namespace py = pybind11;
 
 void bind_problem(py::module_& m);
@@ -18,6 +20,9 @@ PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   m.attr("__eigen_version__") = std::to_string(EIGEN_WORLD_VERSION) + "." +
                                 std::to_string(EIGEN_MAJOR_VERSION) + "." +
                                 std::to_string(EIGEN_MINOR_VERSION);
+  m.attr("has_threads") = grokflow::has_threads();
+  m.def("num_threads", &grokflow::num_threads);
+  m.def("set_num_threads", &grokflow::set_num_threads, py::arg("number"));
   bind_problem(m);
   bind_models(m);
   bind_callbacks(m);

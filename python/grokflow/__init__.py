@@ -21,7 +21,11 @@ from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
 from grokflow.solution import Solution
 from grokflow.tangent import TangentProjection, tangent_projection
+from grokflow.threads import check_environment as _check_environment
+from grokflow.threads import get_num_threads, set_num_threads
 from grokflow.two_phase import two_phase
+
+_check_environment()
 
 __version__: str = _core.__version__
 
@@ -51,12 +55,14 @@ __all__ = [
     "check_problem",
     "clocks",
     "first_order_residual",
+    "get_num_threads",
     "gradient_flow",
     "horizon",
     "limit_map",
     "models",
     "modular_addition",
     "norm_flow",
+    "set_num_threads",
     "tangent_projection",
     "two_phase",
 ]

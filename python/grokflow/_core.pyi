@@ -12,6 +12,10 @@ _Entries = tuple[NDArray[np.int64], NDArray[np.int64], _Array, float]
 
 __version__: str
 __eigen_version__: str
+has_threads: bool
+
+def num_threads() -> int: ...
+def set_num_threads(number: int) -> None: ...
 
 class Linearization:
     def refill(self, w: _Array) -> None: ...
@@ -57,6 +61,12 @@ class MatrixCompletion(Problem):
     ) -> None: ...
     def predict(self, w: _Array) -> _Array: ...
 
+class MatrixSensing(Problem):
+    def __init__(
+        self, train: _Samples, test: _Samples | None, num_rows: int, num_cols: int, width: int
+    ) -> None: ...
+    def predict(self, w: _Array) -> _Array: ...
+
 class TwoLayerNetwork(Problem):
     def __init__(
         self,
@@ -67,6 +77,18 @@ class TwoLayerNetwork(Problem):
         parameter: float,
         output_bias: bool,
         output_scale: float,
+    ) -> None: ...
+    def predict(self, w: _Array, X: _Array) -> _Array: ...
+
+class MLP(Problem):
+    def __init__(
+        self,
+        train: _Samples,
+        test: _Samples | None,
+        widths: Sequence[int],
+        activation: str,
+        parameter: float,
+        bias: bool,
     ) -> None: ...
     def predict(self, w: _Array, X: _Array) -> _Array: ...
 

@@ -291,6 +291,7 @@ def as_flow(
     if start.size == 0:
         raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
     start = as_vector("w0", start, problem.num_params)
+    problem._warn_of_kinks()
     name, budget = as_curvature(curvature)
     if isinstance(as_method(method), ROCK2):
         if name != "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -150,6 +151,40 @@ def as_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
             f"{name} has shape {targets.shape}; it must be ({samples},), one target per row of X"
         )
     return as_vector(name, targets.reshape(-1), samples)
+
+
+def as_output_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
+    """Return `y` with one target per sample, shape (samples,), or one per output, (samples, outputs)."""
+    targets = as_real(name, y)
+    if targets.ndim not in (1, 2) or targets.shape[0] != samples:
+        raise ValueError(
+            f"{name} has shape {targets.shape}; it must be ({samples},) or ({samples}, outputs), "
+            "one row per row of X"
+        )
+    return as_array(name, targets, targets.ndim)
+
+
+def require_memory(what: str, numbers: int) -> None:
+    """Raise ValueError if `numbers` of double precision are more than this machine has memory for."""
+    need = 8 * numbers
+    available = physical_memory()
+    if need > available:
+        raise ValueError(
+            f"{what}, which take {gibibytes(need)} of memory or more; this machine has {gibibytes(available)}"
+        )
+
+
+def physical_memory() -> float:
+    """Return the bytes of memory of this machine; infinity where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def gibibytes(size: float) -> str:
+    """Return a size in bytes as text."""
+    return f"{size / 2**30:.3g} GiB"
 
 
 def as_entries(

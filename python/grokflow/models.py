@@ -2,127 +2,52 @@
 
 All fit a sum of squares, ``F(w) = (c/2) sum_i (prediction_i - target_i)^2``. The argument `scale` gives c:
 "mean" for 1/n (the default), "sum" for 1, or a number. The loss over the test data follows the same rule:
-1/n_test, 1, or the number.
+1/n_test, 1, or the number. With several outputs, n counts each output of each sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
+from grokflow._model import (
+    Model,
+    Regression,
+    Samples,
+    Scale,
+    activation_parameter,
+    compiled_samples,
+    sample_arguments,
+)
 from grokflow._validate import (
     FloatArray,
     as_choice,
     as_count,
     as_entries,
-    as_inputs,
-    as_number,
     as_positive,
     as_scale,
-    as_targets,
+    require_memory,
 )
-from grokflow.problems import Problem
+from grokflow.matrix_sensing import MatrixSensing
+from grokflow.mlp import MLP
 
-__all__ = ["DiagonalLinearNetwork", "LinearRegression", "MatrixCompletion", "Model", "TwoLayerNetwork"]
+__all__ = [
+    "MLP",
+    "DiagonalLinearNetwork",
+    "LinearRegression",
+    "MatrixCompletion",
+    "MatrixSensing",
+    "Model",
+    "TwoLayerNetwork",
+]
 
-Std: TypeAlias = float | Mapping[str, float]
-Scale: TypeAlias = str | float
-Samples: TypeAlias = tuple[ArrayLike, ArrayLike]
 Entries: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 
-# The activations that carry a parameter: its name and its default.
-ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": ("smoothing", 0.01)}
 
-
-class Model(Problem):
-    """What the models share: test data, initial weights, and copies by pickle and `copy`."""
-
-    def __init__(self, compiled: core.Problem, std: Mapping[str, float], arguments: dict[str, Any]) -> None:
-        super().__init__(compiled)
-        self._std = std
-        self._arguments = arguments
-
-    def test_loss(self, w: ArrayLike) -> float:
-        """Return the loss over the test data.
-
-        Raises
-        ------
-        ValueError
-            If the model was made without test data.
-        """
-        if "test_loss" not in self.quantities:
-            raise ValueError("this model has no test data; make it with test=...")
-        return float(self.quantity("test_loss", w))
-
-    def initial_weights(self, std: Std | None = None, seed: int | np.random.Generator = 0) -> FloatArray:
-        """Draw independent Gaussian weights of mean 0.
-
-        Parameters
-        ----------
-        std : float or mapping of block name to float, optional
-            Standard deviation, of all weights or by block; a block that is not named keeps the default of
-            the model, which its class documents. 0 gives zeros.
-        seed : int or numpy.random.Generator, default 0
-            Passed to :func:`numpy.random.default_rng`; the same seed gives the same weights.
-
-        Returns
-        -------
-        ndarray of float64, shape (d,)
-
-        Raises
-        ------
-        ValueError
-            If a standard deviation is negative or not finite, or names no block.
-        """
-        given = std if isinstance(std, Mapping) else {} if std is None else dict.fromkeys(self.blocks, std)
-        w = np.random.default_rng(seed).standard_normal(self.num_params)
-        for name in given:
-            as_choice("block in std", name, list(self.blocks))
-        for name, block in self.blocks.items():
-            deviation = as_number(f"std of {name}", given.get(name, self._std[name]))
-            if deviation < 0:
-                raise ValueError(f"std of {name} is {deviation}; it must not be negative")
-            w[block] *= deviation
-        return w
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._arguments), ()
-
-    def __repr__(self) -> str:
-        shown = {
-            name: f"<{'x'.join(map(str, value.shape))}>" if isinstance(value, np.ndarray) else repr(value)
-            for name, value in self._arguments.items()
-            if name != "test"
-        }
-        test = ", test=..." if "test_loss" in self.quantities else ""
-        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in shown.items())}{test})"
-
-
-class _Regression(Model):
-    """A model of samples (X, y)."""
-
-    _core: core.LinearRegression | core.DiagonalLinearNetwork | core.TwoLayerNetwork
-
-    def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
-        """Return the predictions at the rows of `X`, shape (k,); by default at the training inputs.
-
-        Parameters
-        ----------
-        w : array_like, shape (d,)
-            Weights.
-        X : array_like, shape (k, p), optional
-            Inputs.
-        """
-        inputs = self._arguments["X"] if X is None else as_inputs("X", X, self._arguments["X"].shape[1])
-        return self._core.predict(self._weights(w), inputs)
-
-
-class LinearRegression(_Regression):
+class LinearRegression(Regression):
     """Linear regression: the prediction is ``X @ w``, with w of shape (d,), in one block "w".
 
     Parameters
@@ -155,7 +80,7 @@ class LinearRegression(_Regression):
         super().__init__(core.LinearRegression(*compiled_samples(arguments)), {"w": 1.0}, arguments)
 
 
-class DiagonalLinearNetwork(_Regression):
+class DiagonalLinearNetwork(Regression):
     """A diagonal linear network: the prediction is ``X @ (u * v)``, with ``w = [u, v]``.
 
     Weight decay on u and v drives the flow to the interpolator with the smallest l1 norm of ``u * v``.
@@ -269,7 +194,7 @@ class MatrixCompletion(Model):
         return self._core.predict(self._weights(w))
 
 
-class TwoLayerNetwork(_Regression):
+class TwoLayerNetwork(Regression):
     """A network with one hidden layer and one output.
 
     ``f(x) = output_scale * sum_j u_j act(<V_j, x> + b_j) [+ a]``, with ``w = [u, V, b(, a)]`` of shapes
@@ -284,10 +209,10 @@ class TwoLayerNetwork(_Regression):
     width : int
         Number of hidden neurons; d = width (p + 2), plus 1 with an output bias.
     activation : str, default "tanh"
-        "tanh", "erf", "softplus" (log(1 + exp z)), "gelu" (z Phi(z)), "quadratic" (z^2), "identity",
-        "smooth_relu" (a softplus of any width, see `smoothing`), or one that is linear on each side of 0:
-        "relu" (max(z, 0)), "leaky_relu" (see `negative_slope`), "abs" (|z|). The derivative of those at 0 is
-        taken from the left, and their second derivative as 0 everywhere.
+        "tanh", "erf", "softplus" (log(1 + exp z)), "gelu" (z Phi(z)), "sigmoid" (1/(1 + exp(-z))),
+        "quadratic" (z^2), "identity", "smooth_relu" (a softplus of any width, see `smoothing`), or one that
+        is linear on each side of 0: "relu" (max(z, 0)), "leaky_relu" (see `negative_slope`), "abs" (|z|). The
+        derivative of those at 0 is taken from the left, and their second derivative as 0 everywhere.
     negative_slope : float, default 0.01
         Only with "leaky_relu": its slope below 0.
     smoothing : float, default 0.01
@@ -308,7 +233,8 @@ class TwoLayerNetwork(_Regression):
         If the data are not real numbers.
     ValueError
         If shapes do not fit, there are several outputs, an entry is nan or infinite, there is no sample or no
-        column, the activation is unknown, or a parameter is given that it does not carry.
+        column, the activation is unknown, a parameter is given that it does not carry, or the network needs
+        more memory than the machine has.
 
     Notes
     -----
@@ -344,7 +270,12 @@ class TwoLayerNetwork(_Regression):
             "output_scale": as_positive("output_scale", output_scale),
         }
         arguments = sample_arguments(X, y, test, scale) | own
-        std = {"u": 1.0, "V": arguments["X"].shape[1] ** -0.5, "b": 1.0, "a": 0.0}
+        n, p = arguments["X"].shape
+        d = own["width"] * (p + 2) + own["output_bias"]
+        require_memory(
+            f"TwoLayerNetwork with width {own['width']} has {d} parameters", 3 * d + 5 * n * own["width"]
+        )
+        std = {"u": 1.0, "V": p**-0.5, "b": 1.0, "a": 0.0}
         compiled = core.TwoLayerNetwork(
             *compiled_samples(arguments),
             own["width"],
@@ -354,35 +285,3 @@ class TwoLayerNetwork(_Regression):
             own["output_scale"],
         )
         super().__init__(compiled, std, arguments)
-
-
-def activation_parameter(activation: str, **given: float | None) -> dict[str, float]:
-    """Return {name: value} of the parameter that the activation carries, or {} where it carries none."""
-    own, default = ACTIVATION_PARAMETERS.get(activation, ("", 0.0))
-    for name, value in given.items():
-        if value is not None and name != own:
-            raise ValueError(f"{name} is {value}, and activation {activation!r} has no such parameter")
-    if not own:
-        return {}
-    value = default if given[own] is None else given[own]
-    return {own: as_positive(own, value) if own == "smoothing" else as_number(own, value)}
-
-
-def sample_arguments(X: ArrayLike, y: ArrayLike, test: Samples | None, scale: Scale) -> dict[str, Any]:
-    """Return the checked arguments of a regression model, as copies that nobody else changes."""
-    inputs = as_inputs("X", X)
-    targets = as_targets("y", y, inputs.shape[0])
-    held_out = None
-    if test is not None:
-        if not isinstance(test, tuple | list) or len(test) != 2:
-            raise ValueError("test must be a tuple (X, y)")
-        test_inputs = as_inputs("test X", test[0], inputs.shape[1])
-        held_out = test_inputs.copy(), as_targets("test y", test[1], test_inputs.shape[0]).copy()
-    as_scale(scale, targets.size)
-    return {"X": inputs.copy(), "y": targets.copy(), "test": held_out, "scale": scale}
-
-
-def compiled_samples(arguments: dict[str, Any]) -> tuple[Any, Any]:
-    """Return training and test samples as the compiled models take them: (X, y, c), or None."""
-    train, test, scale = (arguments["X"], arguments["y"]), arguments["test"], arguments["scale"]
-    return (*train, as_scale(scale, train[1].size)), test and (*test, as_scale(scale, test[1].size))

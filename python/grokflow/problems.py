@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
@@ -39,6 +40,8 @@ class Problem:
     ValueError
         By every method, if an argument has the wrong shape or holds nan or infinity (the index is told).
     """
+
+    _kinks = ""  # why the gradient flow is not smooth, where it is not and no solver takes care of that
 
     def __init__(self, compiled: core.Problem) -> None:
         self._core = compiled
@@ -111,6 +114,10 @@ class Problem:
     def __repr__(self) -> str:
         residuals = f", num_residuals={self.num_residuals}" if self.num_residuals else ""
         return f"<{type(self).__name__}: num_params={self.num_params}{residuals}, scale={self.scale:.6g}>"
+
+    def _warn_of_kinks(self) -> None:
+        if self._kinks:
+            warnings.warn(self._kinks, stacklevel=4)
 
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)

@@ -166,6 +166,7 @@ def as_point(problem: object, w: ArrayLike) -> FloatArray:
         raise TypeError(
             f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
         )
+    problem._warn_of_kinks()
     return as_vector("w", w, problem.num_params)
 
 

@@ -8,6 +8,8 @@
 #include "grokflow/models/diagonal_linear_network.hpp"
 #include "grokflow/models/linear_regression.hpp"
 #include "grokflow/models/matrix_completion.hpp"
+#include "grokflow/models/matrix_sensing.hpp"
+#include "grokflow/models/mlp.hpp"
 #include "grokflow/models/two_layer_network.hpp"
 
 struct NamedProblem {
@@ -23,6 +25,8 @@ inline std::vector<NamedProblem> small_models(grokflow::Index n) {
   const Vector y = X.leftCols(2).rowwise().sum();
   const Samples wide{X, y, 1.0 / static_cast<double>(n)},
       narrow{X.leftCols(4), y, 1.0 / static_cast<double>(n)};
+  const Samples two_outputs{X.topLeftCorner(n / 2, 3), y, 1.0 / static_cast<double>(n)};
+  const Measurements measurements{Matrix::Random(4 * n, n), y, 1.0 / static_cast<double>(n)};
   Entries entries{{}, {}, Vector::Random(n), 1.0};
   const Index side = 4 + n / 4;
   for (Index e = 0; e < n; ++e) {
@@ -35,5 +39,8 @@ inline std::vector<NamedProblem> small_models(grokflow::Index n) {
       {"MatrixCompletion", std::make_shared<MatrixCompletion>(entries, std::nullopt, side, side, 3)},
       {"TwoLayerNetwork", std::make_shared<TwoLayerNetwork>(narrow, std::nullopt, n, Activation::tanh,
                                                             /*output_bias=*/true, 0.5)},
+      {"MatrixSensing", std::make_shared<MatrixSensing>(measurements, std::nullopt, 4, n, 2)},
+      {"MLP", std::make_shared<MLP>(two_outputs, std::nullopt, std::vector<Index>{8, 5}, Activation::tanh,
+                                    /*bias=*/true)},
   };
 }

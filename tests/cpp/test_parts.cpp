@@ -7,9 +7,12 @@
 #include "grokflow/decay.hpp"
 #include "grokflow/dense_flow.hpp"
 #include "grokflow/integrate.hpp"
+#include "grokflow/threads.hpp"
 #include "history.hpp"
+#include "parallel.hpp"
 #include "root.hpp"
 #include "shifted_factor.hpp"
+#include "symmetric_cholesky.hpp"
 
 using namespace grokflow;
 
@@ -107,6 +110,55 @@ TEST(cholesky_refuses_what_is_not_positive) {
   CHECK(!factor.prepare(-Matrix::Identity(3, 3), 0.5, 1, nfactor));
   CHECK(!factor.prepare(Matrix::Constant(3, 3, std::nan("")), 0.5, 2, nfactor));
   CHECK(factor.prepare(-Matrix::Identity(3, 3), 1.5, 3, nfactor));
+}
+
+TEST(cholesky_of_many_blocks) {
+  const Index n = 700;  // beyond the size that is factored as a whole
+  const Matrix K = kernel(n) + 0.1 * Matrix::Identity(n, n);
+  const Eigen::MatrixXcd S = K.cast<Complex>() + Complex(0.0, 2.0) * Eigen::MatrixXcd::Identity(n, n);
+  const int threads = num_threads();
+  Matrix real[2];
+  Eigen::MatrixXcd complex[2];
+  for (int i = 0; i < 2; ++i) {
+    set_num_threads(1 + 2 * i);
+    real[i] = K;
+    complex[i] = S;
+    SymmetricCholesky<double> factor(real[i]);
+    SymmetricCholesky<Complex> complex_factor(complex[i]);
+    CHECK(factor.info() == Eigen::Success && complex_factor.info() == Eigen::Success);
+    const Vector v = Vector::LinSpaced(n, -1.0, 1.0);
+    Vector x = v;
+    factor.solveInPlace(x);
+    CHECK((K * x - v).norm() <= 1e-14 * K.norm() * x.norm());
+    Eigen::VectorXcd z = v.cast<Complex>();
+    complex_factor.solveInPlace(z);
+    CHECK((S * z - v.cast<Complex>()).norm() <= 1e-14 * S.norm() * z.norm());
+  }
+  set_num_threads(threads);
+  CHECK(real[0] == real[1]);
+  CHECK(complex[0] == complex[1]);
+  Matrix indefinite = K;
+  indefinite(600, 600) = -1e6;
+  CHECK(SymmetricCholesky<double>(indefinite).info() == Eigen::NumericalIssue);
+}
+
+TEST(tiles_cover_an_output_once) {
+  for (const Index size : {1, 7, 191, 193, 500}) {
+    Matrix count = Matrix::Zero(size, 2 * size), triangle = Matrix::Zero(size, size);
+    for_tiles(size, 2 * size, 1000, [&](const Tile& t) { t.of(count).array() += 1.0; });
+    CHECK((count.array() == 1.0).all());
+    for_lower_tiles(size, 1000, 64, [&](const Tile& t) { t.of(triangle).array() += 1.0; });
+    for (Index j = 0; j < size; ++j) CHECK((triangle.col(j).tail(size - j).array() == 1.0).all());
+    CHECK(triangle.maxCoeff() == 1.0);
+  }
+}
+
+TEST(exceptions_leave_a_parallel_region) {
+  const auto fail = [](Index i) {
+    if (i == 3) throw std::runtime_error("three");
+  };
+  CHECK_THROWS(parallel_for(8, 1e9, fail), std::runtime_error);
+  CHECK_THROWS(set_num_threads(0), std::invalid_argument);
 }
 
 TEST(decay_groups_equal_rates) {

@@ -14,6 +14,7 @@ LIMITS = {  # value, first and second derivative at -inf and at +inf
     "erf": ((-1, 0, 0), (1, 0, 0)),
     "softplus": ((0, 0, 0), (math.inf, 1, 0)),
     "gelu": ((0, 0, 0), (math.inf, 1, 0)),
+    "sigmoid": ((0, 0, 0), (1, 0, 0)),
     "quadratic": ((math.inf, -math.inf, 2), (math.inf, math.inf, 2)),
     "identity": ((-math.inf, 1, 0), (math.inf, 1, 0)),
     "relu": ((0, 0, 0), (math.inf, 1, 0)),
@@ -59,6 +60,12 @@ def test_softplus_is_within_three_ulp():
     t = z.astype(np.longdouble)
     exact = np.maximum(t, 0) + np.log1p(np.exp(-np.abs(t)))
     assert errors_in_ulp(core.activation("softplus", z)[0], exact).max() <= 3.0
+
+
+def test_sigmoid_is_within_three_ulp():
+    z = np.clip(sample_points(), -700, None)
+    exact = 1 / (1 + np.exp(-z.astype(np.longdouble)))
+    assert errors_in_ulp(core.activation("sigmoid", z)[0], exact).max() <= 3.0
 
 
 @pytest.mark.parametrize("width", [1e-300, 1e-12, 0.1, 1e12])

@@ -106,7 +106,7 @@ def test_run_writes_everything_beside_each_other(csv, tmp_path):
         assert data["X_test"].shape == (6, 4)
 
 
-@pytest.mark.parametrize("model", ["linear", "diagonal", "two-layer"])
+@pytest.mark.parametrize("model", ["linear", "diagonal", "two-layer", "mlp"])
 def test_a_run_repeats_bit_for_bit_from_its_settings(csv, tmp_path, model):
     first = grokflow(
         "run",
@@ -118,6 +118,8 @@ def test_a_run_repeats_bit_for_bit_from_its_settings(csv, tmp_path, model):
         model,
         "--width",
         5,
+        "--widths",
+        "4,3",
         "--seed",
         3,
         "--out",
@@ -175,6 +177,8 @@ def test_npz_input(tmp_path):
         (["--model", "lineer"], ["unknown model 'lineer'; did you mean 'linear'"]),
         (["--model", "two-layer", "--activation", "sin"], ["activation", "'sin'", "tanh"]),
         (["--model", "two-layer", "--width", "0"], ["width is 0"]),
+        (["--model", "mlp", "--widths", "5,0"], ["widths[1] is 0"]),
+        (["--model", "mlp", "--widths", "5 6"], ["widths is '5 6'; it must be integers with commas between"]),
         (["--test-fraction", "1"], ["test_fraction is 1.0"]),
         (["--test-fraction", "0.99"], ["none is left to train on"]),
         (["--seed", "-1"], ["seed is -1"]),
@@ -295,7 +299,7 @@ def test_a_signal_keeps_the_trajectory(csv, tmp_path, sent, code):
 def test_info_says_what_is_installed():
     result = grokflow("info")
     assert result.exit_code == 0
-    for word in ("grokflow", "build", "Eigen", "numpy", "platform"):
+    for word in ("grokflow", "build", "threads", "Eigen", "numpy", "platform"):
         assert word in result.stdout
 
 

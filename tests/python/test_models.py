@@ -27,6 +27,13 @@ def network(activation, n=6, p=2, width=4, **options):
 
 
 PARAMETERS = {"leaky_relu": {"negative_slope": -0.4}, "smooth_relu": {"smoothing": 0.7}}
+
+
+def mlp(activation, widths, outputs=(), n=4, p=2, **options):
+    data = rng.normal(size=(n, p)), rng.normal(size=(n, *outputs))
+    return "MLP", data, {"widths": widths, "activation": activation, **options}
+
+
 CASES = {
     "linear, wide": ("LinearRegression", samples(5, 9), {"test": samples(3, 9)}),
     "linear, tall": ("LinearRegression", samples(9, 4), {"scale": "sum"}),
@@ -49,6 +56,22 @@ CASES = {
     },
     "network, bias": network("tanh", n=7, p=3, output_bias=True, output_scale=0.4, scale="sum"),
     "network, column": ("TwoLayerNetwork", (rng.normal(size=(5, 1)), rng.normal(size=(5, 1))), {"width": 1}),
+}
+
+
+def measurements(n, shape):
+    return rng.normal(size=(n, *shape)), rng.normal(size=n)
+
+
+CASES |= {
+    "sensing": ("MatrixSensing", measurements(5, (4, 3)), {"width": 1, "test": measurements(3, (4, 3))}),
+    "sensing, wide": ("MatrixSensing", measurements(4, (2, 3)), {"width": 4, "scale": "sum"}),
+    **{f"mlp, {name}": mlp(name, (3, 2), **PARAMETERS.get(name, {})) for name in core.activation_names()},
+    "mlp, one layer": mlp("tanh", (4,), test=samples(3, 2)),
+    "mlp, no bias": mlp("erf", (2, 3, 2), bias=False, scale="sum"),
+    "mlp, outputs": mlp("tanh", (3, 4), (3,), p=1, test=(rng.normal(size=(2, 1)), rng.normal(size=(2, 3)))),
+    "mlp, outputs, no bias": mlp("gelu", (3,), (2,), bias=False, scale=0.7),
+    "mlp, column": mlp("smooth_relu", (2, 2), (1,), n=1, smoothing=0.5),
 }
 
 
@@ -187,6 +210,16 @@ def test_gram_of_every_range_of_blocks(compiled):
         K = lin.gram(begin, end)
         assert np.array_equal(K, K.T) or (begin, end) == cut
         np.testing.assert_allclose(K, part @ part.T, atol=1e-12 * np.abs(J @ J.T).max())
+
+
+def test_kernel_trace_by_central_differences(compiled):
+    w, v = draw(compiled.num_params), draw(compiled.num_params, 1)
+    regularizer = core.hessian_trace(compiled._core)
+    trace, gradient = regularizer.evaluate(w)
+    assert trace == pytest.approx(compiled.scale * np.trace(compiled.gram(w)), rel=1e-12)
+    h = 1e-5
+    difference = (regularizer.evaluate(w + h * v)[0] - regularizer.evaluate(w - h * v)[0]) / (2 * h)
+    assert gradient @ v == pytest.approx(difference, rel=1e-7, abs=1e-7 * trace)
 
 
 def test_refilled_linearisation_equals_a_fresh_one(compiled):

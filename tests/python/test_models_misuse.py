@@ -21,6 +21,14 @@ def network(X=X, y=y, width=2, **options):
     return models.TwoLayerNetwork(X, y, width=width, **options)
 
 
+def mlp(X=X, y=y, widths=(2, 3), **options):
+    return models.MLP(X, y, widths, **options)
+
+
+def sensing(A=np.ones((3, 2, 4)), y=y, width=2, **options):  # noqa: B008
+    return models.MatrixSensing(A, y, width=width, **options)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -65,6 +73,45 @@ def network(X=X, y=y, width=2, **options):
         (lambda: completion(width=0), ValueError, "width is 0; it must be at least 1"),
         (lambda: completion(test=(rows, cols)), ValueError, r"test must be a tuple \(rows, cols, values\)"),
         (lambda: completion(test=([5], [0], [1.0])), ValueError, r"test rows\[0\] is 5"),
+        (lambda: mlp(widths=(2, 0)), ValueError, r"widths\[1\] is 0; it must be at least 1"),
+        (lambda: mlp(widths=(2, 3.0)), TypeError, r"widths\[1\] is 3.0; it must be an integer"),
+        (
+            lambda: mlp(widths=()),
+            ValueError,
+            "widths is empty; give the neurons of one hidden layer at least",
+        ),
+        (lambda: mlp(widths=100), TypeError, "widths is 100; it must be a sequence of integers"),
+        (lambda: mlp(widths="100"), TypeError, "widths is '100'; it must be a sequence of integers"),
+        (lambda: mlp(y=np.ones(2)), ValueError, r"y has shape \(2,\); it must be \(3,\) or \(3, outputs\)"),
+        (lambda: mlp(y=np.ones((3, 0))), ValueError, r"y has shape \(3, 0\); it must not be empty"),
+        (lambda: mlp(y=np.ones((3, 2, 1))), ValueError, r"y has shape \(3, 2, 1\); it must be"),
+        (lambda: mlp(y=np.where(np.eye(3, 2), np.nan, 0)), ValueError, r"y\[0, 0\] is nan"),
+        (
+            lambda: mlp(y=np.ones((3, 2)), test=(X, y)),
+            ValueError,
+            r"test y has shape \(3,\); with these y it must be \(3, 2\)",
+        ),
+        (lambda: mlp(activation="selu"), ValueError, "activation is 'selu'; choose from 'tanh', 'erf', "),
+        (lambda: mlp(smoothing=0.1), ValueError, "smoothing is 0.1, and activation 'tanh' has no such"),
+        (lambda: mlp(bias=1), TypeError, "bias is 1; it must be True or False"),
+        (
+            lambda: mlp(widths=(10**7, 10**7)),
+            ValueError,
+            r"has 100000050000001 parameters, which take 2.24e\+06 GiB of memory or more; this machine has",
+        ),
+        (lambda: mlp(widths=(10**30,)), ValueError, r"has 4\d+1 parameters, which take .* GiB"),
+        (lambda: sensing(A=X), ValueError, r"A has 2 dimensions; it must be \(n, N, M\)"),
+        (lambda: sensing(y=[1.0]), ValueError, r"y has shape \(1,\); it must be \(3,\)"),
+        (lambda: sensing(A=np.ones((3, 2, 0))), ValueError, r"A has shape \(3, 2, 0\); it must not be empty"),
+        (lambda: sensing(width=0), ValueError, "width is 0; it must be at least 1"),
+        (lambda: sensing(width=10**15), ValueError, "has 6000000000000000 parameters, which take .* GiB"),
+        (lambda: sensing(test=X), ValueError, r"test must be a tuple \(A, y\)"),
+        (
+            lambda: sensing(test=(np.ones((1, 2, 3)), [1.0])),
+            ValueError,
+            r"test A has matrices of shape \(2, 3\); those of A have \(2, 4\)",
+        ),
+        (lambda: network(width=10**14), ValueError, "has 400000000000000 parameters, which take .* GiB"),
         (lambda: network(width=2.0), TypeError, "width is 2.0; it must be an integer"),
         (lambda: network(activation="selu"), ValueError, "activation is 'selu'; choose from 'tanh', 'erf', "),
         (

@@ -57,6 +57,19 @@ def test_consumer_of_the_installed_package(library, tmp_path):
     print(run(tmp_path / "consumer"))
 
 
-def test_consumer_of_the_sources(tmp_path):
-    build(ROOT / "tests" / "consumer", tmp_path, f"-DGROKFLOW_SOURCE_DIR={ROOT.as_posix()}")
+def test_consumer_of_the_sources_without_threads(tmp_path):
+    build(
+        ROOT / "tests" / "consumer",
+        tmp_path,
+        f"-DGROKFLOW_SOURCE_DIR={ROOT.as_posix()}",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON",
+    )
     print(run(tmp_path / "consumer"))
+
+
+def test_installed_package_imposes_no_compiler_flags(library):
+    (targets,) = (library / "prefix").rglob("grokflowTargets.cmake")
+    text = targets.read_text()
+    assert "INTERFACE_LINK_LIBRARIES" in text
+    for flag in ("INTERFACE_COMPILE_OPTIONS", "INTERFACE_LINK_OPTIONS", "march", "fopenmp"):
+        assert flag not in text

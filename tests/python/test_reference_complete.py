@@ -33,6 +33,8 @@ NOT_COMPUTING = {
     "TangentProjection",
     "Tsit5",
     "TwoPhase",
+    "get_num_threads",
+    "set_num_threads",
 }
 
 # Arguments that choose how an answer is computed, recorded or limited, and not what it is.

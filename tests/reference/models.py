@@ -22,6 +22,9 @@ def activation(name, z, parameter=0.0):
     if name == "gelu":
         Phi, phi = 0.5 * np.vectorize(math.erfc)(-z / math.sqrt(2)), GAUSS * np.exp(-(z**2) / 2)
         return z * Phi, Phi + z * phi, (2 - z**2) * phi
+    if name == "sigmoid":
+        a, other = np.exp(-np.logaddexp(0, -z)), np.exp(-np.logaddexp(0, z))
+        return a, a * other, a * other * (other - a)
     if name == "quadratic":
         return z**2, 2 * z, 2 * np.ones_like(z)
     if name == "identity":
@@ -44,7 +47,7 @@ class Model:
             name: slice(end - math.prod(shape), end)
             for (name, shape), end in zip(shapes.items(), ends, strict=True)
         }
-        self.num_params, self.num_residuals = ends[-1], len(targets)
+        self.num_params, self.num_residuals = ends[-1], np.size(targets)
         self.quantities = ("train_loss", "norm", "grad_norm") + ("test_loss",) * (test is not None)
         self._shapes, self._std, self._targets, self._test, self._given_scale = (
             shapes,
@@ -108,10 +111,10 @@ class Model:
 
 class Regression(Model):
     def outputs(self, w):
-        return self.predict(w)
+        return np.ravel(self.predict(w))
 
     def test_outputs(self, w):
-        return self.predict(w, self._test[0])
+        return np.ravel(self.predict(w, self._test[0]))
 
 
 class LinearRegression(Regression):
@@ -187,8 +190,45 @@ class MatrixCompletion(Model):
 
     def quantity(self, name, w):
         if name != "singular_values":
-            return super().quantity(name, w)
+            return Model.quantity(self, name, w)
         return np.linalg.svd(self.predict(w), compute_uv=False)[: min(self.N, self.M, self.width)]
+
+
+class MatrixSensing(Model):
+    def __init__(self, A, y, *, width, test=None, scale="mean"):
+        self.A = np.asarray(A, dtype=float)
+        self.N, self.M = self.A.shape[1:]
+        self.width = width
+        shapes = {"U": (self.N, width), "V": (self.M, width)}
+        super().__init__(shapes, {"U": 1.0, "V": 1.0}, y, test, scale)
+        self.quantities += ("singular_values",)
+
+    def predict(self, w):
+        parts = self.unflatten(w)
+        return parts["U"] @ parts["V"].T
+
+    def outputs(self, w):
+        return np.sum(self.A * self.predict(w), axis=(1, 2))
+
+    def test_outputs(self, w):
+        return np.sum(np.asarray(self._test[0]) * self.predict(w), axis=(1, 2))
+
+    def jacobian(self, w):
+        parts = self.unflatten(w)
+        return np.array([np.append(A @ parts["V"], A.T @ parts["U"]) for A in self.A])
+
+    def second_derivative(self, w):
+        second = np.zeros((self.num_residuals, self.num_params, self.num_params))
+        index = self.unflatten(np.arange(self.num_params))
+        for k in range(self.width):
+            U, V = index["U"][:, k], index["V"][:, k]
+            for i, A in enumerate(self.A):
+                second[np.ix_([i], U, V)] = A
+                second[np.ix_([i], V, U)] = A.T
+        return second
+
+    def quantity(self, name, w):
+        return MatrixCompletion.quantity(self, name, w)
 
 
 class TwoLayerNetwork(Regression):
@@ -235,3 +275,59 @@ class TwoLayerNetwork(Regression):
                 second[i, index["u"][j], inner] = second[i, inner, index["u"][j]] = self.s * a1[i, j] * x
                 second[np.ix_([i], inner, inner)] = self.s * u * a2[i, j] * np.outer(x, x)
         return second
+
+
+class MLP(Regression):
+    def __init__(self, X, y, widths, *, activation="tanh", negative_slope=None, smoothing=None, bias=True,
+                 test=None, scale="mean"):  # fmt: skip
+        given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
+        self.X, self.activation = np.asarray(X, dtype=float), (activation, 0.01 if given is None else given)
+        self.output_shape = np.shape(y)[1:]
+        sizes = [self.X.shape[1], *widths, math.prod(self.output_shape)]
+        shapes, std = {}, {}
+        for l in range(1, len(sizes)):
+            shapes[f"W{l}"] = (sizes[l], sizes[l - 1])
+            if bias:
+                shapes[f"b{l}"] = (sizes[l],)
+            std[f"W{l}"] = std[f"b{l}"] = 1 / math.sqrt(sizes[l - 1])
+        self.depth = len(sizes) - 1
+        super().__init__(shapes, std, y, test, scale)
+
+    def _act(self, z):
+        return activation(self.activation[0], z, self.activation[1])
+
+    def predict(self, w, X=None):
+        a, parts = self.X if X is None else np.asarray(X, dtype=float), self.unflatten(w)
+        for l in range(1, self.depth + 1):
+            z = a @ parts[f"W{l}"].T + parts.get(f"b{l}", 0.0)
+            a = self._act(z)[0]
+        return z.reshape(-1, *self.output_shape)
+
+    def _derivatives(self, w):
+        """Return the first and second derivatives by w of each output of each sample, layer by layer."""
+        d, parts, index = self.num_params, self.unflatten(w), self.unflatten(np.arange(self.num_params))
+        a, first = self.X, np.zeros((*self.X.shape, d))
+        second = np.zeros((*self.X.shape, d, d))
+        for l in range(1, self.depth + 1):
+            W = parts[f"W{l}"]
+            z = a @ W.T + parts.get(f"b{l}", 0.0)
+            z_first = np.einsum("oi,nid->nod", W, first)
+            z_second = np.einsum("oi,nide->node", W, second)
+            for o, row in enumerate(index[f"W{l}"]):  # the product rule for sum_i W_oi a_i
+                z_first[:, o, row] += a
+                z_second[:, o, row, :] += first
+                z_second[:, o, :, row] += first.transpose(1, 0, 2)
+                if f"b{l}" in parts:
+                    z_first[:, o, index[f"b{l}"][o]] += 1
+            a, slope, bend = self._act(z)
+            first = slope[:, :, None] * z_first
+            second = slope[:, :, None, None] * z_second + np.einsum(
+                "no,nod,noe->node", bend, z_first, z_first
+            )
+        return z_first.reshape(-1, d), z_second.reshape(-1, d, d)
+
+    def jacobian(self, w):
+        return self._derivatives(w)[0]
+
+    def second_derivative(self, w):
+        return self._derivatives(w)[1]

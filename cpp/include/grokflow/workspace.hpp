@@ -5,7 +5,21 @@
 #include <mutex>
 #include <vector>
 
+#include "grokflow/types.hpp"
+
 namespace grokflow {
+
+/// Memory for a matrix whose size differs from use to use: it grows, and never shrinks.
+class Buffer {
+ public:
+  Eigen::Map<Matrix> matrix(Index rows, Index cols) {
+    if (memory_.size() < rows * cols) memory_.resize(rows * cols);
+    return {memory_.data(), rows, cols};
+  }
+
+ private:
+  Vector memory_;
+};
 
 /// Lends objects of type T. A model keeps a `mutable WorkspacePool<Scratch> pool_` and writes
 ///

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "grokflow/models/symmetric.hpp"
+#include "../symmetric.hpp"
 
 namespace grokflow {
 

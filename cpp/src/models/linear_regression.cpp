@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "grokflow/models/symmetric.hpp"
+#include "../symmetric.hpp"
 
 namespace grokflow {
 

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "grokflow/models/symmetric.hpp"
+#include "../symmetric.hpp"
 
 namespace grokflow {
 namespace {
 
 /// Numbers in a tile: the few tiles of a pass stay in the second-level cache together.
 constexpr Index kTileSize = 1 << 13;
+/// The price of an activation, in multiplications.
+constexpr Index kActivation = 16;
 
 using Map = Eigen::Map<Matrix>;
 using ConstMap = Eigen::Map<const Matrix>;
@@ -40,19 +42,36 @@ std::vector<Quantity> TwoLayerNetwork::quantities() const {
   return quantities;
 }
 
-Map TwoLayerNetwork::Scratch::tile(Index samples, Index neurons) {
-  if (tile_.size() < samples * neurons) tile_.resize(samples * neurons);
-  return Map(tile_.data(), samples, neurons);
-}
-
 WorkspacePool<TwoLayerNetwork::Scratch>::Lease TwoLayerNetwork::scratch() const {
   return pool_.borrow([] { return std::make_unique<Scratch>(); });
 }
 
+WorkspacePool<Buffer>::Lease TwoLayerNetwork::buffer() const {
+  return buffers_.borrow([] { return std::make_unique<Buffer>(); });
+}
+
+Index TwoLayerNetwork::tile_width(Index samples) { return std::max<Index>(kTileSize / samples, 16); }
+
 template <class Work>
-void TwoLayerNetwork::for_tiles(Index samples, Work&& work) const {
-  const Index step = std::max<Index>(kTileSize / samples, 16);
-  for (Index j = 0; j < width_; j += step) work(j, std::min(step, width_ - j));
+void TwoLayerNetwork::for_neurons(Index samples, Work&& work) const {
+  const Index width = tile_width(samples);
+  const double flops =
+      2.0 * static_cast<double>(samples * width_) * static_cast<double>(inputs_ + kActivation);
+  parallel_for((width_ + width - 1) / width, flops, [&](Index number) {
+    const Index begin = number * width, count = std::min(width, width_ - begin);
+    const auto memory = buffer();
+    work(Neurons{begin, count, number, memory->matrix(samples, count)});
+  });
+}
+
+template <class Work>
+void TwoLayerNetwork::sum_over_neurons(VectorRef out, Work&& work) const {
+  const Index width = tile_width(out.size());
+  const auto memory = buffer();
+  Map parts = memory->matrix(out.size(), (width_ + width - 1) / width);
+  for_neurons(out.size(), [&](Neurons tile) { work(tile, parts.col(tile.number)); });
+  out = parts.col(0);
+  for (Index k = 1; k < parts.cols(); ++k) out += parts.col(k);
 }
 
 template <class Out>
@@ -63,13 +82,11 @@ void TwoLayerNetwork::preactivation(const ConstVectorRef& w, const Matrix& X, In
 }
 
 void TwoLayerNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
-  auto work = scratch();
-  out.setZero();
-  for_tiles(X.rows(), [&](Index j, Index count) {
-    Map A = work->tile(X.rows(), count);
-    preactivation(w, X, j, count, A);
+  sum_over_neurons(out, [&](Neurons& tile, auto part) {
+    Map& A = tile.memory;
+    preactivation(w, X, tile.begin, tile.count, A);
     activate(activation_, A.data(), A.size(), A.data());
-    out.noalias() += A * w.segment(j, count);
+    part.noalias() = A * w.segment(tile.begin, tile.count);
   });
   out *= output_scale_;
   if (output_bias_) out.array() += w[num_params() - 1];
@@ -91,7 +108,7 @@ void TwoLayerNetwork::gradient(const ConstVectorRef& w, VectorRef out) const {
   auto work = scratch();
   forward(w, 1, work->A, work->A1, work->A, work->r);
   work->r *= scale();
-  pull_back(work->r, w.head(width_), work->A, work->A1, *work, out);
+  pull_back(work->r, w.head(width_), work->A, work->A1, out);
 }
 
 void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Matrix& A1, Matrix& A2,
@@ -100,25 +117,27 @@ void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Mat
   A.resize(n, width_);
   A1.resize(n, width_);
   if (order == 2) A2.resize(n, width_);
-  r.setZero(n);
-  for_tiles(n, [&](Index j, Index count) {
+  r.resize(n);
+  sum_over_neurons(r, [&](const Neurons& neurons, auto part) {
+    const Index j = neurons.begin, count = neurons.count;
     auto tile = A.middleCols(j, count);
     preactivation(w, train_.X, j, count, tile);
     if (order == 2)
       activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data(), A2.col(j).data());
     else
       activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data());
-    r.noalias() += tile * w.segment(j, count);
+    part.noalias() = tile * w.segment(j, count);
   });
   r = output_scale_ * r - train_.y;
   if (output_bias_) r.array() += w[num_params() - 1];
 }
 
 void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A,
-                                const Matrix& A1, Scratch& scratch, VectorRef out) const {
+                                const Matrix& A1, VectorRef out) const {
   const Index n = num_residuals();
-  for_tiles(n, [&](Index j, Index count) {
-    Map E = scratch.tile(n, count);
+  for_neurons(n, [&](Neurons tile) {
+    const Index j = tile.begin, count = tile.count;
+    Map& E = tile.memory;
     for (Index k = 0; k < count; ++k) E.col(k) = (output_scale_ * u[j + k]) * A1.col(j + k).cwiseProduct(q);
     out.segment(j, count).noalias() = A.middleCols(j, count).transpose() * q;
     Map(out.data() + width_ + j * inputs_, inputs_, count).noalias() = train_.X.transpose() * E;
@@ -148,21 +167,18 @@ class TwoLayerNetwork::At final : public Linearization {
   }
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
-    auto work = net_.scratch();
-    out.setZero();
-    net_.for_tiles(A_.rows(), [&](Index j, Index count) {
-      Map dZ = work->tile(A_.rows(), count);
+    net_.sum_over_neurons(out, [&](Neurons& tile, auto part) {
+      const Index j = tile.begin, count = tile.count;
+      Map& dZ = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ);
       dZ.array() *= A1_.middleCols(j, count).array();
-      out.noalias() += A_.middleCols(j, count) * v.segment(j, count) + dZ * u_.segment(j, count);
+      part.noalias() = A_.middleCols(j, count) * v.segment(j, count) + dZ * u_.segment(j, count);
     });
     out *= net_.output_scale_;
     if (net_.output_bias_) out.array() += v[num_params() - 1];
   }
 
-  void vjp(const ConstVectorRef& q, VectorRef out) const override {
-    net_.pull_back(q, u_, A_, A1_, *net_.scratch(), out);
-  }
+  void vjp(const ConstVectorRef& q, VectorRef out) const override { net_.pull_back(q, u_, A_, A1_, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
     const Index m = net_.width_, V = m, b = m * (1 + net_.inputs_), a = b + m, d = num_params();
@@ -173,20 +189,30 @@ class TwoLayerNetwork::At final : public Linearization {
     const bool has_u = has(0, V), has_V = has(V, b), has_b = has(b, a), has_a = a < d && has(a, d);
 
     auto work = net_.scratch();
-    Matrix& BB = work->square;
-    BB.setZero(K.rows(), K.cols());
-    K.setZero();
-    net_.for_tiles(A_.rows(), [&](Index j, Index count) {
-      if (has_u) K.selfadjointView<Eigen::Lower>().rankUpdate(A_.middleCols(j, count));
-      if (!has_V && !has_b) return;
-      Map B = work->tile(A_.rows(), count);
-      B = A1_.middleCols(j, count) * u_.segment(j, count).asDiagonal();
-      BB.selfadjointView<Eigen::Lower>().rankUpdate(B);
+    Matrix& B = work->A;
+    B.resize(A_.rows(), m);
+    if (has_V || has_b)
+      net_.for_neurons(B.rows(), [&](const Neurons& tile) {
+        const Index j = tile.begin, count = tile.count;
+        B.middleCols(j, count) = A1_.middleCols(j, count) * u_.segment(j, count).asDiagonal();
+      });
+    if (has_V) net_.input_kernel();  // made before the threads want it
+    for_lower_tiles(K.rows(), 2 * m, parallel::kTriangle, [&](const Tile& t) {
+      auto out = t.of(K);
+      if (has_u)
+        gram_tile(A_, t, out);
+      else
+        out.setZero();
+      if (has_V || has_b) {
+        const auto memory = net_.buffer();
+        Map BB = memory->matrix(t.rows, t.cols);
+        gram_tile(B, t, BB);
+        if (has_V) out += BB.cwiseProduct(t.of(net_.input_kernel()));
+        if (has_b) out += BB;
+      }
+      out *= net_.output_scale_ * net_.output_scale_;
+      if (has_a) out.array() += 1.0;
     });
-    if (has_V) K += BB.cwiseProduct(net_.input_kernel());
-    if (has_b) K += BB;
-    K *= net_.output_scale_ * net_.output_scale_;
-    if (has_a) K.array() += 1.0;
     mirror_lower(K);
   }
 
@@ -197,18 +223,20 @@ class TwoLayerNetwork::At final : public Linearization {
     Matrix& dZ = work->A;
     Vector& h = work->r;  // c J v
     dZ.resize(n, m);
-    h.setZero(n);
-    net_.for_tiles(n, [&](Index j, Index count) {
-      Map E = work->tile(n, count);
+    h.resize(n);
+    net_.sum_over_neurons(h, [&](Neurons& tile, auto part) {
+      const Index j = tile.begin, count = tile.count;
+      Map& E = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ.middleCols(j, count));
       E = A1_.middleCols(j, count).cwiseProduct(dZ.middleCols(j, count));
-      h.noalias() += A_.middleCols(j, count) * v.segment(j, count) + E * u_.segment(j, count);
+      part.noalias() = A_.middleCols(j, count) * v.segment(j, count) + E * u_.segment(j, count);
       out.segment(j, count).noalias() = s * (E.transpose() * g_);
     });
     h *= s * net_.scale();
     if (net_.output_bias_) h.array() += net_.scale() * v[num_params() - 1];
-    net_.for_tiles(n, [&](Index j, Index count) {
-      Map E = work->tile(n, count);
+    net_.for_neurons(n, [&](Neurons tile) {
+      const Index j = tile.begin, count = tile.count;
+      Map& E = tile.memory;
       for (Index k = 0; k < count; ++k)
         E.col(k) = A1_.col(j + k).cwiseProduct((s * u_[j + k]) * h + (s * v[j + k]) * g_) +
                    (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g_);
@@ -235,7 +263,8 @@ class TwoLayerNetwork::At final : public Linearization {
     if (net_.output_bias_) J.col(d - 1).setOnes();
     H.noalias() = net_.scale() * (J.transpose() * J);
 
-    Map gX = work->tile(n, p);
+    const auto memory = net_.buffer();
+    Map gX = memory->matrix(n, p);
     for (Index j = 0; j < m; ++j) {
       const Index V = m + j * p, b = m * (1 + p) + j;
       const auto add = [&](Index row, Index col, double value) {

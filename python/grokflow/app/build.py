@@ -7,6 +7,7 @@ import platform
 
 import numpy as np
 
+import grokflow as gf
 from grokflow import _backend
 
 
@@ -22,9 +23,11 @@ def version() -> str:
 
 def describe() -> dict[str, str]:
     """Return what a report of a fault should say."""
+    threads = "OpenMP" if _backend.core.has_threads else "built without OpenMP"
     return {
         "grokflow": version(),
         "build": f"{_backend.isa} (available: {', '.join(_backend.available())})",
+        "threads": f"{gf.get_num_threads()} ({threads})",
         "Eigen": str(_backend.core.__eigen_version__),
         "numpy": np.__version__,
         **{name: importlib.metadata.version(name) for name in ("matplotlib", "typer", "rich")},

@@ -16,7 +16,7 @@ import grokflow as gf
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import print_summary, save_figure, writable_directory
-from grokflow.app.settings import Common, S, Settings, to_toml
+from grokflow.app.settings import Common, S, Settings, as_widths, to_toml
 from grokflow.app.solve import Interrupted, solve
 from grokflow.files import FileError, write_atomically
 from grokflow.plot import STYLE, draw_run, scientific
@@ -95,6 +95,8 @@ def build(settings: Common, parts: data.Split) -> gf.models.Model:
         return gf.models.LinearRegression(parts.X, parts.y, test=test)
     if settings.model == "diagonal":
         return gf.models.DiagonalLinearNetwork(parts.X, parts.y, test=test)
+    if settings.model == "mlp":
+        return gf.models.MLP(parts.X, parts.y, as_widths(settings), activation=settings.activation, test=test)
     assert settings.output_scale is not None  # merge has filled it in
     return gf.models.TwoLayerNetwork(
         parts.X,

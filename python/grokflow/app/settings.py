@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+MODELS = ("two-layer", "mlp", "linear", "diagonal")
 PATHS = ("data", "out")  # relative to the settings file that names them
 NAMES = {  # of the types of settings, one and several
     str: ("a text in quotes", "texts"),
@@ -53,9 +54,12 @@ class Common:
     standardise: bool = option(
         True, "Shift and scale columns and target to mean 0 and deviation 1 (of the training rows)."
     )
-    model: str = option("two-layer", "two-layer, linear or diagonal.")
+    model: str = option("two-layer", "two-layer, mlp, linear or diagonal.")
     width: int = option(200, "Hidden neurons (two-layer).")
-    activation: str = option("tanh", "tanh, erf, softplus, gelu, quadratic or identity (two-layer).")
+    widths: str = option("200,200", "Neurons of each hidden layer, from the inputs on (mlp).")
+    activation: str = option(
+        "tanh", "tanh, erf, softplus, gelu, sigmoid, quadratic, identity or smooth_relu (two-layer, mlp)."
+    )
     output_scale: float | None = option(
         None, "Factor before the output (two-layer).  [default: 1/sqrt(width)]"
     )
@@ -157,6 +161,14 @@ def merge(kind: type[S], from_file: Mapping[str, Any], from_command_line: Mappin
     return settings
 
 
+def as_widths(settings: Common) -> list[int]:
+    """Return the widths of the hidden layers of an mlp."""
+    parts = [part.strip() for part in settings.widths.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise ValueError(f"widths is {settings.widths!r}; it must be integers with commas between: 200,200")
+    return [int(part) for part in parts]
+
+
 def to_toml(settings: Common, comment: str) -> bytes:
     """Return ``settings`` as a file that repeats the run into the directory that the file is in."""
     values = {k: v for k, v in dataclasses.asdict(settings).items() if v is not None and k not in PATHS}
@@ -182,8 +194,9 @@ def _check(settings: Common) -> None:
     """Check what no later step does."""
     if settings.data is None:
         raise ValueError("no data: give a table with --data FILE.csv, or a settings file that names one")
-    if settings.model not in ("two-layer", "linear", "diagonal"):
-        raise ValueError(unknown("model", settings.model, ("two-layer", "linear", "diagonal")))
+    if settings.model not in MODELS:
+        raise ValueError(unknown("model", settings.model, MODELS))
+    as_widths(settings)
     if not 0.0 <= settings.test_fraction < 1.0:
         raise ValueError(f"test_fraction is {settings.test_fraction}; it must be at least 0 and below 1")
     for name in ("seed", "split_seed"):

@@ -11,8 +11,9 @@
 //   Hess F dw = J^T (c J dw) + s [(A' o dZ)^T g, G^T X, G^T 1] [, 0],
 //                                                      g = c r,  G = diag(g) (A' diag(du) + A'' diag(u) o dZ)
 //
-// All products run over tiles of neurons that stay in the cache. V, read as p x m column-major, is used in
-// place. Memory: 2 n m numbers of scratch per thread and 3 n m in a linearisation.
+// All products run over tiles of neurons that stay in the cache, and that several threads share where they
+// are many. V, read as p x m column-major, is used in place. Memory: 2 n m numbers of scratch per call and 3
+// n m in a linearisation.
 #pragma once
 
 #include <mutex>
@@ -43,23 +44,29 @@ class TwoLayerNetwork final : public Problem {
  private:
   class At;
 
-  /// Scratch of one thread; everything takes its size when first needed.
+  /// Scratch of one call; everything takes its size when first needed.
   struct Scratch {
-    Matrix A, A1;   ///< n x m
-    Matrix square;  ///< n x n
-    Matrix J;       ///< n x d, for a dense Hessian
-    Vector r;       ///< n
-    /// A matrix of this size for a tile of neurons.
-    Eigen::Map<Matrix> tile(Index samples, Index neurons);
+    Matrix A, A1;  ///< n x m
+    Matrix J;      ///< n x d, for a dense Hessian
+    Vector r;      ///< n
+  };
 
-   private:
-    Vector tile_;
+  /// Some neurons, the number of this tile, and memory for a sample and neuron each.
+  struct Neurons {
+    Index begin, count, number;
+    Eigen::Map<Matrix> memory;
   };
 
   WorkspacePool<Scratch>::Lease scratch() const;
-  /// Calls `work(j, count)` for one tile of neurons j .. j + count after the other.
+  WorkspacePool<Buffer>::Lease buffer() const;
+  /// How many neurons make a tile.
+  static Index tile_width(Index samples);
+  /// Calls work(neurons) for all tiles of neurons, several at a time.
   template <class Work>
-  void for_tiles(Index samples, Work&& work) const;
+  void for_neurons(Index samples, Work&& work) const;
+  /// out = the sum of what work(neurons, part) puts into `part`, in the order of the tiles.
+  template <class Work>
+  void sum_over_neurons(VectorRef out, Work&& work) const;
   /// Z = X V^T + 1 b^T on the given neurons; for a direction in place of w, dZ.
   template <class Out>
   void preactivation(const ConstVectorRef& w, const Matrix& X, Index j, Index count, Out&& Z) const;
@@ -67,7 +74,7 @@ class TwoLayerNetwork final : public Problem {
   void forward(const ConstVectorRef& w, int order, Matrix& A, Matrix& A1, Matrix& A2, Vector& r) const;
   /// out = J^T q at the point with these A, A' and u.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A, const Matrix& A1,
-                 Scratch& scratch, VectorRef out) const;
+                 VectorRef out) const;
   /// X X^T, made when the first K is built.
   const Matrix& input_kernel() const;
 
@@ -80,6 +87,7 @@ class TwoLayerNetwork final : public Problem {
   mutable std::once_flag input_kernel_once_;
   mutable Matrix input_kernel_;
   mutable WorkspacePool<Scratch> pool_;
+  mutable WorkspacePool<Buffer> buffers_;
 };
 
 }  // namespace grokflow

@@ -1,0 +1,175 @@
+#include "grokflow/models/mlp.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "../parallel.hpp"
+#include "mlp_linearization.hpp"
+
+namespace grokflow {
+namespace {
+
+Index count_params(const Samples& train, const std::vector<Index>& widths, bool bias) {
+  Index in = train.X.cols(), count = 0;
+  for (const Index width : widths) {
+    if (width < 1)
+      throw std::invalid_argument("a width is " + std::to_string(width) + "; it must be at least 1");
+    count += width * (in + bias);
+    in = width;
+  }
+  if (train.X.rows() == 0 || train.y.size() == 0 || train.y.size() % train.X.rows() != 0)
+    throw std::invalid_argument("each sample needs a target for each output");
+  return count + train.y.size() / train.X.rows() * (in + bias);
+}
+
+}  // namespace
+
+MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, Activation activation,
+         bool bias)
+    : Problem(count_params(train, widths, bias), train.y.size(), train.scale),
+      train_(std::move(train)),
+      test_(std::move(test)),
+      activation_(activation),
+      bias_(bias) {
+  widths.push_back(train_.y.size() / train_.X.rows());
+  max_width_ = *std::max_element(widths.begin(), widths.end());
+  Index in = train_.X.cols(), begin = 0;
+  for (const Index out : widths) {
+    layers_.push_back({in, out, begin, begin + in * out});
+    begin += (in + bias) * out;
+    in = out;
+  }
+}
+
+std::vector<Block> MLP::blocks() const {
+  std::vector<Block> blocks;
+  for (const Layer& layer : layers_) {
+    const std::string number = std::to_string(blocks.size() / (1 + bias_) + 1);
+    blocks.push_back({"W" + number, layer.W, {layer.out, layer.in}});
+    if (bias_) blocks.push_back({"b" + number, layer.b, {layer.out}});
+  }
+  return blocks;
+}
+
+std::vector<Quantity> MLP::quantities() const {
+  auto quantities = Problem::quantities();
+  append_test_loss(quantities, *this, test_);
+  return quantities;
+}
+
+WorkspacePool<MLP::Scratch>::Lease MLP::scratch() const {
+  return pool_.borrow([] { return std::make_unique<Scratch>(); });
+}
+
+void MLP::fit(std::vector<Matrix>& matrices) const {
+  matrices.resize(static_cast<std::size_t>(hidden()));
+  for (Index l = 0; l < hidden(); ++l) at(matrices, l).resize(train_.X.rows(), layer(l).out);
+}
+
+template <class In>
+void MLP::output(const ConstVectorRef& w, const In& in, Map out) const {
+  const Layer& last = layers_.back();
+  const ConstMap W = weights(w, hidden());
+  for_tiles(in.rows(), last.out, last.in, [&](const Tile& t) {
+    auto Z = out.block(t.col, t.row, t.cols, t.rows);
+    Z.noalias() = W.middleCols(t.col, t.cols).transpose() * in.middleRows(t.row, t.rows).transpose();
+    if (bias_) Z.colwise() += w.segment(last.b + t.col, t.cols);
+  });
+}
+
+void MLP::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
+  auto work = scratch();
+  const Index samples = X.rows();
+  ConstMap in(X.data(), samples, X.cols());
+  for (Index l = 0; l < hidden(); ++l) {
+    const Layer& layer = this->layer(l);
+    Map A = work->E[l % 2].matrix(samples, layer.out);
+    for_tiles(samples, layer.out, layer.in, [&](const Tile& t) {
+      auto Z = t.of(A);
+      Z.noalias() = in.middleRows(t.row, t.rows) * weights(w, l).middleCols(t.col, t.cols);
+      if (bias_) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
+      for (Index j = 0; j < t.cols; ++j) activate(activation_, Z.col(j).data(), t.rows, Z.col(j).data());
+    });
+    new (&in) ConstMap(A.data(), A.rows(), A.cols());
+  }
+  output(w, in, Map(out.data(), num_outputs(), samples));
+}
+
+void MLP::residual(const ConstVectorRef& w, VectorRef out) const {
+  predict(w, train_.X, out);
+  out -= train_.y;
+}
+
+double MLP::loss(const ConstVectorRef& w) const {
+  auto work = scratch();
+  work->h.resize(num_residuals());
+  residual(w, work->h);
+  return 0.5 * scale() * work->h.squaredNorm();
+}
+
+void MLP::forward(const ConstVectorRef& w, int order, Pass& pass) const {
+  fit(pass.A);
+  fit(pass.A1);
+  if (order == 2) fit(pass.A2);
+  for (Index l = 0; l < hidden(); ++l) {
+    const Layer& layer = this->layer(l);
+    const Matrix& in = input(pass, l);
+    Matrix &A = at(pass.A, l), &A1 = at(pass.A1, l);
+    for_tiles(in.rows(), layer.out, layer.in, [&](const Tile& t) {
+      auto Z = t.of(A);
+      Z.noalias() = in.middleRows(t.row, t.rows) * weights(w, l).middleCols(t.col, t.cols);
+      if (bias_) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
+      for (Index j = 0; j < t.cols; ++j) {
+        double *z = Z.col(j).data(), *a1 = &A1(t.row, t.col + j);
+        if (order == 2)
+          activate(activation_, z, t.rows, z, a1, &at(pass.A2, l)(t.row, t.col + j));
+        else
+          activate(activation_, z, t.rows, z, a1);
+      }
+    });
+  }
+  pass.r.resize(num_residuals());
+  output(w, input(pass, hidden()), Map(pass.r.data(), num_outputs(), train_.X.rows()));
+  pass.r -= train_.y;
+}
+
+void MLP::gradient(const ConstVectorRef& w, VectorRef out) const {
+  auto work = scratch();
+  forward(w, 1, work->pass);
+  work->pass.r *= scale();
+  pull_back(work->pass.r, w, work->pass, *work, out);
+}
+
+void MLP::pull_back(const ConstVectorRef& q, const ConstVectorRef& w, const Pass& pass, Scratch& scratch,
+                    VectorRef out) const {
+  const Index n = train_.X.rows();
+  Buffer *above = &scratch.E[0], *here = &scratch.E[1];
+  above->matrix(n, num_outputs()) = ConstMap(q.data(), num_outputs(), n).transpose();
+  for (Index l = hidden(); l >= 0; --l) {
+    const Layer& layer = this->layer(l);
+    const Matrix& in = input(pass, l);
+    const Map E = above->matrix(n, layer.out);
+    Map dW = weights(out, l);
+    for_tiles(layer.in, layer.out, n, [&](const Tile& t) {
+      const auto Et = E.middleCols(t.col, t.cols);
+      t.of(dW).noalias() = in.middleCols(t.row, t.rows).transpose() * Et;
+      if (bias_ && t.row == 0) out.segment(layer.b + t.col, t.cols) = Et.colwise().sum().transpose();
+    });
+    if (l == 0) return;
+    Map below = here->matrix(n, layer.in);
+    for_tiles(n, layer.in, layer.out, [&](const Tile& t) {
+      t.of(below).noalias() =
+          E.middleRows(t.row, t.rows) * weights(w, l).middleRows(t.col, t.cols).transpose();
+      t.of(below).array() *= t.of(at(pass.A1, l - 1)).array();
+    });
+    std::swap(above, here);
+  }
+}
+
+void MLP::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {
+  if (!lin) lin = std::make_unique<MLPLinearization>(*this);
+  static_cast<MLPLinearization&>(*lin).refill(w);
+}
+
+}  // namespace grokflow

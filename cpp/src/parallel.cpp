@@ -1,0 +1,100 @@
+#include "parallel.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "grokflow/threads.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace grokflow {
+namespace {
+
+int default_num_threads() {
+#ifdef _OPENMP
+  if (const char* text = std::getenv("GROKFLOW_NUM_THREADS")) {
+    char* end = nullptr;
+    const long number = std::strtol(text, &end, 10);
+    if (end != text && *end == '\0' && number >= 1 && number <= 1 << 16) return static_cast<int>(number);
+  }
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+std::atomic<int>& setting() {
+  static std::atomic<int> number{default_num_threads()};
+  return number;
+}
+
+/// Whether OpenMP's threads can be used here and now. GNU's OpenMP hangs in the child of a process that has
+/// used it.
+bool threads_alive() {
+#ifndef _OPENMP
+  return false;
+#else
+  if (omp_in_parallel()) return false;
+#if defined(__unix__) || defined(__APPLE__)
+  static const pid_t first_user = getpid();
+  return getpid() == first_user;
+#else
+  return true;
+#endif
+#endif
+}
+
+}  // namespace
+
+int num_threads() { return setting(); }
+
+void set_num_threads(int number) {
+  if (number < 1)
+    throw std::invalid_argument("the number of threads is " + std::to_string(number) +
+                                "; it must be at least 1");
+  setting() = has_threads() ? number : 1;
+}
+
+bool has_threads() {
+#ifdef _OPENMP
+  return true;
+#else
+  return false;
+#endif
+}
+
+namespace parallel {
+
+void run(Index count, bool shared, void (*call)(void* object, Index i), void* object) {
+  [[maybe_unused]] const int threads = static_cast<int>(std::min<Index>(num_threads(), count));
+  if (!shared || threads < 2 || !threads_alive()) {
+    for (Index i = 0; i < count; ++i) call(object, i);
+    return;
+  }
+#ifdef _OPENMP
+  std::exception_ptr failure;  // an exception must not leave a parallel region
+  std::mutex mutex;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (Index i = 0; i < count; ++i) {
+    try {
+      call(object, i);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+#endif
+}
+
+}  // namespace parallel
+}  // namespace grokflow
