@@ -15,7 +15,7 @@ from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
 from grokflow.landing import Landing, limit_map
-from grokflow.methods import BDF, Dense, Gram, Krylov, Radau, Tsit5
+from grokflow.methods import BDF, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
 from grokflow.solution import Solution
@@ -26,6 +26,7 @@ __version__: str = _core.__version__
 
 __all__ = [
     "BDF",
+    "Auto",
     "CallbackError",
     "Clocks",
     "Dense",

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
-from grokflow.methods import BDF, STIFF, Dense, Gram, Method, as_curvature, as_method
+from grokflow.methods import BDF, STIFF, Curvature, Method, Strategy, as_curvature, as_method
 from grokflow.problems import Problem
 
 Observable: TypeAlias = str | Callable[[float, FloatArray], ArrayLike]
@@ -265,9 +265,9 @@ def as_options(
 
 
 def as_flow(
-    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, curvature: str | Gram | Dense
-) -> tuple[FloatArray, list[tuple[int, int, float]], str, float]:
-    """Check what a gradient flow takes beside its options: w0, decay by range, curvature and its budget."""
+    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, curvature: str | Curvature
+) -> tuple[FloatArray, list[tuple[int, int, float]], Strategy]:
+    """Check what a gradient flow takes beside its options: w0, decay by range, and the curvature chosen."""
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
@@ -276,6 +276,6 @@ def as_flow(
     if start.size == 0:
         raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
     start = as_vector("w0", start, problem.num_params)
-    name, budget = as_curvature(curvature)
-    resolved = core.curvature_of(problem._core, name, budget)
-    return start, as_decay(weight_decay, problem), resolved, budget
+    wanted = as_curvature(curvature)
+    chosen = core.curvature_of(problem._core, wanted.name, wanted.memory_budget)
+    return start, as_decay(weight_decay, problem), wanted._replace(name=chosen)

@@ -14,7 +14,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_flow, as_options
 from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
-from grokflow.methods import BDF, Dense, Gram, Radau
+from grokflow.methods import BDF, Curvature, Radau
 from grokflow.problems import Problem
 from grokflow.solution import Solution
 
@@ -119,7 +119,7 @@ class Integrator(Driver):
         *,
         weight_decay: WeightDecay,
         method: str | BDF | Radau = "BDF",
-        curvature: str | Gram | Dense = "auto",
+        curvature: str | Curvature = "auto",
         rtol: float = 1e-6,
         atol: ArrayLike = 1e-9,
         t_eval: ArrayLike | str | None = "log",
@@ -132,7 +132,7 @@ class Integrator(Driver):
         max_time: float | None = None,
         callback: Callback | None = None,
     ) -> None:
-        start, decay, resolved, budget = as_flow(problem, w0, weight_decay, curvature)
+        start, decay, chosen = as_flow(problem, w0, weight_decay, curvature)
         options = as_options(
             problem.num_params,
             t_span,
@@ -151,15 +151,14 @@ class Integrator(Driver):
             callback=callback,
         )
         options.settings.update(
-            curvature=resolved,
+            curvature=chosen.name,
+            **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
             weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
             problem=repr(problem),
         )
         require_finite_gradient(problem, start, options.settings["t_span"][0])
         self._problem = problem
-        super().__init__(
-            core.gradient_flow(problem._core, start, decay, resolved, budget, options.compiled), options
-        )
+        super().__init__(core.gradient_flow(problem._core, start, decay, *chosen, options.compiled), options)
 
     def step(self) -> str:
         """Take one step and return the status.
