@@ -5,6 +5,7 @@
 
 #include "curvature_dense.hpp"
 #include "curvature_gram.hpp"
+#include "curvature_krylov.hpp"
 
 namespace grokflow {
 namespace {
@@ -43,17 +44,18 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
   const bool gram_fits = problem.has_residuals() && matrix_bytes(n) <= memory_budget;
   const bool dense_fits = matrix_bytes(d) <= memory_budget;
   const bool dense_possible = problem.has_residuals() || problem.has_hessian();
-  const std::string budget = " (the budget is " + gibibytes(memory_budget) + ")";
+  const bool krylov_possible = problem.has_residuals() || problem.has_hvp();
+  const std::string budget = " (the memory budget is " + gibibytes(memory_budget) + ")";
   switch (kind) {
     case CurvatureKind::none:
       return kind;
     case CurvatureKind::gram:
       if (!problem.has_residuals())
-        refuse("curvature 'gram' needs residuals, and this problem has none; use 'dense'");
+        refuse("curvature 'gram' needs residuals, and this problem has none; use 'dense' or 'krylov'");
       if (!gram_fits)
         refuse("curvature 'gram' needs " + gibibytes(matrix_bytes(n)) + " for its " + std::to_string(n) +
                " x " + std::to_string(n) + " matrices" + budget +
-               "; raise the budget, or use fewer residuals");
+               "; raise memory_budget, or use 'krylov', which forms no matrix");
       return kind;
     case CurvatureKind::dense:
       if (!dense_possible)
@@ -62,29 +64,35 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
             "nothing but the gradient");
       if (!dense_fits)
         refuse("curvature 'dense' needs " + gibibytes(matrix_bytes(d)) + " for its " + std::to_string(d) +
-               " x " + std::to_string(d) + " matrices" + budget + "; raise the budget, or use 'gram'");
+               " x " + std::to_string(d) + " matrices" + budget + "; raise memory_budget, or use " +
+               (krylov_possible ? "'krylov', which forms no matrix" : "hvp= with 'krylov'"));
+      return kind;
+    case CurvatureKind::krylov:
+      if (!krylov_possible)
+        refuse("curvature 'krylov' needs residuals or hvp=, and this problem gives neither" +
+               std::string(dense_possible ? "; use 'dense'" : ""));
       return kind;
     default:
       break;
   }
   if (gram_fits && n <= d) return CurvatureKind::gram;
   if (dense_possible && d <= kDenseLimit && dense_fits) return CurvatureKind::dense;
-  if (gram_fits) return CurvatureKind::gram;
+  if (krylov_possible) return CurvatureKind::krylov;
   if (!dense_possible)
     refuse(
         "an implicit method needs curvature, and this problem gives only its gradient: add hessian= or hvp=, "
         "or take method='ROCK2', which needs nothing but the gradient");
-  if (!problem.has_residuals())
-    refuse("this problem has no residuals and d = " + std::to_string(d) + " exceeds " +
-           std::to_string(kDenseLimit) +
-           ", up to which the d x d Hessian is chosen by itself; pass curvature='dense' to insist");
-  refuse("neither the n x n kernel (" + gibibytes(matrix_bytes(n)) + ") nor the d x d Hessian (" +
-         gibibytes(matrix_bytes(d)) + ") fits the memory budget of " + gibibytes(memory_budget));
+  refuse("this problem has no residuals and no hvp=, and d = " + std::to_string(d) +
+         " is too large for its d x d Hessian (" + gibibytes(matrix_bytes(d)) +
+         ") to be chosen by itself; add hvp=, or pass curvature='dense' to insist");
 }
 
 std::unique_ptr<Curvature> make_curvature(CurvatureKind kind, std::shared_ptr<const Problem> problem,
-                                          const Decay& decay, Stats& stats) {
+                                          const Decay& decay, Stats& stats, const CurvatureOptions& options,
+                                          const std::function<void()>& checkpoint) {
   if (kind == CurvatureKind::dense) return std::make_unique<DenseCurvature>(std::move(problem), decay, stats);
+  if (kind == CurvatureKind::krylov)
+    return std::make_unique<KrylovCurvature>(std::move(problem), decay, stats, options, checkpoint);
   return std::make_unique<GramCurvature>(std::move(problem), decay, stats);
 }
 

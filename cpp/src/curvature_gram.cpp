@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "full_hessian_solver.hpp"
 #include "shifted_factor.hpp"
 
 namespace grokflow {
 namespace {
 
-constexpr int kMaxIterations = 30;  // of conjugate gradients in one solve
-constexpr double kForcing = 0.2;    // their relative accuracy: Newton's method corrects what is left
 constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
 
 template <class Scalar>
@@ -25,7 +24,6 @@ class GramSolver final : public ShiftedSolver<Scalar> {
         in_params_(curvature.problem().num_params()) {
     if (!real) {
       part_params_.resize(curvature.problem().num_params());
-      part_out_.resize(curvature.problem().num_params());
       part_rows_.resize(curvature.problem().num_residuals());
     }
   }
@@ -51,9 +49,14 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
   bool solve(Eigen::Ref<VectorS> v) override {
-    if (curvature_.full_hessian()) return solve_full_hessian(v);
-    solve_gauss_newton(v);
-    return true;
+    if (!curvature_.full_hessian()) {
+      solve_gauss_newton(v);
+      return true;
+    }
+    return full_hessian_.solve(
+        curvature_.linearization(), curvature_.decay(), z_, v, curvature_.stats(),
+        [this](Eigen::Ref<VectorS> u) { solve_gauss_newton(u); },
+        [this](double rate) { curvature_.note_contraction(rate); });
   }
 
   bool exact() const override { return factor_.exact() && !curvature_.full_hessian(); }
@@ -70,63 +73,6 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     vjp();
     curvature_.decay().divide(z_, in_params_);
     v -= in_params_;
-  }
-
-  /// Conjugate gradients on I + z (D + H), preconditioned by Gauss-Newton. For complex z the matrix is
-  /// symmetric, not Hermitian, and the same recursion without conjugation (COCG) serves.
-  bool solve_full_hessian(Eigen::Ref<VectorS> v) {
-    if (search_.size() == 0) {
-      for (VectorS* vector : {&residual_, &search_, &image_, &step_}) vector->resize(v.size());
-    }
-    residual_ = v;
-    v.setZero();
-    step_ = residual_;
-    solve_gauss_newton(step_);
-    search_ = step_;
-    Scalar product = dot(residual_, step_);
-    for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
-      if (step_.squaredNorm() == 0.0) return true;
-      apply(search_);
-      const Scalar curvature = dot(search_, image_);
-      if constexpr (real) {
-        if (!(curvature > 0.0)) return false;
-      } else {
-        if (!(std::abs(curvature) > 0.0)) return false;
-      }
-      const Scalar length = product / curvature;
-      v += length * search_;
-      residual_ -= length * image_;
-      step_ = residual_;
-      solve_gauss_newton(step_);
-      const double remaining = step_.norm() / v.norm();
-      if (iteration == 0) curvature_.note_contraction(remaining);
-      if (!(remaining > kForcing)) return std::isfinite(remaining);
-      const Scalar next = dot(residual_, step_);
-      search_ = step_ + (next / product) * search_;
-      product = next;
-    }
-    return true;  // as far as it went; Newton's method judges the result
-  }
-
-  static Scalar dot(const VectorS& a, const VectorS& b) { return (a.transpose() * b).value(); }
-
-  /// image_ = (I + z (D + H)) v
-  void apply(const VectorS& v) {
-    const Linearization& lin = curvature_.linearization();
-    if constexpr (real) {
-      lin.hvp(v, image_);
-      ++curvature_.stats().nhvp;
-    } else {
-      part_params_ = v.real();
-      lin.hvp(part_params_, part_out_);
-      image_.real() = part_out_;
-      part_params_ = v.imag();
-      lin.hvp(part_params_, part_out_);
-      image_.imag() = part_out_;
-      curvature_.stats().nhvp += 2;
-    }
-    curvature_.decay().add_product(1.0, v, image_);
-    image_ = v + z_ * image_;
   }
 
   /// in_rows_ = J v
@@ -169,8 +115,8 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   long point_ = -1;                                            // at which the sum has been factored, for z_
   Scalar z_{}, reference_{1.0};
   VectorS in_rows_, in_params_;
-  Vector part_params_, part_out_, part_rows_;  // real or imaginary parts
-  VectorS residual_, search_, image_, step_;   // of conjugate gradients
+  Vector part_params_, part_rows_;  // real or imaginary parts
+  FullHessianSolver<Scalar> full_hessian_;
 };
 
 template <class Scalar>

@@ -5,10 +5,11 @@
 namespace grokflow {
 
 GradientFlow::GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature,
-                           double memory_budget)
+                           const CurvatureOptions& options)
     : problem_(std::move(problem)),
       decay_(std::move(decay)),
-      curvature_(choose_curvature(*problem_, curvature, memory_budget)) {}
+      curvature_(choose_curvature(*problem_, curvature, options.memory_budget)),
+      options_(options) {}
 
 void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   problem_->gradient(w, out);
@@ -18,7 +19,7 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
 
 void GradientFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
   if (curvature_ == CurvatureKind::none) return Flow::compute_linearization(w, lin);
-  if (!lin) lin = make_curvature(curvature_, problem_, decay_, stats());
+  if (!lin) lin = make_curvature(curvature_, problem_, decay_, stats(), options_, checkpoint);
   static_cast<Curvature&>(*lin).linearize(w);
 }
 

@@ -35,11 +35,7 @@ bool residual_vanishes(const Problem& problem, const ConstVectorRef& w) {
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget) {
   const Index n = problem.num_residuals(), d = problem.num_params();
   const bool matrix_free = problem.has_residuals() || problem.has_hvp();
-  if (kind == CurvatureKind::krylov && !matrix_free)
-    throw std::invalid_argument(
-        "curvature 'krylov' needs residuals or hvp=, and this problem gives neither; use 'dense'");
-  if (kind != CurvatureKind::automatic)
-    return kind == CurvatureKind::krylov ? kind : choose_curvature(problem, kind, memory_budget);
+  if (kind != CurvatureKind::automatic) return choose_curvature(problem, kind, memory_budget);
   const auto fits = [&](Index size) { return 3.0 * 8.0 * double(size) * double(size) <= memory_budget; };
   if (problem.has_residuals() && n <= d && fits(n)) return CurvatureKind::gram;
   if ((problem.has_residuals() || problem.has_hessian()) && d <= kDenseLimit && fits(d))

@@ -35,6 +35,7 @@ bool KrylovTangent::linearize(const ConstVectorRef& w) {
 
 /// out = K v or H v.
 void KrylovTangent::apply(const Vector& v, Vector& out) {
+  ++stats_.niter;
   if (!by_kernel_) {
     ++stats_.nhvp;
     return lin_->hvp(v, out);

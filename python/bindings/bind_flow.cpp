@@ -26,11 +26,11 @@ py::dict observed_of(const FlowRun& run) {
 }
 
 std::unique_ptr<FlowRun> gradient_flow(std::shared_ptr<Problem> problem, const Vector& w0, const Rates& decay,
-                                       const std::string& curvature, double memory_budget,
+                                       const std::string& curvature, double memory_budget, Index rank,
                                        const RunOptions& options) {
   const auto quantities = problem->quantities();
   auto flow = std::make_shared<GradientFlow>(std::move(problem), make_decay(decay), curvature_kind(curvature),
-                                             memory_budget);
+                                             CurvatureOptions{memory_budget, rank});
   return std::make_unique<FlowRun>(flow, quantities, w0, options);
 }
 
@@ -112,6 +112,7 @@ void bind_flow(py::module_& m) {
     return to_string(choose_curvature(problem, curvature_kind(curvature), memory_budget));
   });
   m.def("gradient_flow", &gradient_flow, py::arg("problem"), py::arg("w0"), py::arg("decay"),
-        py::arg("curvature"), py::arg("memory_budget"), py::arg("options"), py::keep_alive<0, 1>());
+        py::arg("curvature"), py::arg("memory_budget"), py::arg("rank"), py::arg("options"),
+        py::keep_alive<0, 1>());
   m.def("dense_flow", &dense_flow, py::arg("field"), py::arg("jacobian"), py::arg("w0"), py::arg("options"));
 }

@@ -50,12 +50,10 @@ py::tuple tangent_projection(std::shared_ptr<Problem> problem, const Vector& w, 
 class LandingRun {
  public:
   LandingRun(std::shared_ptr<Problem> problem, const Vector& w0, const std::string& curvature,
-             double memory_budget, double rtol, double rtol_rank, const RunOptions& options)
+             double memory_budget, Index rank, double rtol, double rtol_rank, const RunOptions& options)
       : watch_(problem, {rtol, curvature_kind(curvature), {rtol_rank, memory_budget}}) {
-    const CurvatureKind wanted = curvature_kind(curvature);
-    const auto implicit = wanted == CurvatureKind::krylov ? CurvatureKind::automatic : wanted;
-    auto flow =
-        std::make_shared<GradientFlow>(problem, Decay(problem->num_params(), 0.0), implicit, memory_budget);
+    auto flow = std::make_shared<GradientFlow>(problem, Decay(problem->num_params(), 0.0),
+                                               curvature_kind(curvature), CurvatureOptions{memory_budget, rank});
     const auto look = [this](double t, const ConstVectorRef& w, std::string& message) {
       const Status status = watch_.step(t, w);
       if (status == Status::landed) message = "The flow is close to a minimiser.";
@@ -186,10 +184,10 @@ void bind_limit(py::module_& m) {
   });
 
   py::class_<LandingRun>(m, "LandingRun")
-      .def(py::init<std::shared_ptr<Problem>, const Vector&, const std::string&, double, double, double,
-                    const RunOptions&>(),
-           py::arg("problem"), py::arg("w0"), py::arg("curvature"), py::arg("memory_budget"), py::arg("rtol"),
-           py::arg("rtol_rank"), py::arg("options"), py::keep_alive<1, 2>())
+      .def(py::init<std::shared_ptr<Problem>, const Vector&, const std::string&, double, Index, double,
+                    double, const RunOptions&>(),
+           py::arg("problem"), py::arg("w0"), py::arg("curvature"), py::arg("memory_budget"), py::arg("rank"),
+           py::arg("rtol"), py::arg("rtol_rank"), py::arg("options"), py::keep_alive<1, 2>())
       .def_property_readonly("run", &LandingRun::run, py::return_value_policy::reference_internal)
       .def("settle", &LandingRun::settle);
 

@@ -178,6 +178,7 @@ py::dict dict_of(const Stats& s) {
   out["nhessian"] = s.nhessian;
   out["nfactor"] = s.nfactor;
   out["nsolve"] = s.nsolve;
+  out["niter"] = s.niter;
   out["njvp"] = s.njvp;
   out["nvjp"] = s.nvjp;
   out["nhvp"] = s.nhvp;

@@ -12,6 +12,7 @@ namespace py = pybind11;
 void bind_problem(py::module_& m);
 void bind_models(py::module_& m);
 void bind_callbacks(py::module_& m);
+void bind_curvature(py::module_& m);
 void bind_flow(py::module_& m);
 void bind_limit(py::module_& m);
 
@@ -26,6 +27,7 @@ PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   bind_problem(m);
   bind_models(m);
   bind_callbacks(m);
+  bind_curvature(m);
   bind_flow(m);
   bind_limit(m);
 }

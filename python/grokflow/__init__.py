@@ -15,7 +15,7 @@ from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
 from grokflow.landing import Landing, limit_map
-from grokflow.methods import BDF, ROCK2, Dense, Gram, Krylov, Radau, Tsit5
+from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.modular import modular_addition
 from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
@@ -32,6 +32,7 @@ __version__: str = _core.__version__
 __all__ = [
     "BDF",
     "ROCK2",
+    "Auto",
     "CallbackError",
     "Clocks",
     "Dense",

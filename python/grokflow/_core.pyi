@@ -145,6 +145,21 @@ class FlowRun:
     def events(self) -> list[tuple[_Array, _Array]]: ...
     def stats(self) -> dict[str, int]: ...
 
+class Curvature:
+    def __init__(
+        self,
+        problem: Problem,
+        decay: Sequence[tuple[int, int, float]],
+        kind: str,
+        memory_budget: float,
+        rank: int,
+    ) -> None: ...
+    @property
+    def stats(self) -> dict[str, int]: ...
+    def linearize(self, w: _Array) -> None: ...
+    def sharpen(self) -> bool: ...
+    def solve(self, z: complex, v: NDArray[Any]) -> NDArray[Any] | None: ...
+
 def curvature_of(problem: Problem, curvature: str, memory_budget: float) -> str: ...
 def gradient_flow(
     problem: Problem,
@@ -152,6 +167,7 @@ def gradient_flow(
     decay: Sequence[tuple[int, int, float]],
     curvature: str,
     memory_budget: float,
+    rank: int,
     options: RunOptions,
 ) -> FlowRun: ...
 def dense_flow(
@@ -171,6 +187,7 @@ class LandingRun:
         w0: _Array,
         curvature: str,
         memory_budget: float,
+        rank: int,
         rtol: float,
         rtol_rank: float,
         options: RunOptions,

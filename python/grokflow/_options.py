@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
-from grokflow.methods import BDF, ROCK2, STIFF, Dense, Gram, Method, as_curvature, as_method
+from grokflow.methods import BDF, ROCK2, STIFF, Curvature, Method, Strategy, as_curvature, as_method
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
 
@@ -277,9 +277,9 @@ def as_flow(
     w0: ArrayLike,
     weight_decay: WeightDecay,
     method: str | Method,
-    curvature: str | Gram | Dense,
-) -> tuple[FloatArray, list[tuple[int, int, float]], str, float]:
-    """Check what a gradient flow takes beside its options: w0, decay by range, curvature and its budget.
+    curvature: str | Curvature,
+) -> tuple[FloatArray, list[tuple[int, int, float]], Strategy]:
+    """Check what a gradient flow takes beside its options: w0, decay by range, and the curvature chosen.
 
     The curvature is "none" if the method is explicit.
     """
@@ -292,12 +292,12 @@ def as_flow(
         raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
     start = as_vector("w0", start, problem.num_params)
     problem._warn_of_kinks()
-    name, budget = as_curvature(curvature)
+    wanted = as_curvature(curvature)
     if isinstance(as_method(method), ROCK2):
-        if name != "auto":
+        if wanted.name != "auto":
             raise ValueError(
                 f"curvature is {curvature!r}, but ROCK2 solves no linear systems; leave curvature out"
             )
-        name = "none"
-    resolved = core.curvature_of(problem._core, name, budget)
-    return start, as_decay(weight_decay, problem), resolved, budget
+        return start, as_decay(weight_decay, problem), wanted._replace(name="none")
+    chosen = core.curvature_of(problem._core, wanted.name, wanted.memory_budget)
+    return start, as_decay(weight_decay, problem), wanted._replace(name=chosen)

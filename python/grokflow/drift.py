@@ -15,7 +15,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_decay, as_options
 from grokflow._validate import FloatArray, as_choice, as_number, as_positive, as_real
 from grokflow.integrator import Driver
-from grokflow.methods import EXPLICIT, Dense, Gram, Krylov, Tsit5, as_tangent_curvature
+from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
@@ -106,7 +106,7 @@ def norm_flow(
     kkt_tol: float | None = None,
     rtol_rank: float | None = None,
     method: str | Tsit5 = "Tsit5",
-    curvature: str | Gram | Dense | Krylov = "auto",
+    curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: ArrayLike = 1e-9,
     t_eval: ArrayLike | str | None = "log",
@@ -148,7 +148,7 @@ def norm_flow(
         As in :func:`tangent_projection`.
     method : {"Tsit5"} or Tsit5, default "Tsit5"
         The integrator. Each new state is taken back to the manifold within the step.
-    curvature : {"auto", "gram", "dense", "krylov"}, Gram, Dense or Krylov, default "auto"
+    curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         As in :func:`tangent_projection`.
     rtol, atol, t_eval, observe, save_states, events, first_step, max_step, max_steps, max_time, callback,
     progress
@@ -183,7 +183,7 @@ def norm_flow(
     array([1., 1.])
     """
     point = as_point(problem, w)
-    name, budget = as_tangent_curvature(curvature)
+    name, budget, _ = as_curvature(curvature)
     threshold = as_rtol_rank(rtol_rank)
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)

@@ -13,7 +13,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, Observe, WeightDecay, as_options
 from grokflow._validate import FloatArray, as_array
 from grokflow.integrator import Driver, Integrator
-from grokflow.methods import BDF, ROCK2, Dense, Gram, Radau
+from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
@@ -26,7 +26,7 @@ def gradient_flow(
     *,
     weight_decay: WeightDecay,
     method: str | BDF | Radau | ROCK2 = "BDF",
-    curvature: str | Gram | Dense = "auto",
+    curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: ArrayLike = 1e-9,
     t_eval: ArrayLike | str | None = "log",
@@ -57,10 +57,10 @@ def gradient_flow(
     method : {"BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "BDF"
         The integrator. BDF and Radau are implicit; ROCK2 is explicit, and takes any problem that has a
         gradient.
-    curvature : {"auto", "gram", "dense"}, Gram or Dense, default "auto"
-        How the linear systems of implicit methods are solved: with the n x n tangent kernel, or with
-        the d x d Hessian. "auto" is gram if residuals exist, n <= d and its matrices fit 4 GiB; else
-        dense for d <= 2000; else gram if it fits.
+    curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
+        How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
+        d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
+        n <= d and K fits the memory budget (4 GiB, four matrices); else dense for d <= 2000; else krylov.
     rtol, atol : float, default 1e-6 and 1e-9
         The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the
         weights. `atol` may be an array of shape (d,).

@@ -15,7 +15,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_flow, as_options
 from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
-from grokflow.methods import BDF, ROCK2, Dense, Gram, Radau
+from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem
 from grokflow.solution import Solution
 
@@ -129,7 +129,7 @@ class Integrator(Driver):
         *,
         weight_decay: WeightDecay,
         method: str | BDF | Radau | ROCK2 = "BDF",
-        curvature: str | Gram | Dense = "auto",
+        curvature: str | Curvature = "auto",
         rtol: float = 1e-6,
         atol: ArrayLike = 1e-9,
         t_eval: ArrayLike | str | None = "log",
@@ -142,7 +142,7 @@ class Integrator(Driver):
         max_time: float | None = None,
         callback: Callback | None = None,
     ) -> None:
-        start, decay, resolved, budget = as_flow(problem, w0, weight_decay, method, curvature)
+        start, decay, chosen = as_flow(problem, w0, weight_decay, method, curvature)
         options = as_options(
             problem.num_params,
             t_span,
@@ -161,12 +161,13 @@ class Integrator(Driver):
             callback=callback,
         )
         options.settings.update(
-            curvature=None if resolved == "none" else resolved,
+            curvature=None if chosen.name == "none" else chosen.name,
+            **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
             weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
             problem=repr(problem),
         )
         require_finite_gradient(problem, start, options.settings["t_span"][0])
-        compiled = core.gradient_flow(problem._core, start, decay, resolved, budget, options.compiled)
+        compiled = core.gradient_flow(problem._core, start, decay, *chosen, options.compiled)
         super().__init__(compiled, options, problem)
 
     def step(self) -> str:

@@ -15,7 +15,7 @@ from grokflow._options import Callback, Observe, as_options
 from grokflow._validate import FloatArray, as_positive
 from grokflow.clocks import first_crossing, value_at
 from grokflow.integrator import Driver, attach, require_finite_gradient
-from grokflow.methods import BDF, ROCK2, Dense, Gram, Krylov, Radau, as_tangent_curvature
+from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
@@ -112,7 +112,7 @@ def limit_map(
     w0: ArrayLike,
     *,
     method: str | BDF | Radau | ROCK2 = "BDF",
-    curvature: str | Gram | Dense | Krylov = "auto",
+    curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,
     rtol_rank: float | None = None,
@@ -139,9 +139,9 @@ def limit_map(
         Initial weights.
     method, t_eval, observe, save_states, max_step, max_steps, max_time, callback, progress
         Of the flow, as in :func:`gradient_flow`.
-    curvature : {"auto", "gram", "dense", "krylov"}, Gram, Dense or Krylov, default "auto"
-        For the linear systems of the flow as in :func:`gradient_flow` ("krylov" leaves that choice to the
-        flow), and for the tangent space at its end as in :func:`tangent_projection`.
+    curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
+        For the linear systems of the flow as in :func:`gradient_flow`, and for the tangent space at its end
+        as in :func:`tangent_projection`.
     rtol, atol : float, default 1e-6 and 1e-9
         The error allowed in ``Phi(w0)``: about ``atol + rtol |w|``.
     rtol_rank : float, optional
@@ -175,7 +175,7 @@ def limit_map(
     array([1.5, 0.5])
     """
     start = as_point(problem, w0)
-    name, budget = as_tangent_curvature(curvature)
+    wanted = as_curvature(curvature)
     end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
     tolerance = as_positive("rtol", rtol)
     threshold = as_rtol_rank(rtol_rank)
@@ -199,7 +199,7 @@ def limit_map(
             callback=watched,
         )
         options.settings.update(weight_decay=0.0, problem=repr(problem))
-        compiled = core.LandingRun(problem._core, start, name, budget, tolerance, threshold, options.compiled)
+        compiled = core.LandingRun(problem._core, start, *wanted, tolerance, threshold, options.compiled)
         driver = Driver(compiled.run, options, problem)
         driver.advance(to_end=True)
     path = driver.solution()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from grokflow._validate import as_positive
+from grokflow._validate import as_count, as_positive
 
 GIBIBYTE = 1024.0**3
 
@@ -69,6 +69,22 @@ class Tsit5:
 
 
 @dataclass(frozen=True)
+class Auto:
+    """Gram if residuals exist, n <= d and K fits the memory budget; else dense for d <= 2000; else krylov.
+
+    Parameters
+    ----------
+    memory_budget : float, default 4 GiB
+        Bytes that the matrices of any curvature may take: four of n x n, or of d x d.
+    """
+
+    memory_budget: float = 4 * GIBIBYTE
+
+    def __post_init__(self) -> None:
+        as_positive("memory_budget", self.memory_budget)
+
+
+@dataclass(frozen=True)
 class Gram:
     """Solve in kernel space: n x n matrices, no d x d matrix. Needs residuals.
 
@@ -102,9 +118,43 @@ class Dense:
 
 @dataclass(frozen=True)
 class Krylov:
-    """Project on the tangent space by MINRES, by products with J or the Hessian: no matrix at all."""
+    """Solve by products with J, J^T or the Hessian alone: for many residuals, or many parameters without any.
+
+    An implicit step uses conjugate gradients in the smaller of kernel space (n) and parameter space (d;
+    always, for losses without residuals). What a solve learns of the spectrum preconditions the next ones.
+    The projection on the tangent space uses MINRES.
+
+    Parameters
+    ----------
+    rank : int, default 200
+        The most Ritz vectors kept for the preconditioner, of n or d entries.
+    memory_budget : float, default 4 GiB
+        Bytes that they may take: there are fewer if ``20 * rank * n`` (or d) exceeds it.
+
+    References
+    ----------
+    Frangella, Tropp, Udell, Randomized Nystrom Preconditioning, SIAM J. Matrix Anal. Appl. 44 (2023), for
+    the form of the preconditioner; its vectors come from the Rayleigh-Ritz method on the directions of past
+    solves.
+    """
+
+    rank: int = 200
+    memory_budget: float = 4 * GIBIBYTE
+
+    def __post_init__(self) -> None:
+        as_count("rank", self.rank)
+        as_positive("memory_budget", self.memory_budget)
 
 
+class Strategy(NamedTuple):
+    """A curvature as the core takes it."""
+
+    name: str
+    memory_budget: float
+    rank: int
+
+
+Curvature: TypeAlias = Auto | Gram | Dense | Krylov
 Method: TypeAlias = BDF | Radau | ROCK2 | Tsit5
 STIFF: tuple[type[Method], ...] = (BDF, Radau, ROCK2)  # methods for gradient flows
 EXPLICIT: tuple[type[Method], ...] = (Tsit5,)  # methods for the drift
@@ -123,27 +173,16 @@ def as_method(method: object, kinds: tuple[type[Method], ...] = STIFF) -> Method
     return named[method]()
 
 
-def as_curvature(curvature: object) -> tuple[str, float]:
-    """Return the name and the memory budget that a name or a dataclass stands for, for implicit steps."""
-    if isinstance(curvature, Krylov) or curvature == "krylov":
+def as_curvature(curvature: object) -> Strategy:
+    """Return what a name or a dataclass stands for."""
+    kinds = (Auto, Gram, Dense, Krylov)
+    named = {kind.__name__.lower(): kind for kind in kinds}
+    if isinstance(curvature, str) and curvature in named:
+        curvature = named[curvature]()
+    if not isinstance(curvature, kinds):
         raise ValueError(
-            "curvature is 'krylov', which serves the projection on the tangent space; "
-            "implicit steps need 'gram' or 'dense'"
+            f"curvature is {curvature!r}; choose from {', '.join(map(repr, named))}, "
+            f"or give {' or '.join(f'{kind.__name__}(...)' for kind in kinds)}"
         )
-    return as_tangent_curvature(curvature, ("auto", "gram", "dense"))
-
-
-def as_tangent_curvature(
-    curvature: object, names: tuple[str, ...] = ("auto", "gram", "dense", "krylov")
-) -> tuple[str, float]:
-    """Return the name and the memory budget that a name or a dataclass stands for, for tangent spaces."""
-    if isinstance(curvature, Krylov):
-        return "krylov", 4 * GIBIBYTE
-    if isinstance(curvature, (Gram, Dense)):
-        return type(curvature).__name__.lower(), curvature.memory_budget
-    if not isinstance(curvature, str) or curvature not in names:
-        classes = " or ".join(f"{name.capitalize()}(...)" for name in names[1:])
-        raise ValueError(
-            f"curvature is {curvature!r}; choose from {', '.join(map(repr, names))}, or give {classes}"
-        )
-    return curvature, 4 * GIBIBYTE
+    rank = curvature.rank if isinstance(curvature, Krylov) else Krylov.rank
+    return Strategy(type(curvature).__name__.lower(), curvature.memory_budget, rank)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokflow._validate import as_number
-from grokflow.models import TwoLayerNetwork, _Regression
+from grokflow._model import Regression
+from grokflow.models import TwoLayerNetwork
 from grokflow.plot import (
     BLUE,
     GREEN,
@@ -49,7 +50,7 @@ def plot_function(
     ax: Axes | None = None,
 ) -> Figure:
     """Draw the function at some times; see `Solution.plot_function`."""
-    model = _with_one_input("plot_function", sol, problem, _Regression)
+    model = _with_one_input("plot_function", sol, problem, Regression)
     chosen = [as_number("times", t) for t in np.atleast_1d(np.asarray(times, dtype=object))]
     for t in chosen:
         if not sol.t[0] <= t <= sol.t[-1]:
@@ -105,7 +106,7 @@ def _draw_lines(
 def draw_function(
     ax: Axes,
     sol: Solution,
-    model: _Regression,
+    model: Regression,
     times: Iterable[float],
     teacher: Callable[[NDArray[np.float64]], ArrayLike] | None = None,
 ) -> None:
@@ -164,7 +165,7 @@ def _draw(ax: Axes | None, size: tuple[float, float], draw: Callable[[Axes], Non
         return ax.get_figure(root=True)  # type: ignore[return-value]
 
 
-def _span(model: _Regression) -> tuple[float, float]:
+def _span(model: Regression) -> tuple[float, float]:
     """Return the range of inputs to draw."""
     X = model._arguments["X"]
     low, high = float(X.min()), float(X.max())

@@ -54,8 +54,8 @@ class Solution:
         The status in a sentence.
     stats : dict
         Work: ``nfev`` gradients, ``njvp``, ``nvjp``, ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``,
-        ``nsolve``, ``nproject``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``,
-        and ``seconds``.
+        ``nsolve``, ``niter`` (iterations of solves without a matrix), ``nproject``, ``nlinearize``,
+        ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and ``seconds``.
     settings : dict
         Everything needed to repeat the run, as JSON types.
     monitor : dict of str to ndarray, shape (steps,)

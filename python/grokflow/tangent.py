@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_positive, as_vector
-from grokflow.methods import Dense, Gram, Krylov, as_tangent_curvature
+from grokflow.methods import Curvature, as_curvature
 from grokflow.problems import Problem
 
 ON_MANIFOLD = 1e-6  # distance to the manifold, relative to ||w||, that is taken for a matter of tolerance
@@ -58,7 +58,7 @@ def tangent_projection(
     w: ArrayLike,
     v: ArrayLike,
     *,
-    curvature: str | Gram | Dense | Krylov = "auto",
+    curvature: str | Curvature = "auto",
     rtol_rank: float | None = None,
 ) -> TangentProjection:
     """Project `v` on ``ker Hess F(w)``, the tangent space of the manifold of minimisers at `w`.
@@ -71,11 +71,11 @@ def tangent_projection(
         A minimiser, or another critical point of F.
     v : array_like, shape (d,)
         The vector.
-    curvature : {"auto", "gram", "dense", "krylov"}, Gram, Dense or Krylov, default "auto"
+    curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         "gram": ``P v = v - J^T K^-1 J v`` with the n x n tangent kernel ``K = J J^T``, applied twice; where
         the residual is zero. "dense": the eigenvectors of the d x d Hessian, at any critical point.
         "krylov": MINRES, without a matrix. "auto" is gram if there are residuals, all zero, n <= d and K
-        fits 4 GiB; else dense for d <= 2000; else krylov.
+        fits the memory budget (4 GiB); else dense for d <= 2000; else krylov.
     rtol_rank : float, optional
         Eigenvalues of the Hessian (of ``c K``) below `rtol_rank` times the largest count as zero. Default:
         2.2e-15 times the size of the matrix that is factored.
@@ -105,7 +105,7 @@ def tangent_projection(
     """
     point = as_point(problem, w)
     vector = as_vector("v", v, problem.num_params)
-    name, budget = as_tangent_curvature(curvature)
+    name, budget, _ = as_curvature(curvature)
     return project(problem, point, vector, name, budget, as_rtol_rank(rtol_rank))
 
 

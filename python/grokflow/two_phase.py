@@ -16,7 +16,7 @@ from grokflow.drift import Regularization, horizon, norm_flow
 from grokflow.flows import gradient_flow
 from grokflow.integrator import attach
 from grokflow.landing import limit_map
-from grokflow.methods import BDF, ROCK2, Dense, Gram, Radau, as_curvature
+from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.phases import SAME, TwoPhase, distance_path
 from grokflow.problems import Problem
 from grokflow.solution import Solution
@@ -32,7 +32,7 @@ def two_phase(
     eps: float = 0.1,
     kappa: float = 10.0,
     method: str | BDF | Radau | ROCK2 = "BDF",
-    curvature: str | Gram | Dense = "auto",
+    curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,
     observe: Observe = None,
@@ -65,7 +65,7 @@ def two_phase(
         How far above lam the smallest non-zero eigenvalue of the Hessian has to stay, see :func:`horizon`.
     method, observe, max_steps, max_time, callback, progress
         Of each run, as in :func:`gradient_flow`; `method` of the flows in fast time.
-    curvature : {"auto", "gram", "dense"}, Gram or Dense, default "auto"
+    curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         As in :func:`gradient_flow` and :func:`tangent_projection`.
     rtol, atol : float, default 1e-6 and 1e-9
         Tolerances of all runs. They bound the distances from below: choose them below the smallest lam.

@@ -216,7 +216,7 @@ def test_settings_repeat_the_run():
 
 def test_stats_are_plain_numbers():
     stats = run().stats
-    names = "nfev njvp nvjp nhvp ngram nhessian nfactor nsolve nlinearize nsteps nrejected nfailed nnonfinite"
+    names = "nfev njvp nvjp nhvp ngram nhessian nfactor nsolve niter nlinearize nsteps nrejected nfailed"
     assert set(names.split()) <= set(stats)
     assert all(type(stats[name]) is int for name in names.split())
     assert type(stats["seconds"]) is float

@@ -13,6 +13,7 @@ import reference
 # `GrokkingTimes` and `TwoPhase` hold results, of which the last computes more by methods that have their
 # twins (below); the rest are settings, bases and exceptions.
 NOT_COMPUTING = {
+    "Auto",
     "BDF",
     "CallbackError",
     "Clocks",

@@ -5,7 +5,7 @@
 //
 //   x = (I + z (D + H))^-1 v.
 //
-// Two strategies do it:
+// Three strategies do it:
 //
 // `gram` works in kernel space. With A = I + z D and the Gauss-Newton part of H, c J^T J,
 //
@@ -17,8 +17,20 @@
 // Hessian, preconditioned by the above.
 //
 // `dense` forms the d x d Hessian: the oracle, and the choice for small d or for losses without residuals.
+//
+// `krylov` forms no matrix: conjugate gradients on one of
+//
+//   ((1 + z lam) J A^-1 J^T + (1 + z lam)/(z c) I) u = (1 + z lam) J A^-1 v,          x = A^-1 (v - J^T u),
+//   ((1 + z lam) A^-1/2 H A^-1/2 + (1 + z lam)/z I) y = (1 + z lam)/z A^-1/2 v,       x = A^-1/2 y,
+//
+// in kernel space if there are residuals and n <= d, else in parameter space. The first is exact, like
+// `gram`, along the manifold of minimisers, whatever the accuracy of u. A solve ends when the error of x, not
+// the residual, is a small share of x: the residual is dominated by stiff directions, and a tolerance for it
+// would have to follow lam. Each solve preconditions the next ones (recycled_spectrum.hpp), across shifts and
+// points.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "grokflow/decay.hpp"
@@ -33,8 +45,8 @@ class Curvature : public LinearizedFlow {
   virtual void linearize(const ConstVectorRef& w) = 0;
 };
 
-/// `krylov` is for tangent spaces (tangent.hpp); implicit steps do not offer it. `none` is for explicit
-/// methods: such a flow has no linearisation, and its problem need not give more than a gradient.
+/// `none` is for explicit methods: such a flow has no linearisation, and its problem need not give more than a
+/// gradient.
 enum class CurvatureKind { automatic, gram, dense, krylov, none };
 
 /// The name of a strategy: "auto", "gram", "dense", "krylov" or "none".
@@ -42,13 +54,20 @@ const char* to_string(CurvatureKind kind);
 
 constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is the automatic choice
 
+struct CurvatureOptions {
+  double memory_budget = 4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the Ritz vectors of `krylov`
+  Index rank = 200;  ///< Ritz vectors that `krylov` keeps, of n or d entries; fewer if they do not fit
+};
+
 /// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else
-/// dense for d <= 2000; else gram if it fits. Throws std::invalid_argument, with the need and the ways out,
-/// if the problem does not offer what `kind` needs.
+/// dense for d <= 2000; else krylov. Throws std::invalid_argument, with the need and the ways out, if the
+/// problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
 
-/// A curvature of the given kind, `gram` or `dense`. It counts its work in `stats`, which must outlive it.
+/// A curvature of the given kind, which is not `automatic`. It counts its work in `stats`, and calls
+/// `checkpoint`, if there is one, between two iterations of a long solve; both must outlive it.
 std::unique_ptr<Curvature> make_curvature(CurvatureKind kind, std::shared_ptr<const Problem> problem,
-                                          const Decay& decay, Stats& stats);
+                                          const Decay& decay, Stats& stats, const CurvatureOptions& options,
+                                          const std::function<void()>& checkpoint);
 
 }  // namespace grokflow

@@ -1,6 +1,7 @@
 // Weight decay, uniform or by parameter block: D = diag(lam_b).
 #pragma once
 
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -39,12 +40,23 @@ class Decay {
   /// v <- (I + z D)^-1 v
   template <class Scalar, class V>
   void divide(Scalar z, V&& v) const {
-    for (const Group& group : groups_)
-      for (const Range& range : group.ranges)
-        v.segment(range.begin, range.end - range.begin) *= Scalar(1) / (Scalar(1) + z * group.rate);
+    scale(v, [z](double rate) { return Scalar(1) / (Scalar(1) + z * rate); });
+  }
+
+  /// v <- (I + z D)^-1/2 v
+  template <class Scalar, class V>
+  void divide_by_root(Scalar z, V&& v) const {
+    scale(v, [z](double rate) { return Scalar(1) / std::sqrt(Scalar(1) + z * rate); });
   }
 
  private:
+  template <class V, class Factor>
+  void scale(V&& v, Factor&& factor) const {
+    for (const Group& group : groups_)
+      for (const Range& range : group.ranges)
+        v.segment(range.begin, range.end - range.begin) *= factor(group.rate);
+  }
+
   std::vector<Group> groups_;
 };
 

@@ -19,12 +19,10 @@ namespace grokflow {
 
 class GradientFlow final : public Flow {
  public:
-  static constexpr double kMemoryBudget =
-      4.0 * 1024 * 1024 * 1024;  // bytes for the matrices of the curvature
-
-  /// Throws std::invalid_argument if the problem does not offer what the curvature needs.
+  /// `options.memory_budget` holds for the matrices of any curvature. Throws std::invalid_argument if the
+  /// problem does not offer what the curvature needs.
   GradientFlow(std::shared_ptr<const Problem> problem, Decay decay,
-               CurvatureKind curvature = CurvatureKind::automatic, double memory_budget = kMemoryBudget);
+               CurvatureKind curvature = CurvatureKind::automatic, const CurvatureOptions& options = {});
 
   Index size() const override { return problem_->num_params(); }
   bool is_linear() const override { return problem_->is_quadratic(); }
@@ -41,6 +39,7 @@ class GradientFlow final : public Flow {
   std::shared_ptr<const Problem> problem_;
   Decay decay_;
   CurvatureKind curvature_;
+  CurvatureOptions options_;
 };
 
 }  // namespace grokflow

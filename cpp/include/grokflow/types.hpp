@@ -57,6 +57,7 @@ struct Stats {
   std::int64_t nhessian = 0;    ///< dense d x d Hessians built
   std::int64_t nfactor = 0;     ///< factorisations, real or complex
   std::int64_t nsolve = 0;      ///< linear solves with a factorisation
+  std::int64_t niter = 0;       ///< iterations of conjugate gradients and of MINRES in such solves
   std::int64_t njvp = 0;        ///< products J v
   std::int64_t nvjp = 0;        ///< products J^T u
   std::int64_t nhvp = 0;        ///< products Hess F v

@@ -69,7 +69,7 @@ class Common:
         None, "Standard deviation of the initial weights.  [default: the model's own]"
     )
     method: str = option("BDF", "BDF or Radau.")
-    curvature: str = option("auto", "auto, gram or dense.")
+    curvature: str = option("auto", "auto, gram, dense or krylov.")
     rtol: float = option(1e-6, "Relative tolerance.")
     atol: float = option(1e-9, "Absolute tolerance.")
     max_time: float | None = option(None, "Stop after so many seconds, with the trajectory so far.")

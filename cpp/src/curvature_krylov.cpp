@@ -1,0 +1,231 @@
+#include "curvature_krylov.hpp"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "conjugate_gradients.hpp"
+#include "full_hessian_solver.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr int kMaxIterations = 2000;           // of conjugate gradients in one solve
+constexpr double kForcing = 0.02;              // error of a solution, relative to it,
+constexpr double kLooseForcing = 0.1;          // and of one that preconditions a solve with the full Hessian
+constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
+
+/// How many of the latest falls of the energy are taken for all that is left of it (Hestenes & Stiefel 1952;
+/// Meurant & Tichy, Numer. Algorithms 82, 2019).
+std::size_t delay(std::size_t iterations) { return 1 + iterations / 4; }
+
+template <class Scalar>
+class KrylovSolver final : public ShiftedSolver<Scalar> {
+  using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+  using End = typename ConjugateGradients<Scalar>::End;
+  static constexpr bool real = std::is_same_v<Scalar, double>;
+
+ public:
+  explicit KrylovSolver(KrylovCurvature& curvature)
+      : curvature_(curvature),
+        in_kernel_space_(curvature.in_kernel_space()),
+        direction_(curvature.problem().num_params()) {
+    const Index n = curvature.problem().num_residuals(), d = curvature.problem().num_params();
+    cg_.resize(in_kernel_space_ ? n : d);
+    rows_.resize(n);
+    energies_.reserve(kMaxIterations);
+    if (in_kernel_space_) search_.resize(d);
+    if (!real) {
+      part_params_.resize(d);
+      part_out_.resize(d);
+      part_rows_.resize(n);
+    }
+  }
+
+  bool factor(Scalar z) {
+    z_ = z;
+    reference_ = Scalar(1) + z * curvature_.decay().groups().front().rate;
+    shift_ = reference_ / (in_kernel_space_ ? z * curvature_.problem().scale() : z);
+    return true;
+  }
+
+  bool exact() const override { return false; }
+
+  bool solve(Eigen::Ref<VectorS> v) override {
+    if (!curvature_.full_hessian()) return solve_once(v, kForcing);
+    return full_hessian_.solve(
+        curvature_.linearization(), curvature_.decay(), z_, v, curvature_.stats(),
+        [this](Eigen::Ref<VectorS> u) { solve_once(u, kLooseForcing); },
+        [this](double rate) { curvature_.note_contraction(rate); });
+  }
+
+ private:
+  struct System {
+    KrylovSolver& self;
+    Eigen::Ref<VectorS>& x;
+
+    void precondition(const VectorS& residual, VectorS& step) {
+      self.curvature_.spectrum().precondition(self.shift_, residual, step);
+    }
+    bool done(const VectorS&) { return self.done(x.norm()); }
+    void apply(const VectorS& step, VectorS& image) { self.apply(step, image); }
+    void advance(Scalar beta, Scalar length, const VectorS& search, double energy) {
+      self.energies_.push_back(energy);
+      if (self.in_kernel_space_) {
+        self.search_ = self.direction_ + beta * self.search_;
+        x -= length * self.search_;
+      } else {
+        x += length * search;
+      }
+    }
+  };
+
+  bool solve_once(Eigen::Ref<VectorS> v, double forcing) {
+    forcing_ = forcing;
+    ++curvature_.stats().nsolve;
+    energies_.clear();
+    const Decay& decay = curvature_.decay();
+    if (in_kernel_space_) {
+      decay.divide(z_, v);
+      jvp(v, cg_.residual());
+      cg_.residual() *= reference_;
+      search_.setZero();
+    } else {
+      decay.divide_by_root(z_, v);
+      cg_.residual() = shift_ * v;
+      v.setZero();
+    }
+    const End end = cg_.solve(System{*this, v}, kMaxIterations);
+    if (!in_kernel_space_) decay.divide_by_root(z_, v);
+    if constexpr (real) curvature_.spectrum().absorb();
+    // At the limit the solution goes as far as it went; Newton's method judges it.
+    return end != End::indefinite;
+  }
+
+  /// Whether the error of x is below the forcing term times ||x||. The S-norm of the error of the unknowns
+  /// bounds it, up to a factor that is reference_ in kernel space and the shift in parameter space.
+  bool done(double size) const {
+    double remaining = 0.0;
+    const std::size_t count = energies_.size();
+    for (std::size_t i = count - std::min(count, delay(count)); i < count; ++i) remaining += energies_[i];
+    const double error = std::sqrt(remaining / std::abs(in_kernel_space_ ? reference_ : shift_));
+    return !(error > forcing_ * size);
+  }
+
+  /// image = (G + shift I) step
+  void apply(const VectorS& step, VectorS& image) {
+    curvature_.check();
+    ++curvature_.stats().niter;
+    if (in_kernel_space_) {  // G = (1 + z lam) J A^-1 J^T
+      vjp(step, direction_);
+      curvature_.decay().divide(z_, direction_);
+      jvp(direction_, image);
+    } else {  // G = (1 + z lam) A^-1/2 H A^-1/2
+      direction_ = step;
+      curvature_.decay().divide_by_root(z_, direction_);
+      hessian(direction_, image);
+      curvature_.decay().divide_by_root(z_, image);
+    }
+    image *= reference_;
+    if constexpr (real) curvature_.spectrum().note(step, image);
+    image += shift_ * step;
+  }
+
+  void hessian(const VectorS& v, VectorS& out) {
+    if (curvature_.problem().has_hvp()) {
+      by_parts(v, out, part_params_, part_out_, curvature_.stats().nhvp,
+               [this](const auto& in, auto& image) { curvature_.linearization().hvp(in, image); });
+    } else {
+      jvp(v, rows_);
+      rows_ *= curvature_.problem().scale();
+      vjp(rows_, out);
+    }
+  }
+
+  void jvp(const Eigen::Ref<const VectorS>& v, VectorS& out) {
+    by_parts(v, out, part_params_, part_rows_, curvature_.stats().njvp,
+             [this](const auto& in, auto& image) { curvature_.linearization().jvp(in, image); });
+  }
+
+  void vjp(const VectorS& u, VectorS& out) {
+    by_parts(u, out, part_rows_, part_params_, curvature_.stats().nvjp,
+             [this](const auto& in, auto& image) { curvature_.linearization().vjp(in, image); });
+  }
+
+  /// A real product of a vector, of its real and its imaginary part if it is complex.
+  template <class In, class Product>
+  static void by_parts(const In& in, VectorS& out, Vector& part_in, Vector& part_out, std::int64_t& count,
+                       Product&& product) {
+    if constexpr (real) {
+      product(in, out);
+      ++count;
+    } else {
+      part_in = in.real();
+      product(part_in, part_out);
+      out.real() = part_out;
+      part_in = in.imag();
+      product(part_in, part_out);
+      out.imag() = part_out;
+      count += 2;
+    }
+  }
+
+  KrylovCurvature& curvature_;
+  const bool in_kernel_space_;
+  ConjugateGradients<Scalar> cg_;
+  FullHessianSolver<Scalar> full_hessian_;
+  Scalar z_{}, reference_{1.0}, shift_{};
+  double forcing_ = kForcing;
+  VectorS direction_, search_;  // in parameter space
+  VectorS rows_;
+  Vector part_params_, part_out_, part_rows_;  // real or imaginary parts
+  std::vector<double> energies_;               // by which the squared error fell in each iteration
+};
+
+template <class Scalar>
+bool refactor(KrylovCurvature& curvature, Scalar z, std::unique_ptr<ShiftedSolver<Scalar>>& solver) {
+  if (!solver) solver = std::make_unique<KrylovSolver<Scalar>>(curvature);
+  return static_cast<KrylovSolver<Scalar>&>(*solver).factor(z);
+}
+
+/// The smaller of the two spaces. Without Hessian-vector products parameter space has the Gauss-Newton part.
+bool prefers_kernel_space(const Problem& problem) {
+  return problem.has_residuals() && problem.num_residuals() <= problem.num_params();
+}
+
+}  // namespace
+
+KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats,
+                                 const CurvatureOptions& options, const std::function<void()>& checkpoint)
+    : problem_(std::move(problem)),
+      decay_(decay),
+      stats_(stats),
+      checkpoint_(checkpoint),
+      in_kernel_space_(prefers_kernel_space(*problem_)),
+      spectrum_(
+          in_kernel_space_ ? problem_->num_residuals() : problem_->num_params(),
+          std::min(options.rank, RecycledSpectrum::rank_within(options.memory_budget,
+                                                               in_kernel_space_ ? problem_->num_residuals()
+                                                                                : problem_->num_params()))) {}
+
+void KrylovCurvature::linearize(const ConstVectorRef& w) {
+  problem_->linearize(w, lin_);
+  if (full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
+  contraction_ = 0.0;
+}
+
+bool KrylovCurvature::factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) {
+  return refactor(*this, z, solver);
+}
+
+bool KrylovCurvature::factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) {
+  return refactor(*this, z, solver);
+}
+
+bool KrylovCurvature::sharpen() {
+  if (full_hessian_ || !in_kernel_space_ || !problem_->has_hvp()) return false;
+  full_hessian_ = true;
+  return true;
+}
+
+}  // namespace grokflow

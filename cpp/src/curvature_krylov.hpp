@@ -1,0 +1,50 @@
+#pragma once
+
+#include <algorithm>
+#include <functional>
+
+#include "grokflow/curvature.hpp"
+#include "recycled_spectrum.hpp"
+
+namespace grokflow {
+
+/// No matrix: conjugate gradients by products with J, J^T and the Hessian. See curvature.hpp for the systems.
+class KrylovCurvature final : public Curvature {
+ public:
+  KrylovCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats,
+                  const CurvatureOptions& options, const std::function<void()>& checkpoint);
+
+  void linearize(const ConstVectorRef& w) override;
+  bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
+  bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
+  bool sharpen() override;
+
+  const Problem& problem() const { return *problem_; }
+  const Decay& decay() const { return decay_; }
+  const Linearization& linearization() const { return *lin_; }
+  /// Whether systems are solved in kernel space (n) rather than in parameter space (d).
+  bool in_kernel_space() const { return in_kernel_space_; }
+  /// Whether solves in kernel space use the full Hessian.
+  bool full_hessian() const { return full_hessian_; }
+  void note_contraction(double rate) { contraction_ = std::max(contraction_, rate); }
+  /// Of the operator that solves deal with, from all points so far.
+  RecycledSpectrum& spectrum() { return spectrum_; }
+  Stats& stats() const { return stats_; }
+  /// Looks at signals; called before each iteration.
+  void check() const {
+    if (checkpoint_) checkpoint_();
+  }
+
+ private:
+  std::shared_ptr<const Problem> problem_;
+  const Decay& decay_;
+  Stats& stats_;
+  const std::function<void()>& checkpoint_;
+  bool in_kernel_space_;
+  RecycledSpectrum spectrum_;
+  std::unique_ptr<Linearization> lin_;
+  bool full_hessian_ = false;
+  double contraction_ = 0.0;  // the worst of Gauss-Newton since the last point
+};
+
+}  // namespace grokflow

@@ -1,0 +1,90 @@
+// Solves with the full Hessian, by conjugate gradients preconditioned by a solve with its Gauss-Newton part.
+#pragma once
+
+#include <cmath>
+#include <type_traits>
+
+#include "conjugate_gradients.hpp"
+#include "grokflow/decay.hpp"
+#include "grokflow/problem.hpp"
+
+namespace grokflow {
+
+/// (I + z (D + H))^-1 v. Allocates at the first solve.
+template <class Scalar>
+class FullHessianSolver {
+  using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+  static constexpr bool real = std::is_same_v<Scalar, double>;
+  static constexpr int kMaxIterations = 30;  // of conjugate gradients in one solve
+  static constexpr double kForcing = 0.2;    // their accuracy: Newton's method corrects what is left
+
+ public:
+  /// v <- the solution; false where negative curvature was met. `gauss_newton(v)` overwrites v with the
+  /// solution of the Gauss-Newton system; `note(rate)` is told how well that alone would have done.
+  template <class GaussNewton, class Note>
+  bool solve(const Linearization& lin, const Decay& decay, Scalar z, Eigen::Ref<VectorS> v, Stats& stats,
+             GaussNewton&& gauss_newton, Note&& note) {
+    if (cg_.size() == 0) {
+      cg_.resize(v.size());
+      if (!real) part_.resize(v.size()), part_out_.resize(v.size());
+    }
+    cg_.residual() = v;
+    v.setZero();
+    System<GaussNewton, Note> system{*this, lin, decay, z, v, stats, gauss_newton, note};
+    const auto end = cg_.solve(system, kMaxIterations);
+    // At the limit the solution goes as far as it went; Newton's method judges it.
+    return end != ConjugateGradients<Scalar>::End::indefinite && system.finite;
+  }
+
+ private:
+  template <class GaussNewton, class Note>
+  struct System {
+    FullHessianSolver& self;
+    const Linearization& lin;
+    const Decay& decay;
+    Scalar z;
+    Eigen::Ref<VectorS>& v;
+    Stats& stats;
+    GaussNewton& gauss_newton;
+    Note& note;
+    int iterations = 0;
+    bool finite = true;
+
+    void precondition(const VectorS& residual, VectorS& step) {
+      step = residual;
+      gauss_newton(Eigen::Ref<VectorS>(step));
+    }
+
+    bool done(const VectorS& step) {
+      const double remaining = step.norm() / v.norm();
+      if (++iterations == 1) note(remaining);
+      finite = std::isfinite(remaining);
+      return !(remaining > kForcing);
+    }
+
+    /// image = (I + z (D + H)) step
+    void apply(const VectorS& step, VectorS& image) {
+      if constexpr (real) {
+        lin.hvp(step, image);
+      } else {
+        self.part_ = step.real();
+        lin.hvp(self.part_, self.part_out_);
+        image.real() = self.part_out_;
+        self.part_ = step.imag();
+        lin.hvp(self.part_, self.part_out_);
+        image.imag() = self.part_out_;
+      }
+      stats.nhvp += real ? 1 : 2;
+      ++stats.niter;
+      decay.add_product(1.0, step, image);
+      image = step + z * image;
+    }
+
+    void advance(Scalar, Scalar length, const VectorS& search, double) { v += length * search; }
+  };
+
+  ConjugateGradients<Scalar> cg_;
+  Vector part_, part_out_;  // real or imaginary parts
+};
+
+}  // namespace grokflow

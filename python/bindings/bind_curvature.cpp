@@ -1,0 +1,67 @@
+// The linear solves of an implicit step, one by one: how the curvatures are held against each other.
+#include <pybind11/complex.h>
+#include <pybind11/eigen.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <utility>
+
+#include "flow_run.hpp"
+#include "grokflow/curvature.hpp"
+
+namespace py = pybind11;
+using namespace grokflow;
+
+namespace {
+
+class SteppedCurvature {
+ public:
+  SteppedCurvature(std::shared_ptr<Problem> problem, const Rates& decay, const std::string& kind,
+                   double memory_budget, Index rank)
+      : decay_(make_decay(decay)), checkpoint_(signal_check()) {
+    const CurvatureOptions options{memory_budget, rank};
+    const CurvatureKind chosen = choose_curvature(*problem, curvature_kind(kind), memory_budget);
+    curvature_ = make_curvature(chosen, std::move(problem), decay_, stats_, options, checkpoint_);
+  }
+
+  void linearize(const Vector& w) { curvature_->linearize(w); }
+  bool sharpen() { return curvature_->sharpen(); }
+  const Stats& stats() const { return stats_; }
+
+  /// (I + z (D + H))^-1 v, or None where the solver gives up.
+  py::object solve(double z, Vector v) { return solve_with(real_, z, v); }
+  py::object solve(Complex z, Eigen::VectorXcd v) { return solve_with(complex_, z, v); }
+
+ private:
+  template <class Scalar, class V>
+  py::object solve_with(std::unique_ptr<ShiftedSolver<Scalar>>& solver, Scalar z, V& v) {
+    bool solved;
+    {
+      py::gil_scoped_release unlocked;
+      solved = curvature_->factor(z, solver) && solver->solve(v);
+    }
+    return solved ? py::cast(std::move(v)) : py::none();
+  }
+
+  Decay decay_;
+  Stats stats_;
+  std::function<void()> checkpoint_;
+  std::unique_ptr<Curvature> curvature_;
+  std::unique_ptr<ShiftedSolver<double>> real_;
+  std::unique_ptr<ShiftedSolver<Complex>> complex_;
+};
+
+}  // namespace
+
+void bind_curvature(py::module_& m) {
+  py::class_<SteppedCurvature>(m, "Curvature")
+      .def(py::init<std::shared_ptr<Problem>, const Rates&, const std::string&, double, Index>(),
+           py::arg("problem"), py::arg("decay"), py::arg("kind"), py::arg("memory_budget"), py::arg("rank"),
+           py::keep_alive<1, 2>())
+      .def("linearize", &SteppedCurvature::linearize, py::arg("w"), py::call_guard<py::gil_scoped_release>())
+      .def("sharpen", &SteppedCurvature::sharpen)
+      .def("solve", py::overload_cast<double, Vector>(&SteppedCurvature::solve), py::arg("z"), py::arg("v"))
+      .def("solve", py::overload_cast<Complex, Eigen::VectorXcd>(&SteppedCurvature::solve), py::arg("z"),
+           py::arg("v"))
+      .def_property_readonly("stats", [](const SteppedCurvature& self) { return dict_of(self.stats()); });
+}
