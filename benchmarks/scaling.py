@@ -1,0 +1,235 @@
+"""How time and memory grow with the number of parameters d and of samples n, on multi-layer perceptrons.
+
+python -m benchmarks.scaling [--quick] [--only d n tangent large] [--plot scaling.png] [--limit SECONDS]
+
+Every run has a process of its own, which tells its peak memory. See benchmarks/README.md for the columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+
+import grokflow as gf
+import numpy as np
+
+INPUTS, SAMPLES, LAM, RTOL = 20, 200, 1e-4, 1e-5
+NAMES = {"gram": "BDF gram", "krylov": "BDF krylov", "cvode": "CVODE GMRES", "two_phase": "two_phase"}
+COLUMNS = ("n", "d", "CPU s", "gradients", "steps", "step/grad", "GB", "vectors")
+WIDTHS = (6, 10, 9, 11, 7, 11, 7, 9)
+HEAD = f"{'run':<24}" + "".join(f"{name:>{width}}" for name, width in zip(COLUMNS, WIDTHS, strict=True))
+
+
+def model(d, n=SAMPLES, inputs=INPUTS, seed=0):
+    """Three hidden layers of equal width and about d parameters, a tanh teacher of five neurons, and w0."""
+    width = max(2, round((math.sqrt((inputs + 4) ** 2 + 8 * d) - inputs - 4) / 4))
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, inputs))
+    y = np.tanh(X @ rng.standard_normal((inputs, 5)) / math.sqrt(inputs)) @ rng.standard_normal(5)
+    problem = gf.models.MLP(X, y, widths=(width,) * 3, activation="tanh")
+    return problem, problem.initial_weights(seed=seed)
+
+
+def gradient_seconds(problem, w):
+    """CPU seconds of one gradient, the median of several."""
+    problem.gradient(w)
+    times = []
+    while len(times) < 3 or (sum(times) < 0.5 and len(times) < 50):
+        began = time.process_time()
+        problem.gradient(w)
+        times.append(time.process_time() - began)
+    return float(np.median(times))
+
+
+def largest_eigenvalue(problem, w, iterations=30):
+    """Of the Hessian, by the power method."""
+    v = np.random.default_rng(0).standard_normal(w.size)
+    for _ in range(iterations):
+        v = problem.hvp(w, v / np.linalg.norm(v))
+    return float(np.linalg.norm(v))
+
+
+def ours(problem, w0, t_end, limit, **options):
+    sol = gf.gradient_flow(
+        problem,
+        w0,
+        (0, t_end),
+        weight_decay=LAM,
+        rtol=RTOL,
+        atol=RTOL * 1e-3,
+        max_time=limit,
+        t_eval=[t_end],
+        save_states=False,
+        **options,
+    )
+    return sol.success, sol.t_final, sol.stats["nfev"], sol.stats["nsteps"], sol.final
+
+
+def cvode(problem, w0, t_end, limit):
+    """CVODE with GMRES, on the same gradients and Hessian-vector products."""
+    from sksundae.cvode import CVODE, CVODEJacTimes
+
+    began, calls, reached, point = time.process_time(), [0], [0.0], [w0]
+
+    class LimitReached(Exception):
+        pass
+
+    def rhs(t, w, out):
+        if time.process_time() - began > limit:
+            raise LimitReached
+        calls[0] += 1
+        reached[0] = t
+        out[:] = -problem.gradient(w) - LAM * w
+
+    def setup(t, w, dw):
+        point[0] = w.copy()
+
+    def times(t, w, dw, v, out):
+        out[:] = -problem.hvp(point[0], v) - LAM * v
+
+    options = {"linsolver": "gmres", "krylov_dim": 40, "jactimes": CVODEJacTimes(setup, times)}
+    solver = CVODE(rhs, rtol=RTOL, atol=RTOL * 1e-3, max_num_steps=10**8, **options)
+    try:
+        sol = solver.solve(np.array([0.0, t_end]), w0)
+    except LimitReached:
+        return False, reached[0], calls[0], 0, w0
+    return sol.success, t_end, calls[0], 0, sol.y[-1]
+
+
+def run(kind, d, n, t_end, limit):
+    """One run in this process: what it cost, and its peak memory beyond the model."""
+    problem, w0 = model(d, n)
+    gradient = gradient_seconds(problem, w0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    if kind == "cvode":
+        done, t, nfev, steps, w = cvode(problem, w0, t_end, limit)
+    elif kind == "two_phase":
+        found = gf.two_phase(problem, w0, weight_decay=[LAM], curvature="gram", rtol=RTOL, max_time=limit)
+        runs = [found.flows[LAM], found.fast, *([found.slow] if found.slow else [])]
+        nfev, steps = (sum(sol.stats[name] for sol in runs) for name in ("nfev", "nsteps"))
+        done, t, w = found.success, t_end, w0
+    else:
+        done, t, nfev, steps, w = ours(problem, w0, t_end, limit, curvature=kind)
+    seconds = time.process_time() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kernels = 3 * 8 * n * n if kind == "gram" else 0  # K, its factor, and room
+    descent = None
+    if kind == "gram":
+        sharpness = max(largest_eigenvalue(problem, w0), largest_eigenvalue(problem, w)) + LAM
+        descent = gradient * t_end * sharpness / 1.9  # steps of 1.9 / sharpness
+    return {
+        "kind": kind,
+        "n": n,
+        "d": problem.num_params,
+        "done": bool(done),
+        "share": t / t_end,
+        "seconds": seconds,
+        "gradient": gradient,
+        "nfev": nfev,
+        "steps": steps,
+        "gigabytes": peak * 1024 / 1e9,
+        "vectors": max(0.0, (peak - before) * 1024 - kernels) / (8 * problem.num_params),
+        "descent": descent,
+    }
+
+
+def tangent(d, n):
+    """The projection on the tangent space at a minimiser, in gradients, beside the eigenvalues of K."""
+    network, w = model(d, n)
+    X, width = np.random.default_rng(0).standard_normal((n, INPUTS)), network.unflatten(w)["W2"].shape[0]
+    problem = gf.models.MLP(X, network.predict(w, X), widths=(width,) * 3, activation="tanh")  # w fits them
+    gradient = gradient_seconds(problem, w)
+    v = np.random.default_rng(1).standard_normal(w.size)
+    began = time.process_time()
+    gf.tangent_projection(problem, w, v, curvature="gram")
+    whole = time.process_time() - began
+    K = problem.gram(w)
+    began = time.process_time()
+    np.linalg.eigvalsh(K)
+    factor = time.process_time() - began
+    row = {"kind": "tangent", "n": n, "d": problem.num_params, "gradient": gradient}
+    return row | {"whole": whole, "eigenvalues of K": factor}
+
+
+def isolated(*arguments):
+    """`run` or `tangent` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--one", json.dumps(arguments)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def line(row):
+    if row["kind"] == "tangent":
+        work = ", ".join(
+            f"{name} {row[name] / row['gradient']:.1f}" for name in ("whole", "eigenvalues of K")
+        )
+        return f"{'tangent projection':<24}{row['n']:>6}{row['d']:>10}  in gradients: {work}"
+    name = NAMES[row["kind"]] if row["done"] else f"{NAMES[row['kind']]} to {row['share']:.0%} of t"
+    steps = row["steps"] or "-"  # CVODE does not tell
+    ratio = f"{row['seconds'] / row['steps'] / row['gradient']:.2f}" if row["steps"] else "-"
+    counts = f"{row['seconds']:>9.3g}{row['nfev']:>11}{steps:>7}{ratio:>11}"
+    vectors = f"{row['vectors']:.1f}" if row["d"] > 5e5 else "-"  # below, the program itself takes more
+    text = f"{name:<24}{row['n']:>6}{row['d']:>10}{counts}{row['gigabytes']:>7.2f}{vectors:>9}"
+    return text + (f"  gradient descent: ~{row['descent']:.3g} s" if row["descent"] else "")
+
+
+def plot(rows, path):
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+
+    def draw(kind, column, style, label):
+        chosen = [r for r in rows if r["kind"] == kind and r["n"] == SAMPLES and r["done"]]
+        ax.loglog([r["d"] for r in chosen], [r[column] for r in chosen], style, label=label)
+
+    draw("gram", "descent", "s:", "gradient descent (extrapolated)")
+    draw("cvode", "seconds", "^--", "CVODE GMRES")
+    draw("gram", "seconds", "o-", "grokflow BDF")
+    ax.set_xlabel("parameters $d$")
+    ax.set_ylabel("CPU seconds to $t = 10/\\lambda$")
+    ax.legend()
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="d up to 1e5, n up to 500")
+    parser.add_argument("--only", nargs="+", choices=["d", "n", "tangent", "large"])
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for one run")
+    parser.add_argument("--plot", metavar="PNG")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        kind, *arguments = json.loads(options.one)
+        print(json.dumps(tangent(*arguments) if kind == "tangent" else run(kind, *arguments)))
+        return
+    parts = options.only or ["d", "n", "tangent"] + ([] if options.quick else ["large"])
+    t_end, limit = 10 / LAM, options.limit
+    sizes = [10**k for k in range(3, 6 if options.quick else 8)]
+    samples = [50, 200, 500] if options.quick else [50, 200, 500, 1000, 2000, 5000]
+    jobs = []
+    if "d" in parts:
+        jobs += [(kind, d, SAMPLES, t_end, limit) for d in sizes for kind in ("gram", "cvode")]
+    if "n" in parts:
+        jobs += [(kind, 10**5, n, t_end, limit) for n in samples for kind in ("gram", "krylov")]
+    if "tangent" in parts:
+        jobs += [("tangent", 10**5 if options.quick else 10**6, 500)]
+    if "large" in parts:
+        jobs += [("two_phase", 10**7, SAMPLES, t_end, 10 * limit)]
+    print(HEAD, flush=True)
+    rows = []
+    for job in jobs:
+        rows.append(isolated(*job))
+        print(line(rows[-1]), flush=True)
+    if options.plot:
+        plot(rows, options.plot)
+
+
+if __name__ == "__main__":
+    main()
