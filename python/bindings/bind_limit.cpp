@@ -52,8 +52,9 @@ class LandingRun {
   LandingRun(std::shared_ptr<Problem> problem, const Vector& w0, const std::string& curvature,
              double memory_budget, Index rank, double rtol, double rtol_rank, const RunOptions& options)
       : watch_(problem, {rtol, curvature_kind(curvature), {rtol_rank, memory_budget}}) {
-    auto flow = std::make_shared<GradientFlow>(problem, Decay(problem->num_params(), 0.0),
-                                               curvature_kind(curvature), CurvatureOptions{memory_budget, rank});
+    auto flow =
+        std::make_shared<GradientFlow>(problem, Decay(problem->num_params(), 0.0), curvature_kind(curvature),
+                                       CurvatureOptions{memory_budget, rank});
     const auto look = [this](double t, const ConstVectorRef& w, std::string& message) {
       const Status status = watch_.step(t, w);
       if (status == Status::landed) message = "The flow is close to a minimiser.";

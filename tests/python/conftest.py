@@ -50,10 +50,9 @@ class Flow:
 REFERENCE = Flow("reference", "hessian", 10)
 DENSE = [Flow("BDF", "dense", 50), Flow("Radau", "dense", 10)]
 GRAM = [Flow("BDF", "gram", 50), Flow("Radau", "gram", 10)]
-KRYLOV = [Flow("BDF", "krylov", 50), Flow("Radau", "krylov", 10)]
 
 
-@pytest.fixture(params=[REFERENCE, *DENSE, *GRAM, *KRYLOV], ids=str)
+@pytest.fixture(params=[REFERENCE, *DENSE, *GRAM], ids=str)
 def flow(request):
     """Every way to run a flow on a sum of squares."""
     return request.param
@@ -65,7 +64,7 @@ def hessian_flow(request):
     return request.param
 
 
-@pytest.fixture(params=[*DENSE, *GRAM, *KRYLOV], ids=str)
+@pytest.fixture(params=[*DENSE, *GRAM], ids=str)
 def compiled_flow(request):
     """Every compiled way to run a flow on a sum of squares."""
     return request.param

@@ -55,7 +55,8 @@ const char* to_string(CurvatureKind kind);
 constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is the automatic choice
 
 struct CurvatureOptions {
-  double memory_budget = 4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the Ritz vectors of `krylov`
+  double memory_budget =
+      4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the Ritz vectors of `krylov`
   Index rank = 200;  ///< Ritz vectors that `krylov` keeps, of n or d entries; fewer if they do not fit
 };
 
