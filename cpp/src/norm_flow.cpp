@@ -7,9 +7,11 @@
 namespace grokflow {
 namespace {
 
-constexpr int kMaxCorrections = 12;
-constexpr double kNoise = 1e-14;       // correction, relative to w, that is round-off
+constexpr int kMaxCorrections = 16;
+constexpr double kNoise = 1e-15;       // correction, relative to w, that is round-off
 constexpr double kFirst = 1e-3;        // contraction trusted before one has been seen
+constexpr double kSmall = 1e-12;       // one after which a larger one is round-off, not a setback
+constexpr int kSetbacks = 3;           // while Broyden's changes learn how the Hessian differs
 constexpr double kOnCourse = 1e-9;     // one that may be left when corrections stop shrinking
 constexpr double kNegligible = 1e-11;  // error of the field, normal to M, which the way back to M undoes
 
@@ -21,7 +23,8 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(curvature, problem_,
                                   {options.rtol_rank, options.memory_budget, kNegligible}, stats())),
-      step_(problem_->num_params()) {}
+      steps_(problem_->num_params(), kMaxCorrections),
+      squares_(kMaxCorrections) {}
 
 void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   if (!tangent_->linearize(w)) {
@@ -35,16 +38,24 @@ void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   out = -out;
 }
 
-/// Newton's method with the Hessian frozen where the flow was last evaluated, close by: linear convergence at
-/// a rate of the distance to that point.
+/// Newton's method with the Hessian frozen where the flow was last evaluated, close by, and brought up to
+/// date by Broyden's rank-one changes. They need the earlier steps alone (Kelley, Solving Nonlinear Equations
+/// with Newton's Method, SIAM 2003, section 4): with p_j the steps and z the frozen Newton step,
+///
+///   z <- z + p_{j+1} <p_j, z> / ||p_j||^2   for all j so far,     p_{k+1} = z / (1 - <p_k, z> / ||p_k||^2).
 bool NormFlow::retract(VectorRef w) {
   double last = 0.0;  // size of the last correction
-  for (int i = 0; i < kMaxCorrections; ++i) {
-    tangent_->normal_step(w, step_);
-    const double size = step_.norm() / w.norm();
-    if (i > 0 && !(size < last)) return last <= kOnCourse;
-    w += step_;
-    const double next = i > 0 ? size * (size / last) : kFirst * size;
+  int setbacks = 0;
+  for (Index k = 0; k < kMaxCorrections; ++k) {
+    auto step = steps_.col(k);
+    tangent_->normal_step(w, step);
+    for (Index j = 1; j < k; ++j) step += (steps_.col(j - 1).dot(step) / squares_[j - 1]) * steps_.col(j);
+    if (k > 0) step /= 1.0 - steps_.col(k - 1).dot(step) / squares_[k - 1];
+    squares_[k] = step.squaredNorm();
+    const double size = std::sqrt(squares_[k]) / w.norm();
+    if (k > 0 && !(size < last) && (last <= kSmall || ++setbacks > kSetbacks)) return last <= kOnCourse;
+    w += step;
+    const double next = k > 0 ? size * (size / last) : kFirst * size;
     if (next <= kNoise) return true;
     last = size;
   }

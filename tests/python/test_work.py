@@ -57,7 +57,8 @@ def test_kernel_and_hessian_take_the_same_steps(rates):
 
 
 def drift_problems():
-    """Return {name: problem}, one of each kind of model, and weights to land from."""
+    """Return pairs of name and problem, one of each kind of model."""
+    rng = np.random.default_rng(21)
     X, entries = rng.standard_normal((10, 30)), rng.permutation(64)[:30]
     low_rank = np.outer(rng.standard_normal(8), rng.standard_normal(8))
     problems = {
@@ -88,6 +89,7 @@ def test_a_drift_costs_few_projections(name, problem):
 @pytest.mark.parametrize(("condition", "passes"), [(10.0, 1), (1e6, 2)])
 def test_a_projection_is_repeated_where_one_would_not_do(condition, passes):
     """On a linear problem w(s) = X^+ y + e^-s P w(0)."""
+    rng = np.random.default_rng(6)
     left, right = (np.linalg.qr(rng.standard_normal((size, 8)))[0] for size in (8, 20))
     X = left @ np.diag(np.geomspace(1.0, 1.0 / condition, 8)) @ right.T
     free = rng.standard_normal(20)
@@ -98,3 +100,11 @@ def test_a_projection_is_repeated_where_one_would_not_do(condition, passes):
     assert sol.stats["njvp"] == passes * sol.stats["nproject"]
     for s, w in zip(sol.t, sol.w, strict=True):
         np.testing.assert_allclose(w, inside + np.exp(-s) * free, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "problem"), drift_problems())
+def test_every_recorded_state_is_on_the_manifold(name, problem):
+    """Also between two steps past a point where eta all but vanishes, as on the way of this completion."""
+    start = gf.limit_map(problem, problem.initial_weights(std=1.0, seed=0)).w
+    sol = gf.norm_flow(problem, start, (0, 10), t_eval=np.linspace(0, 10, 201))
+    assert max(np.linalg.norm(problem.residual(w)) for w in sol.w) < 1e-12

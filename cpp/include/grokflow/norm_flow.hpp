@@ -39,7 +39,8 @@ class NormFlow final : public Flow {
   std::shared_ptr<const Problem> problem_;
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
-  Vector step_;
+  Matrix steps_;    // of one retraction
+  Vector squares_;  // their squared norms
   double stationarity_ = 1.0;
 };
 
