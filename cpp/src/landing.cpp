@@ -15,6 +15,7 @@ constexpr double kPace = 1.5;         // ratio of the times at which the flow is
 constexpr double kContraction = 0.5;  // that a second Newton step must show
 constexpr double kClearGap = 10.0;    // below, the rank is a matter of taste
 constexpr double kGrowth = 1.02;      // of ||w|| while log t doubles, that is running away
+constexpr double kEscape = 1e3;  // |eigenvalue| * time, by which a flow has left a saddle if it ever does
 constexpr int kMaxNewton = 30;
 constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
 
@@ -45,24 +46,29 @@ TangentSpace* LandingWatch::full_hessian() {
 Status LandingWatch::step(double t, const ConstVectorRef& w) {
   if (t < next_look_) return Status::running;
   next_look_ = kPace * t;
-  norm_ = w.stableNorm();
+  t_ = t;
   if (t > previous_t_ * previous_t_) {  // log t has doubled
     previous_t_ = std::max(t, 10.0);
-    previous_norm_ = norm_;
+    older_norm_ = std::exchange(previous_norm_, w.stableNorm());
   }
   // Off M the tangent directions have small eigenvalues that `dense` and `krylov` take for normal ones, so
   // that their Newton step errs to first order: these wait until that is below the tolerance.
   const double careful = std::min(1e-8, 0.01 * options_.rtol);
   const bool by_residual = kind_ == CurvatureKind::gram;
   if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful)) return Status::landed;
-  if (!by_residual) return Status::running;
-  // At a critical point where the residual does not vanish the kernel J J^T knows nothing of Hess F.
   problem_->gradient(w, step_);
   const double slope = step_.norm();
   if (first_slope_ < 0.0) first_slope_ = slope;
   if (slope > 1e-6 * first_slope_) return Status::running;
+  // At a critical point where the residual does not vanish the kernel J J^T knows nothing of Hess F.
   TangentSpace* full = full_hessian();
-  return full && close(*full, w, careful) ? Status::landed : Status::running;
+  if (by_residual && full && close(*full, w, careful)) return Status::landed;
+  return slope == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
+}
+
+/// Whether a flow whose gradient is zero in every digit stays there only because of that.
+bool LandingWatch::at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w) const {
+  return full && full->linearize(w) && full->spectrum().num_negative > 0;
 }
 
 /// Whether Newton's method converges from w on, by a step of at most theta ||w||, to a point that is no
@@ -102,7 +108,8 @@ void LandingWatch::newton(TangentSpace& tangent, Vector& w) {
 Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
   Landing landing{status, "", w, 0.0, std::numeric_limits<double>::quiet_NaN(), kind_, {}};
   TangentSpace* tangent = tangent_.get();
-  const bool came_to_rest = status == Status::landed || status == Status::finished;
+  const bool came_to_rest =
+      status == Status::landed || status == Status::finished || status == Status::saddle;
   if (status == Status::landed) {
     newton(*tangent, landing.w);
     if (kind_ == CurvatureKind::gram && !residual_vanishes(*problem_, landing.w) && full_hessian()) {
@@ -111,7 +118,7 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
       landing.curvature = full_kind_;
       newton(*tangent, landing.w);
     }
-  } else if (status == Status::finished && full_hessian()) {
+  } else if (came_to_rest && full_hessian()) {
     tangent = full_hessian();
     if (full_) landing.curvature = full_kind_;
   }
@@ -122,29 +129,35 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
     landing.residual_norm = r.norm();
   }
   if (landing.w.allFinite() && tangent->linearize(landing.w)) landing.spectrum = tangent->spectrum();
-  if (came_to_rest) diagnose(*tangent, landing);
+  if (came_to_rest) diagnose(landing);
   return landing;
 }
 
-void LandingWatch::diagnose(TangentSpace& tangent, Landing& landing) {
+void LandingWatch::diagnose(Landing& landing) {
   const Spectrum& spectrum = landing.spectrum;
   std::ostringstream text;
   text.precision(3);
   const double norm = landing.w.stableNorm();
-  if (landing.status == Status::finished && norm > kGrowth * previous_norm_) {
+  const bool moving = landing.status == Status::finished;  // not at rest in the longest of times
+  const bool blind =
+      problem_->has_residuals() && !problem_->has_hessian() && !residual_vanishes(*problem_, landing.w);
+  if (moving && norm > kGrowth * older_norm_) {
     landing.status = Status::no_minimiser;
-    text << "The weights run away: ||w|| is still growing, to " << norm << " at t = " << kForever
+    text << "The weights run away: ||w|| is still growing, to " << norm << " at t = " << t_
          << ", while the loss falls to " << problem_->loss(landing.w)
          << ". It has no minimiser at finite weights, and no limit of the flow exists.";
-  } else if (spectrum.num_negative > 0) {
+  } else if (spectrum.num_negative > 0 && (!moving || -spectrum.lowest * t_ > kEscape)) {
     landing.status = Status::saddle;
     text << "The flow came to rest on a saddle: the Hessian has " << spectrum.num_negative
          << (spectrum.num_negative == 1 ? " negative eigenvalue" : " negative eigenvalues")
          << ". Start beside it, e.g. from w0 plus a small random vector.";
-  } else if (landing.status == Status::finished) {
+  } else if (moving && blind) {
+    text << "The flow came to rest where the residual is not zero, ||r|| = " << landing.residual_norm
+         << ": whether on a minimiser or on a saddle, only the Hessian can tell. Give the problem hvp=.";
+  } else if (moving) {
     landing.status = Status::degenerate;
     text << "The flow approaches its limit at an algebraic rate: the smallest eigenvalue of the Hessian, "
-         << spectrum.smallest << " at t = " << kForever
+         << spectrum.smallest << " at t = " << t_
          << ", vanishes there, and the minimisers form no manifold around it.";
   } else if (spectrum.rank > 0 && spectrum.gap < kClearGap && options_.tangent.rtol_rank == 0.0) {
     landing.status = Status::degenerate;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Eigenvalues>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -17,9 +18,11 @@ class Minres {
  public:
   explicit Minres(Index size) : v_(size), v_old_(size), v_new_(size), d_(size), d_old_(size), d_new_(size) {}
 
-  /// x = A^+ b, until ||b - A x|| <= rtol ||b|| or the residual no longer falls. `apply(v, out)` gives A v.
+  /// x = A^+ b, until ||b - A x|| <= rtol ||b|| or the residual r no longer falls, or all of it that is left
+  /// lies in the kernel: ||A r|| <= rtol_kernel ||A|| ||r||. `apply(v, out)` gives A v.
   template <class Apply>
-  void solve(Apply&& apply, const ConstVectorRef& b, VectorRef x, double rtol, Index max_iterations) {
+  void solve(Apply&& apply, const ConstVectorRef& b, VectorRef x, double rtol, double rtol_kernel,
+             Index max_iterations) {
     alpha_.clear();
     beta_.clear();
     x.setZero();
@@ -47,6 +50,14 @@ class Minres {
       const double old_epsilon = epsilon;
       epsilon = s * next;
       delta_next = -c * next;
+      norm_ = std::max(norm_, std::hypot(alpha, next));
+      if (std::hypot(gamma_bar, delta_next) <= rtol_kernel * norm_) {  // ||A r|| / ||r||
+        apply(x, v_new_);
+        v_new_ = b - v_new_;  // of the kernel; so is the part of x along it
+        const double rest = v_new_.squaredNorm();
+        if (rest > 0.0) x -= (v_new_.dot(x) / rest) * v_new_;
+        return;
+      }
       const double gamma = std::hypot(gamma_bar, next);
       if (!(gamma > 0.0)) return;
       c = gamma_bar / gamma;
@@ -57,7 +68,7 @@ class Minres {
       x += step * d_new_;
       d_old_.swap(d_);
       d_.swap(d_new_);
-      if (phi <= target || next <= std::numeric_limits<double>::epsilon() * std::abs(alpha_.front())) return;
+      if (phi <= target || next <= kBreakdown * norm_) return;
       stagnant = phi < 0.9 * best ? 0 : stagnant + 1;
       if (stagnant == 0) best = phi;
       if (stagnant > kPatience + static_cast<int>(x.size())) return;
@@ -67,6 +78,9 @@ class Minres {
       v_ = v_new_ / next;
     }
   }
+
+  /// A lower bound of ||A||, from all solves so far.
+  double norm() const { return norm_; }
 
   /// The eigenvalues of A seen by the last solve, rising: Ritz values, exact at both ends of the spectrum.
   Vector ritz_values() const {
@@ -79,9 +93,11 @@ class Minres {
   }
 
  private:
-  static constexpr int kPatience = 50;  // iterations without progress, beyond the size of the system
+  static constexpr double kBreakdown = 1e-13;  // of the Lanczos process: what follows would be round-off
+  static constexpr int kPatience = 50;         // iterations without progress, beyond the size of the system
 
   Vector v_, v_old_, v_new_, d_, d_old_, d_new_;
+  double norm_ = 0.0;
   std::vector<double> alpha_, beta_;  // the tridiagonal matrix of Lanczos
 };
 

@@ -1,5 +1,6 @@
 #include "grokflow/norm_flow.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -12,8 +13,10 @@ constexpr double kNoise = 1e-15;       // correction, relative to w, that is rou
 constexpr double kFirst = 1e-3;        // contraction trusted before one has been seen
 constexpr double kSmall = 1e-12;       // one after which a larger one is round-off, not a setback
 constexpr int kSetbacks = 3;           // while Broyden's changes learn how the Hessian differs
-constexpr double kOnCourse = 1e-9;     // one that may be left when corrections stop shrinking
+constexpr double kOnCourse = 1e-9;     // one that may be left when corrections stop shrinking ...
+constexpr double kExact = 1e-14;       // ... and where the zero eigenvalues must be told from the others
 constexpr double kNegligible = 1e-11;  // error of the field, normal to M, which the way back to M undoes
+constexpr double kTiny = std::numeric_limits<double>::min();  // stands for ||w|| where w = 0
 
 }  // namespace
 
@@ -23,11 +26,16 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(curvature, problem_,
                                   {options.rtol_rank, options.memory_budget, kNegligible}, stats())),
+      tolerated_(curvature == CurvatureKind::gram ? kOnCourse : kExact),
+      point_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
       squares_(kMaxCorrections) {}
 
 void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
-  if (!tangent_->linearize(w)) {
+  const bool on_manifold = !begun_ || w == point_;
+  if (on_manifold) point_ = w;
+  begun_ = true;
+  if (!(on_manifold ? tangent_->linearize(w) : tangent_->linearize_beside(w))) {
     out.setConstant(std::numeric_limits<double>::quiet_NaN());
     return;
   }
@@ -44,7 +52,7 @@ void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
 ///
 ///   z <- z + p_{j+1} <p_j, z> / ||p_j||^2   for all j so far,     p_{k+1} = z / (1 - <p_k, z> / ||p_k||^2).
 bool NormFlow::retract(VectorRef w) {
-  double last = 0.0;  // size of the last correction
+  double last = std::numeric_limits<double>::infinity();  // size of the last correction
   int setbacks = 0;
   for (Index k = 0; k < kMaxCorrections; ++k) {
     auto step = steps_.col(k);
@@ -52,14 +60,21 @@ bool NormFlow::retract(VectorRef w) {
     for (Index j = 1; j < k; ++j) step += (steps_.col(j - 1).dot(step) / squares_[j - 1]) * steps_.col(j);
     if (k > 0) step /= 1.0 - steps_.col(k - 1).dot(step) / squares_[k - 1];
     squares_[k] = step.squaredNorm();
-    const double size = std::sqrt(squares_[k]) / w.norm();
-    if (k > 0 && !(size < last) && (last <= kSmall || ++setbacks > kSetbacks)) return last <= kOnCourse;
+    const double size = std::sqrt(squares_[k]) / std::max(w.norm(), kTiny);
+    if (k > 0 && !(size < last) && (last <= kSmall || ++setbacks > kSetbacks)) return arrive(w, last);
     w += step;
     const double next = k > 0 ? size * (size / last) : kFirst * size;
-    if (next <= kNoise) return true;
+    if (next <= kNoise) return arrive(w, next);
     last = size;
   }
-  return last <= kOnCourse;
+  return arrive(w, last);
+}
+
+/// Remembers w as a point of M, if the size of the last correction says that it is one.
+bool NormFlow::arrive(const ConstVectorRef& w, double size) {
+  if (size > tolerated_) return false;
+  point_ = w;
+  return true;
 }
 
 }  // namespace grokflow

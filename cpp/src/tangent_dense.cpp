@@ -18,15 +18,33 @@ DenseTangent::DenseTangent(std::shared_ptr<const Problem> problem, const Tangent
                                                static_cast<double>(problem_->num_params())),
       H_(problem_->num_params(), problem_->num_params()),
       inverse_(problem_->num_params()),
-      coordinates_(problem_->num_params()) {}
+      coordinates_(problem_->num_params()),
+      sizes_(problem_->num_params()) {}
 
-bool DenseTangent::linearize(const ConstVectorRef& w) {
+bool DenseTangent::decompose(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
   ++stats_.nlinearize;
   form_hessian(*problem_, *lin_, H_, stats_);
   if (!std::isfinite(H_.sum())) return false;
   eigen_.compute(H_);
   ++stats_.nfactor;
+  return true;
+}
+
+/// As many eigenvalues count as non-zero as did on M: those that are largest in modulus.
+bool DenseTangent::linearize_beside(const ConstVectorRef& w) {
+  if (!decompose(w)) return false;
+  const Vector& values = eigen_.eigenvalues();
+  const Index zeros = values.size() - spectrum_.rank;
+  sizes_ = values.cwiseAbs();
+  std::sort(sizes_.begin(), sizes_.end());
+  const double threshold = zeros > 0 ? sizes_[zeros - 1] : 0.0;
+  inverse_ = (values.array().abs() > threshold).select(values.array().inverse(), 0.0);
+  return true;
+}
+
+bool DenseTangent::linearize(const ConstVectorRef& w) {
+  if (!decompose(w)) return false;
   const Vector& values = eigen_.eigenvalues();
   spectrum_ = {};
   spectrum_.rank = 0;
@@ -45,6 +63,7 @@ bool DenseTangent::linearize(const ConstVectorRef& w) {
     ++spectrum_.rank;
     spectrum_.smallest = std::min(spectrum_.smallest, size);
     if (values[i] < 0.0) ++spectrum_.num_negative;
+    spectrum_.lowest = std::min(spectrum_.lowest, values[i]);
   }
   spectrum_.gap = spectrum_.rank > 0 ? spectrum_.smallest / dropped : 0.0;
   return true;

@@ -12,11 +12,14 @@ class DenseTangent final : public TangentSpace {
   DenseTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options, Stats& stats);
 
   bool linearize(const ConstVectorRef& w) override;
+  bool linearize_beside(const ConstVectorRef& w) override;
   void project(VectorRef v) override;
   void normal_step(const ConstVectorRef& w, VectorRef out) override;
   Spectrum spectrum() override { return spectrum_; }
 
  private:
+  bool decompose(const ConstVectorRef& w);
+
   std::shared_ptr<const Problem> problem_;
   Stats& stats_;
   double rtol_rank_;
@@ -24,8 +27,8 @@ class DenseTangent final : public TangentSpace {
   Matrix H_;
   Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
   Vector inverse_;  // 1/eigenvalue, or 0 where it counts as zero
-  Vector coordinates_;
-  Spectrum spectrum_;
+  Vector coordinates_, sizes_;
+  Spectrum spectrum_;  // at the last point of M
 };
 
 }  // namespace grokflow

@@ -1,5 +1,6 @@
 #include "tangent_krylov.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -11,6 +12,8 @@ namespace {
 
 constexpr double kAccuracy = 1e-13;  // of one solve; the projector is applied twice
 constexpr Index kMaxIterations = 10'000;
+constexpr int kMaxCorrections = 30;  // of a point beside M
+constexpr double kRoundOff = 1e-15;  // of a correction, relative to w
 
 }  // namespace
 
@@ -24,13 +27,41 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
       rows_(problem_->num_residuals()),
       multiplier_(problem_->num_residuals()),
       params_(problem_->num_params()),
-      image_(problem_->num_params()) {}
+      image_(problem_->num_params()),
+      foot_(problem_->num_params()),
+      step_(problem_->num_params()) {}
 
 bool KrylovTangent::linearize(const ConstVectorRef& w) {
-  problem_->linearize(w, lin_);
+  problem_->linearize(w, on_);
   ++stats_.nlinearize;
+  lin_ = on_.get();
   by_kernel_ = problem_->has_residuals() && (!problem_->has_hvp() || residual_vanishes(*problem_, w));
   return w.allFinite();
+}
+
+/// MINRES finds no kernel in a Hessian whose zero eigenvalues are only small: P is that at the foot of w, the
+/// point of M that Newton's method with the Hessian of the last point of M reaches from w.
+bool KrylovTangent::linearize_beside(const ConstVectorRef& w) {
+  foot_ = w;
+  lin_ = on_.get();
+  if (!w.allFinite() || (!by_kernel_ && !take_back(foot_))) return false;
+  problem_->linearize(foot_, beside_);
+  ++stats_.nlinearize;
+  lin_ = beside_.get();
+  return true;
+}
+
+bool KrylovTangent::take_back(VectorRef w) {
+  double last = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kMaxCorrections; ++i) {
+    normal_step(w, step_);
+    const double size = step_.norm();
+    if (!(size < last)) break;
+    w += step_;
+    last = size;
+    if (size <= kRoundOff * w.norm()) break;
+  }
+  return last <= 10.0 * kRoundOff * w.norm();
 }
 
 /// out = K v or H v.
@@ -48,7 +79,8 @@ void KrylovTangent::apply(const Vector& v, Vector& out) {
 void KrylovTangent::solve(const Vector& b, Vector& x) {
   ++stats_.nsolve;
   (by_kernel_ ? on_kernel_ : on_hessian_)
-      .solve([this](const Vector& v, Vector& out) { apply(v, out); }, b, x, kAccuracy, kMaxIterations);
+      .solve([this](const Vector& v, Vector& out) { apply(v, out); }, b, x, kAccuracy, rtol_rank_,
+             kMaxIterations);
 }
 
 void KrylovTangent::project(VectorRef v) {
@@ -63,6 +95,7 @@ void KrylovTangent::project(VectorRef v) {
     } else {
       lin_->hvp(v, image_);
       ++stats_.nhvp;
+      if (image_.norm() <= rtol_rank_ * on_hessian_.norm() * v.norm()) return;  // nothing but the kernel
       solve(image_, params_);
       v -= params_;
     }
@@ -78,7 +111,8 @@ void KrylovTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   } else {
     problem_->gradient(w, image_);
     ++stats_.nfev;
-    solve(image_, params_);
+    params_.setZero();
+    if (image_.norm() > 0.1 * kRoundOff * on_hessian_.norm() * w.norm()) solve(image_, params_);
     out = params_;
   }
   out = -out;
@@ -107,6 +141,7 @@ Spectrum KrylovTangent::spectrum_of_last_solve() const {
     }
     smallest = std::min(smallest, std::abs(value));
     if (value < 0.0) ++found.num_negative;
+    found.lowest = std::min(found.lowest, factor * value);
   }
   found.smallest = factor * smallest;
   found.largest = factor * largest;

@@ -58,6 +58,7 @@ class LandingRun {
     const auto look = [this](double t, const ConstVectorRef& w, std::string& message) {
       const Status status = watch_.step(t, w);
       if (status == Status::landed) message = "The flow is close to a minimiser.";
+      if (status == Status::saddle) message = "The flow is at rest on a saddle.";
       return status;
     };
     run_ = std::make_unique<FlowRun>(std::move(flow), problem->quantities(), w0, options, look);

@@ -23,6 +23,7 @@ from grokflow.tangent import as_point, as_rtol_rank
 
 FOREVER = 1e18  # an end of time that every flow which lands at all has reached long before
 INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up
+FINEST = 100 * float(np.finfo(np.float64).eps)  # the smallest tolerance that a flow can keep
 EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
 
 
@@ -57,7 +58,9 @@ class Landing:
     status : str
         "landed"; "no_minimiser": the weights run away; "saddle": at rest where the Hessian has a negative
         eigenvalue; "degenerate": an algebraic approach to a point where the Hessian loses rank, or a rank
-        that cannot be decided; or one of the words of :class:`Solution`.
+        that cannot be decided; or one of the words of :class:`Solution`, of which "finished" says that the
+        flow has not landed by `t_max`, or is at rest where only a Hessian, which the problem does not give,
+        could tell a minimiser from a saddle.
     message : str
         The status in a sentence.
     stats : dict
@@ -174,7 +177,7 @@ def limit_map(
     >>> landing.w.round(12)
     array([1.5, 0.5])
     """
-    start = as_point(problem, w0)
+    start = as_point(problem, w0, "w0")
     wanted = as_curvature(curvature)
     end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
     tolerance = as_positive("rtol", rtol)
@@ -186,7 +189,7 @@ def limit_map(
             (0.0, end),
             problem.quantities,
             method=method,
-            rtol=INNER * tolerance,
+            rtol=max(INNER * tolerance, min(tolerance, FINEST)),
             atol=INNER * as_positive("atol", atol),
             t_eval=t_eval,
             observe=observe,
@@ -219,7 +222,7 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: flo
         t_gf = first_crossing(path.t, gradient, np.full_like(gradient, EPS * gradient[0]))
     work = {name: path.stats[name] + count for name, count in found["stats"].items()}
     status, message = found["status"], found["message"] or path.message
-    if status == "degenerate" and path.status == "finished" and end < FOREVER:
+    if path.status == "finished" and end < FOREVER:
         status, message = "finished", f"The flow had not landed at t_max = {end:g}; raise t_max."
     return Landing(
         w=found["w"],

@@ -48,8 +48,8 @@ class Solution:
         Times and weights of the events, one entry for each event function; empty without events.
     status : str
         "finished", "event", "max_steps", "time_limit", "interrupted", "step_too_small", "non_finite",
-        "solver_failed" or "error_test_failed"; of the path to a landing also "landed"; of a drift also
-        "stationary", "rank_change" or "left_manifold".
+        "solver_failed" or "error_test_failed"; of the path to a landing also "landed" or "saddle"; of a
+        drift also "stationary", "rank_change" or "left_manifold".
     message : str
         The status in a sentence.
     stats : dict

@@ -160,14 +160,14 @@ def length(v: FloatArray) -> float:
     return largest * float(np.linalg.norm(v / largest)) if 0.0 < largest < math.inf else largest
 
 
-def as_point(problem: object, w: ArrayLike) -> FloatArray:
-    """Return `w` checked to be weights of `problem`, which is checked too."""
+def as_point(problem: object, w: ArrayLike, name: str = "w") -> FloatArray:
+    """Return `w` checked to be weights of `problem`, which is checked too; `name` is that of the argument."""
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
         )
     problem._warn_of_kinks()
-    return as_vector("w", w, problem.num_params)
+    return as_vector(name, w, problem.num_params)
 
 
 def as_rtol_rank(rtol_rank: object) -> float:

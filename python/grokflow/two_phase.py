@@ -94,7 +94,7 @@ def two_phase(
     >>> round(phases.slope, 1)
     1.0
     """
-    start = as_point(problem, w0)
+    start = as_point(problem, w0, "w0")
     decays = as_decays(weight_decay, problem)
     end, first = as_positive("s_end", s_end), as_positive("eps", eps)
     if first >= end:

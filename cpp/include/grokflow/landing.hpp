@@ -52,11 +52,12 @@ class LandingWatch {
   const Stats& stats() const { return stats_; }
 
  private:
+  bool at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w) const;
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
   /// The full Hessian, for points where the residual is not zero; null if the problem does not offer it.
   TangentSpace* full_hessian();
   void newton(TangentSpace& tangent, Vector& w);
-  void diagnose(TangentSpace& tangent, Landing& landing);
+  void diagnose(Landing& landing);
 
   std::shared_ptr<const Problem> problem_;
   LandingOptions options_;
@@ -64,8 +65,9 @@ class LandingWatch {
   Stats stats_;
   std::unique_ptr<TangentSpace> tangent_, full_;
   Vector step_, probe_;
-  double next_look_ = 0.0, first_slope_ = -1.0;
-  double previous_t_ = 0.0, previous_norm_ = 0.0, norm_ = 0.0;  // for a flow that runs away
+  double t_ = 0.0, next_look_ = 0.0, first_slope_ = -1.0;
+  // For a flow that runs away: ||w|| when log t had last doubled, and the time before.
+  double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
 };
 
 }  // namespace grokflow

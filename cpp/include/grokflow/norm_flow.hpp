@@ -6,7 +6,8 @@
 //   grokflow::Integrator integrator(flow, grokflow::make_tsit5(flow, {1e-6, 1e-9}), w0, 0.0, 10.0);
 //
 // w0 has to lie on M (see landing.hpp). The drift is not stiff; an explicit method calls `retract` before it
-// accepts a state, so that the residual stays at round-off however long the run.
+// accepts a state, so that the residual stays at round-off however long the run. The stages of a step lie
+// beside M (`TangentSpace::linearize_beside`).
 #pragma once
 
 #include <memory>
@@ -36,9 +37,14 @@ class NormFlow final : public Flow {
   void compute_rhs(const ConstVectorRef& w, VectorRef out) override;
 
  private:
+  bool arrive(const ConstVectorRef& w, double size);
+
   std::shared_ptr<const Problem> problem_;
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
+  double tolerated_;  // of the last correction of `retract`, relative to w
+  bool begun_ = false;
+  Vector point_;    // the last one that is known to lie on M
   Matrix steps_;    // of one retraction
   Vector squares_;  // their squared norms
   double stationarity_ = 1.0;

@@ -46,6 +46,7 @@ struct Spectrum {
   double largest = 0.0;    ///< the largest of these in modulus
   double gap = 0.0;        ///< eta over the largest one that counts as zero, at least epsilon * largest
   Index num_negative = 0;  ///< those that are negative, beyond the threshold: a saddle
+  double lowest = 0.0;     ///< the most negative of these, or 0
 };
 
 struct TangentOptions {
@@ -60,6 +61,10 @@ class TangentSpace {
 
   /// Freezes the Hessian at w, in the memory of the last point. False if it is not finite.
   virtual bool linearize(const ConstVectorRef& w) = 0;
+  /// The same at a point beside M, where the zero eigenvalues of the Hessian are only small: whatever tells
+  /// them from the others is taken over from the last `linearize`, so that P extends smoothly. False also if
+  /// w is too far away.
+  virtual bool linearize_beside(const ConstVectorRef& w) { return linearize(w); }
   /// v <- P v.
   virtual void project(VectorRef v) = 0;
   /// out = -H^+ grad F(w), with the gradient (the residual) at w and the frozen H.

@@ -1,0 +1,138 @@
+"""What the landing says when there is no limit on a manifold, and how it ends before."""
+
+import grokflow as gf
+import numpy as np
+import pytest
+from limit_problems import diagonal, hyperbola, linear, quadric
+
+
+def scalar(loss, slope, curvature):
+    return gf.Objective(
+        loss=lambda w: loss(w[0]),
+        gradient=lambda w: [slope(w[0])],
+        hessian=lambda w: [[curvature(w[0])]],
+        num_params=1,
+    )
+
+
+def test_weights_that_run_away():
+    """exp(-w) and the logistic loss of one sample: w grows like log t."""
+    exponential = scalar(lambda w: np.exp(-w), lambda w: -np.exp(-w), lambda w: np.exp(-w))
+    logistic = scalar(
+        lambda w: np.log1p(np.exp(-w)),
+        lambda w: -1.0 / (1.0 + np.exp(w)),
+        lambda w: 0.25 / np.cosh(w / 2.0) ** 2,
+    )
+    for problem in (exponential, logistic):
+        landing = gf.limit_map(problem, [0.0])
+        assert landing.status == "no_minimiser"
+        assert not landing.success
+        assert landing.message.startswith("The weights run away: ||w|| is still growing")
+        assert landing.w[0] == pytest.approx(np.log(landing.t), rel=1e-4)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_an_algebraic_approach(k):
+    """F = w^(2k) / (2k) has a minimiser, and no Hessian there."""
+    landing = gf.limit_map(
+        scalar(
+            lambda w: w ** (2 * k) / (2 * k),
+            lambda w: w ** (2 * k - 1),
+            lambda w: (2 * k - 1) * w ** (2 * k - 2),
+        ),
+        [2.0],
+    )
+    assert landing.status == "degenerate"
+    assert "at an algebraic rate" in landing.message
+    exact = 2.0 * (1.0 + (2 * k - 2) * 2.0 ** (2 * k - 2) * landing.t) ** (-1 / (2 * k - 2))
+    assert landing.w[0] == pytest.approx(exact, rel=1e-2)
+
+
+def test_a_singular_point_of_the_manifold():
+    """F = (u v)^2 / 2 from u = v lands on the crossing of two lines; its vanishing curvature is no saddle."""
+    landing = gf.limit_map(hyperbola(0.0), [1.0, 1.0])
+    assert landing.status == "degenerate"
+    assert gf.limit_map(hyperbola(0.0), [2.0, 1.0]).w == pytest.approx([np.sqrt(3.0), 0.0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("problem", "w0", "negative"),
+    [
+        (hyperbola(), [1.0, -1.0], 1),
+        (hyperbola(), [0.0, 0.0], 1),
+        (quadric([1.0, 1.0, 1.0]), [0.0, 0.0, 0.0], 3),
+        (diagonal(), np.zeros(16), 8),
+    ],
+)
+def test_saddles(problem, w0, negative):
+    """On its stable manifold the flow comes to rest on a saddle; at the saddle itself it never leaves."""
+    landing = gf.limit_map(problem, w0)
+    assert landing.status == "saddle"
+    assert not landing.success
+    assert f"has {negative} negative eigenvalue" in landing.message
+    assert landing.w == pytest.approx(np.zeros(len(landing.w)), abs=1e-6)
+    assert landing.stats["nsteps"] < 2000
+
+
+def test_beside_a_saddle_it_escapes():
+    landing = gf.limit_map(diagonal(), 1e-9 * np.cos(np.arange(16)))
+    assert landing.success, landing.message
+
+
+@pytest.mark.parametrize("t_max", [1e-3, 1.0, 30.0])
+def test_a_time_that_is_too_short(t_max):
+    problem = diagonal()
+    landing = gf.limit_map(problem, problem.initial_weights(std=0.3, seed=0), t_max=t_max, rtol=1e-9)
+    assert landing.status == "finished"
+    assert not landing.success
+    assert landing.message == f"The flow had not landed at t_max = {t_max:g}; raise t_max."
+    assert landing.t == t_max
+
+
+def test_limits_on_the_work_end_it_as_any_flow():
+    landing = gf.limit_map(linear(), np.ones(9), max_steps=5)
+    assert landing.status == "max_steps"
+    assert "raise max_steps" in landing.message
+    assert landing.w == pytest.approx(landing.path.final)
+    landing = gf.limit_map(linear(), np.ones(9), callback=lambda t, w: t > 1e-2)
+    assert landing.status == "interrupted"
+    assert landing.path.t_final > 1e-2
+
+
+def test_an_interrupt_keeps_the_path():
+    def stop(t, w):
+        if t > 1e-2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        gf.limit_map(linear(), np.ones(9), callback=stop)
+    assert caught.value.solution.status == "interrupted"
+    assert caught.value.solution.t_final > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"problem": None}, TypeError, "must be a grokflow.Problem"),
+        ({"w0": np.full(9, np.nan)}, ValueError, r"w0\[0\] is nan"),
+        ({"w0": np.ones(4)}, ValueError, r"w0 has shape \(4,\)"),
+        ({"w0": "abc"}, TypeError, "w0"),
+        ({"t_max": -1.0}, ValueError, "t_max"),
+        ({"t_max": np.nan}, ValueError, "t_max"),
+        ({"rtol": 0.0}, ValueError, "rtol"),
+        ({"atol": -1.0}, ValueError, "atol"),
+        ({"rtol_rank": 2.0}, ValueError, "rtol_rank"),
+        ({"curvature": "qr"}, ValueError, "curvature is 'qr'"),
+        ({"method": "Tsit5"}, ValueError, "method is 'Tsit5'"),
+        ({"observe": ["nothing"]}, ValueError, "unknown observable 'nothing'"),
+    ],
+)
+def test_misuse(change, error, message):
+    with pytest.raises(error, match=message):
+        gf.limit_map(**({"problem": linear(), "w0": np.ones(9)} | change))
+
+
+def test_a_gradient_that_is_not_finite_at_the_start():
+    problem = scalar(lambda w: np.log(w), lambda w: np.inf, lambda w: 1.0)
+    with pytest.raises(ValueError, match="gradient at t = 0"):
+        gf.limit_map(problem, [0.0])

@@ -1,0 +1,157 @@
+"""Where the unregularised flow lands: closed forms, and the accuracy that is promised."""
+
+import grokflow as gf
+import numpy as np
+import pytest
+from limit_problems import PROBLEMS, diagonal, hyperbola, landed, linear, quadric
+
+each_problem = pytest.mark.parametrize("name", PROBLEMS)
+each_curvature = pytest.mark.parametrize("curvature", ["gram", "dense", "krylov"])
+
+
+@each_curvature
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_linear_regression_in_closed_form(method, curvature):
+    """Phi(w0) = w0 - X^+ (X w0 - y)."""
+    problem, w0 = linear(), np.linspace(-2.0, 3.0, 9)
+    X = problem.jacobian(w0)
+    exact = w0 - np.linalg.pinv(X) @ problem.residual(w0)
+    landing = gf.limit_map(problem, w0, rtol=1e-12, method=method, curvature=curvature)
+    assert landing.success, landing.message
+    assert landing.w == pytest.approx(exact, abs=1e-10)
+    assert landing.curvature == curvature
+    assert landing.residual_norm < 1e-13
+    assert landing.loss < 1e-27
+
+
+@each_curvature
+@pytest.mark.parametrize("w0", [(3.0, 0.5), (0.1, 0.3), (-2.0, 1.0), (1e-6, 2e-6), (30.0, 20.0)])
+def test_hyperbola_in_closed_form(w0, curvature):
+    """u^2 - v^2 is kept: on u v = 1, u^2 = (q + sqrt(q^2 + 4)) / 2."""
+    landing = gf.limit_map(hyperbola(), w0, curvature=curvature)
+    assert landing.success, landing.message
+    q = w0[0] ** 2 - w0[1] ** 2
+    exact = np.sqrt([(np.hypot(q, 2.0) + q) / 2.0, (np.hypot(q, 2.0) - q) / 2.0])
+    assert np.linalg.norm(np.abs(landing.w) - exact) <= 2e-6 * np.linalg.norm(exact)
+    assert np.prod(landing.w) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("curvature", ["dense", "krylov"])
+def test_a_loss_that_is_no_sum_of_squares(curvature):
+    """The radial well: the direction of w0 is kept."""
+    w0 = np.array([1.0, 2.0, 3.0])
+    landing = gf.limit_map(quadric([1.0, 1.0, 1.0], hessian=curvature == "dense"), w0, curvature=curvature)
+    assert landing.success, landing.message
+    assert landing.w == pytest.approx(w0 / np.linalg.norm(w0), abs=1e-9)
+    assert landing.eta == pytest.approx(2.0, rel=1e-6)
+    assert np.isnan(landing.residual_norm)
+
+
+@each_problem
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_limit_of_a_run_that_is_a_hundred_times_longer(name, seed):
+    """To the tolerance, whatever the time at which Newton's method took over."""
+    problem = PROBLEMS[name]()
+    w0 = problem.initial_weights(std=1.0, seed=seed)
+    landing = gf.limit_map(problem, w0, rtol=1e-5, atol=1e-8)
+    assert landing.success, landing.message
+    long = gf.gradient_flow(
+        problem,
+        w0,
+        (0, 100.0 * landing.t),
+        weight_decay=0.0,
+        method="Radau",
+        rtol=1e-10,
+        atol=1e-13,
+        observe={},
+    ).final
+    assert np.linalg.norm(landing.w - long) <= 1e-5 * np.linalg.norm(long)
+
+
+@pytest.mark.parametrize("rtol", [1e-13, 1e-9, 1e-6, 1e-3, 0.1])
+def test_the_error_follows_the_tolerance(rtol):
+    problem = diagonal()
+    w0 = problem.initial_weights(std=0.5, seed=1)
+    exact = gf.limit_map(problem, w0, rtol=1e-12, atol=1e-15, method="Radau").w
+    landing = gf.limit_map(problem, w0, rtol=rtol, atol=1e-3 * rtol)
+    assert landing.success, landing.message
+    assert np.linalg.norm(landing.w - exact) <= max(rtol, 1e-11) * np.linalg.norm(exact)
+    assert landing.residual_norm < 1e-14  # on the manifold at any tolerance
+
+
+def test_phi_is_constant_along_the_flow():
+    """D Phi . grad F = 0, by finite differences at a point that is not on the manifold."""
+    problem = diagonal()
+    w = problem.initial_weights(std=1.0, seed=2)
+    gradient = problem.gradient(w)
+    h = 1e-4 / np.linalg.norm(gradient)
+    ahead, back = (
+        gf.limit_map(problem, w + step * gradient, rtol=1e-11, atol=1e-14, method="Radau").w
+        for step in (h, -h)
+    )
+    across = np.cos(np.arange(len(w)))
+    across *= np.linalg.norm(gradient) / np.linalg.norm(across)
+    aside = gf.limit_map(problem, w + h * across, rtol=1e-11, atol=1e-14, method="Radau").w
+    assert np.linalg.norm(ahead - back) < 1e-4 * np.linalg.norm(aside - back)
+
+
+def test_the_derivative_of_phi_on_the_manifold_is_the_projector():
+    """D Phi = P there, by central differences."""
+    problem, w = landed("diagonal")
+    h = 1e-3
+    for v in (np.cos(np.arange(16.0)), np.eye(16)[3]):
+        ahead, back = (gf.limit_map(problem, w + step * v, rtol=1e-11, atol=1e-14).w for step in (h, -h))
+        expected = gf.tangent_projection(problem, w, v).v
+        assert (ahead - back) / (2.0 * h) == pytest.approx(expected, abs=1e-5)
+
+
+@each_problem
+@each_curvature
+def test_a_point_of_the_manifold_stays(name, curvature):
+    problem, w = landed(name)
+    landing = gf.limit_map(problem, w, curvature=curvature)
+    assert landing.success, landing.message
+    assert landing.w == pytest.approx(w, abs=1e-12)
+
+
+def test_what_is_reported():
+    problem = diagonal()
+    w0 = problem.initial_weights(std=1.0, seed=1)
+    landing = gf.limit_map(problem, w0)
+    values = problem.scale * np.linalg.eigvalsh(problem.gram(landing.w))
+    assert landing.rank == problem.num_residuals
+    assert [landing.eta, landing.largest] == pytest.approx([values[0], values[-1]], rel=1e-9)
+    assert landing.gap > 1e12
+    assert landing.loss == problem.loss(landing.w)
+    assert landing.gradient_norm == pytest.approx(np.linalg.norm(problem.gradient(landing.w)))
+    path = landing.path
+    assert path.t_final == landing.t
+    i = np.searchsorted(path.t, landing.t_gf)
+    assert path["grad_norm"][i] <= 1e-3 * path["grad_norm"][0] <= path["grad_norm"][i - 1]
+    assert path["train_loss"][i] <= landing.loss_gf <= path["train_loss"][i - 1]
+    assert landing.pulled == pytest.approx(np.linalg.norm(landing.w - path.final))
+    assert landing.stats["nsteps"] == path.stats["nsteps"]
+    assert "landed" in repr(landing)
+    assert "rank 4" in repr(landing)
+
+
+def test_samples_that_contradict_each_other_leave_a_residual():
+    """n > d, or one input with two targets: the minimiser of positive loss, and the message says so."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 4)), rng.standard_normal(12)
+    landing = gf.limit_map(gf.models.LinearRegression(X, y), np.zeros(4))
+    assert landing.success
+    assert landing.w == pytest.approx(np.linalg.lstsq(X, y, rcond=None)[0], abs=1e-9)
+    assert "The residual is not zero there: ||r|| = " in landing.message
+    assert landing.rank == 4
+    network = gf.models.DiagonalLinearNetwork(X, y)
+    landing = gf.limit_map(network, network.initial_weights(std=1.0, seed=1))
+    assert landing.success
+    assert landing.curvature == "dense"
+    assert landing.gradient_norm < 1e-12
+    w = landing.w
+    assert gf.tangent_projection(network, w, w).rank == landing.rank == 4
+    sol = gf.norm_flow(network, w, (0, 2))
+    assert sol.success, sol.message
+    assert sol["train_loss"] == pytest.approx(landing.loss, rel=1e-12)
+    assert sol["norm"][-1] < sol["norm"][0]

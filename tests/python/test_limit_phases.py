@@ -1,0 +1,216 @@
+"""The theorem itself: flows with small weight decay against the landing and the drift."""
+
+from functools import cache
+
+import grokflow as gf
+import numpy as np
+import pytest
+from limit_problems import completion, diagonal, tanh
+
+LAMS = [1e-4, 1e-5, 1e-6, 1e-7]
+
+
+@cache
+def regular():
+    """Return both phases where eta stays far above lam: few entries of a matrix, tolerances below lam."""
+    problem = completion(size=6, width=2, fraction=0.3)
+    w0 = problem.initial_weights(std=1.0, seed=1)
+    return gf.two_phase(problem, w0, LAMS, s_end=2.0, rtol=1e-10, atol=1e-12)
+
+
+@cache
+def singular():
+    """Return both phases of a network whose end is sparse, where eta falls through kappa lam on the way."""
+    problem = diagonal(n=6, d=10)
+    w0 = problem.initial_weights(std=1.0, seed=0)
+    return gf.two_phase(problem, w0, [1e-2, 1e-3, 1e-4], s_end=6.0, rtol=1e-8, atol=1e-10)
+
+
+def test_the_distance_to_the_drift_is_of_first_order():
+    phases = regular()
+    assert phases.success, phases.message
+    assert phases.slow.monitor["eta"].min() > 50 * max(LAMS)
+    distances = [phases.distance[lam] for lam in LAMS]
+    slopes = np.diff(np.log10(distances)) / np.diff(np.log10(LAMS))
+    assert ((slopes > 0.9) & (slopes < 1.1)).all()
+    assert 0.9 < phases.slope < 1.1
+    assert set(phases.horizon.values()) == {np.inf}
+
+
+def test_the_distance_to_the_drift_of_a_network():
+    problem = tanh()
+    w0 = problem.initial_weights(std=1.0, seed=3)
+    phases = gf.two_phase(problem, w0, [1e-7, 1e-8], s_end=1.0, rtol=1e-10, atol=1e-12)
+    assert phases.success, phases.message
+    assert 0.9 < phases.slope < 1.1
+
+
+def test_it_stops_falling_where_the_monitor_says():
+    """Up to the horizon the flow keeps close to the drift; with larger decay the horizon comes earlier."""
+    phases = singular()
+    assert phases.success, phases.message
+    stars = [phases.horizon[lam] for lam in phases.flows]
+    assert stars == sorted(stars)
+    assert 0.0 < stars[1] < 6.0
+    for lam, sol in phases.flows.items():
+        s = lam * sol.t
+        drift = gf.norm_flow(phases.problem, phases.landing.w, (0, 6), t_eval=np.minimum(s, 6.0)).w
+        apart = np.linalg.norm(sol.w - drift, axis=1)
+        before = (s > 0.1) & (s < phases.horizon[lam])
+        if before.any():
+            assert apart[before].max() <= 1.0 / phases.kappa * np.linalg.norm(phases.landing.w)
+
+
+def test_the_composite_describes_the_flow_uniformly():
+    """From the first step on to the end: the distance at all times is of order lam log(1/lam)."""
+    phases = regular()
+    worst = []
+    for lam in LAMS[:3]:
+        sol = phases.flows[lam]
+        apart = np.linalg.norm(sol.w - phases.composite(lam), axis=1)
+        worst.append(apart.max() / np.linalg.norm(sol.w[0]))
+    assert worst[0] < 0.05
+    assert np.divide(worst[1:], worst[:-1]) == pytest.approx(0.1, rel=0.5)
+
+
+def test_the_composite_at_times_of_ones_own():
+    phases = regular()
+    lam = LAMS[0]
+    t = np.array([0.0, 0.1, 10.0, 1e3, 2.0 / lam])
+    w = phases.composite(lam, t)
+    assert w[0] == pytest.approx(phases.w0, abs=1e-8)
+    assert w[-1] == pytest.approx(phases.slow.final, abs=1e-8)
+    near = phases.composite(lam)
+    i = [int(np.argmin(np.abs(phases.flows[lam].t - 1e3)))]
+    assert w[3] == pytest.approx(near[i[0]], abs=1e-2)
+
+
+def test_the_loss_of_the_slow_phase_is_predicted():
+    """To first order in lam the residual beside the manifold gives the train loss, which falls as lam^2."""
+    phases = regular()
+    for lam in LAMS[:3]:
+        sol = phases.flows[lam]
+        late = lam * sol.t > 0.1
+        loss = np.interp(lam * sol.t[late], phases.slow.t, phases.predicted_loss(lam))
+        assert sol["train_loss"][late] == pytest.approx(loss, rel=max(0.02, 100 * lam))
+
+
+def test_the_drift_costs_the_same_for_any_decay():
+    problem = completion(size=6, width=2, fraction=0.3)
+    w0 = problem.initial_weights(std=1.0, seed=1)
+    work = [gf.two_phase(problem, w0, [lam], s_end=2.0).slow.stats["nproject"] for lam in (1e-3, 1e-6, 1e-9)]
+    assert max(work) == min(work)
+
+
+@pytest.mark.parametrize("model", [completion, diagonal, tanh])
+def test_evaluations_of_the_flow_hardly_grow(model):
+    """From lam = 1e-3 to 1e-8, to t = 10 / lam: five decades more of time for less than thrice the work."""
+    problem = model()
+    w0 = problem.initial_weights(std=1.0, seed=1)
+    work = {}
+    for lam in (1e-3, 1e-8):
+        sol = gf.gradient_flow(problem, w0, (0, 10.0 / lam), weight_decay=lam)
+        assert sol.success, sol.message
+        work[lam] = sol.stats["nfev"]
+    assert work[1e-8] < 3 * work[1e-3]
+
+
+def test_decay_that_differs_by_block():
+    """The drift is that of the weighted norm in units of the largest rate."""
+    problem = diagonal()
+    w0 = problem.initial_weights(std=1.0, seed=1)
+    decays = [{"u": lam, "v": 0.5 * lam} for lam in (1e-5, 1e-6)]
+    phases = gf.two_phase(problem, w0, decays, s_end=1.0, rtol=1e-9, atol=1e-12)
+    assert phases.success, phases.message
+    assert list(phases.flows) == [1e-5, 1e-6]
+    assert 0.9 < phases.slope < 1.1
+    own = gf.norm_flow(problem, phases.landing.w, (0, 1), regularizer={"u": 1.0, "v": 0.5}, rtol=1e-9)
+    assert phases.slow.final == pytest.approx(own.final, abs=1e-8)
+
+
+def test_grokking_times_of_made_up_losses():
+    """The last time above the tolerance counts, found on a power law between two records."""
+    from dataclasses import replace
+
+    phases = singular()
+    t = np.array([0.0, 1.0, 10.0, 100.0, 1000.0])
+    losses = {
+        "train_loss": np.array([4.0, 1.0, 1e-4, 2.0, 0.02]),
+        "test_loss": np.array([1.0, 1.0, 1.0, 1.0, 1e-2]),
+    }
+    lam = 1e-3
+    flow = replace(phases.flows[lam], t=t, observed=losses)
+    fast = replace(
+        phases.fast, t=t[:3], observed={"train_loss": np.array([4.0, 1.0, 1e-4]), "test_loss": np.ones(3)}
+    )
+    slow = replace(
+        phases.slow, t=np.array([0.0, 0.1, 1.0]), observed={"test_loss": np.array([1.0, 1.0, 1e-2])}
+    )
+    made_up = replace(phases, fast=fast, slow=slow, flows={lam: flow})
+    found = made_up.grokking_times(0.2, 0.1)[lam]
+    assert found.train == pytest.approx(10.0**2.5)  # 2 -> 0.02 over a decade: 0.2 at half of it
+    assert found.test == pytest.approx(10.0**2.5)
+    assert found.delay == pytest.approx(0.0, abs=1e-9)
+    first = 10.0 ** (np.log(1.0 / 0.2) / np.log(1.0 / 1e-4))
+    assert found.predicted_delay == pytest.approx(10.0**-0.5 / lam - first)
+    never = made_up.grokking_times(1e-3, 1e-3)[lam]
+    assert np.isnan([never.train, never.test, never.delay]).all()
+    always = made_up.grokking_times(10.0, 10.0)[lam]
+    assert (always.train, always.test, always.predicted_delay) == (0.0, 0.0, 0.0)
+
+
+def test_a_flow_that_does_not_land_leaves_no_drift():
+    phases = gf.two_phase(diagonal(), np.zeros(16), [1e-2])
+    assert not phases.success
+    assert phases.slow is None
+    assert phases.message.startswith("landing: The flow came to rest on a saddle")
+    assert np.isnan(phases.slope)
+    with pytest.raises(ValueError, match="there is no drift, because the flow has not landed"):
+        phases.composite(1e-2)
+    with pytest.raises(ValueError, match="there is no drift"):
+        phases.predicted_loss(1e-2)
+
+
+def test_an_interrupt_keeps_the_flows():
+    seen = []
+
+    def stop(t, w):
+        seen.append(t)
+        if t == 0.0 or (len(seen) > 2 and seen[-1] < seen[-2]):  # the second flow has begun
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        gf.two_phase(diagonal(), np.ones(16), [1e-2, 1e-3], callback=stop)
+    assert list(caught.value.flows) == [1e-2]
+    assert caught.value.solution.status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"problem": "diagonal"}, TypeError, "must be a grokflow.Problem"),
+        ({"w0": np.ones(2)}, ValueError, r"w0 has shape \(2,\)"),
+        ({"weight_decay": 1e-3}, TypeError, "must be a list of rates"),
+        ({"weight_decay": []}, ValueError, "weight_decay is empty"),
+        ({"weight_decay": [0.0]}, ValueError, "a rate must be positive"),
+        ({"weight_decay": [1e-3, 1e-3]}, ValueError, "holds the rate 0.001 twice"),
+        ({"weight_decay": [1e-3, {"u": 1e-4, "v": 0.0}]}, ValueError, "not in the proportions"),
+        ({"s_end": 0.0}, ValueError, "s_end"),
+        ({"eps": 20.0}, ValueError, "eps is 20; it must be smaller than s_end"),
+        ({"kappa": 0.0}, ValueError, "kappa"),
+        ({"curvature": "krylov"}, ValueError, "implicit steps need 'gram' or 'dense'"),
+    ],
+)
+def test_misuse(change, error, message):
+    with pytest.raises(error, match=message):
+        gf.two_phase(**({"problem": diagonal(), "w0": np.ones(16), "weight_decay": [1e-2]} | change))
+
+
+def test_misuse_of_the_result():
+    phases = regular()
+    with pytest.raises(ValueError, match="the flows are those of"):
+        phases.composite(0.5)
+    with pytest.raises(ValueError, match="train_tol"):
+        phases.grokking_times(0.0, 1.0)
+    with pytest.raises(ValueError, match="test_loss was not observed"):
+        phases.grokking_times(1e-3, 1e-3)  # this matrix has no test entries
