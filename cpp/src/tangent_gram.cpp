@@ -104,6 +104,12 @@ void GramTangent::project(VectorRef v) {
   stats_.nvjp += 2;
 }
 
+void GramTangent::multipliers(const ConstVectorRef& v, VectorRef out) {
+  lin_->jvp(v, out);
+  ++stats_.njvp;
+  solve(out);
+}
+
 void GramTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   problem_->residual(w, rows_);
   rows_ = -rows_;

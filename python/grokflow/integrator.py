@@ -16,7 +16,7 @@ from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
 from grokflow.methods import BDF, Dense, Gram, Radau
 from grokflow.problems import Problem
-from grokflow.solution import Solution
+from grokflow.solution import MODE_CHANGE, Solution
 
 
 class Driver:
@@ -49,7 +49,7 @@ class Driver:
         if interrupted_by is not None:
             status = "interrupted"
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
-        times, events = run.times(), run.events()
+        times, events, changes = run.times(), run.events(), run.mode_changes()
         return Solution(
             t=times,
             w=run.states() if self._settings["save_states"] else None,
@@ -62,6 +62,7 @@ class Driver:
             message=message,
             stats=run.stats() | {"seconds": self._seconds},
             settings=self._settings,
+            mode_changes=np.array(changes, dtype=MODE_CHANGE),
         )
 
 
@@ -118,7 +119,7 @@ class Integrator(Driver):
         t_span: tuple[float, float],
         *,
         weight_decay: WeightDecay,
-        method: str | BDF | Radau = "BDF",
+        method: str | BDF | Radau = "auto",
         curvature: str | Gram | Dense = "auto",
         rtol: float = 1e-6,
         atol: ArrayLike = 1e-9,
@@ -138,6 +139,7 @@ class Integrator(Driver):
             t_span,
             problem.quantities,
             method=method,
+            piecewise=problem.is_piecewise,
             rtol=rtol,
             atol=atol,
             t_eval=t_eval,

@@ -110,7 +110,7 @@ def limit_map(
     problem: Problem,
     w0: ArrayLike,
     *,
-    method: str | BDF | Radau = "BDF",
+    method: str | BDF | Radau = "auto",
     curvature: str | Gram | Dense | Krylov = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,

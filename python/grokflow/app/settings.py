@@ -64,7 +64,7 @@ class Common:
     init_scale: float | None = option(
         None, "Standard deviation of the initial weights.  [default: the model's own]"
     )
-    method: str = option("BDF", "BDF or Radau.")
+    method: str = option("auto", "BDF, Radau or auto.")
     curvature: str = option("auto", "auto, gram or dense.")
     rtol: float = option(1e-6, "Relative tolerance.")
     atol: float = option(1e-9, "Absolute tolerance.")
