@@ -47,6 +47,12 @@ class BoundedLeastSquares {
     return false;
   }
 
+  /// A free variable that is 0 is as well at its bound.
+  void settle() {
+    for (Index i = 0; i < A_.cols(); ++i)
+      if (bounds_[i] == Bound::none && theta_[i] <= kZero) bounds_[i] = Bound::low;
+  }
+
  private:
   /// To the minimum over the free variables, or as far as the bounds permit. Whether it was reached.
   bool step(const Vector& b) {
@@ -146,7 +152,13 @@ Resolution resolve_kinks(const Kinks& kinks, const std::vector<Touch>& touches, 
       if (fixed && found.sides[i] == Side::on) b -= kinks.jumps[i] * kinks.normals.col(i);
     }
     velocity = b;
-    if (!convex.empty() && !BoundedLeastSquares(A, bounds).solve(b, velocity)) return found;
+    if (!convex.empty()) {
+      // A neuron that the field `off` does not move (the last data point that it saw has pushed it off) is
+      // dead: it does not slide, or it would come to life where the jump changes its sign.
+      BoundedLeastSquares least(A, bounds);
+      if (!least.solve(b, velocity)) return found;
+      least.settle();
+    }
     bool changed = false;
     for (const Index i : crossed) {
       const int goes = sign(kinks.normals.col(i).dot(velocity), kinks.normals.col(i).norm() * size);

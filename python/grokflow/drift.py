@@ -76,8 +76,8 @@ Regularization = str | Mapping[str, float] | Regularizer
 class DriftDriver(Driver):
     """A run of the core on the manifold, with its monitor."""
 
-    def __init__(self, run: core.DriftRun, options: FlowOptions) -> None:
-        super().__init__(run.run, options)
+    def __init__(self, run: core.DriftRun, options: FlowOptions, problem: Problem) -> None:
+        super().__init__(run.run, options, problem)
         self._drift = run
 
     def solution(self, interrupted_by: BaseException | None = None) -> Solution:
@@ -220,7 +220,7 @@ def norm_flow(
         run = core.DriftRun(
             problem._core, compiled, start, chosen, budget, threshold, stop, rest, options.compiled
         )
-        driver = DriftDriver(run, options)
+        driver = DriftDriver(run, options, problem)
         driver.advance(to_end=True)
     return driver.solution()
 

@@ -22,8 +22,9 @@ from grokflow.solution import MODE_CHANGE, Solution
 class Driver:
     """A run of the core, and the `Solution` that it has reached so far."""
 
-    def __init__(self, run: core.FlowRun, options: FlowOptions) -> None:
+    def __init__(self, run: core.FlowRun, options: FlowOptions, problem: Problem | None = None) -> None:
         self._run = run
+        self._problem = problem
         self._settings = options.settings
         self._seconds = 0.0
 
@@ -63,6 +64,7 @@ class Driver:
             stats=run.stats() | {"seconds": self._seconds},
             settings=self._settings,
             mode_changes=np.array(changes, dtype=MODE_CHANGE),
+            problem=self._problem,
         )
 
 
@@ -158,10 +160,8 @@ class Integrator(Driver):
             problem=repr(problem),
         )
         require_finite_gradient(problem, start, options.settings["t_span"][0])
-        self._problem = problem
-        super().__init__(
-            core.gradient_flow(problem._core, start, decay, resolved, budget, options.compiled), options
-        )
+        compiled = core.gradient_flow(problem._core, start, decay, resolved, budget, options.compiled)
+        super().__init__(compiled, options, problem)
 
     def step(self) -> str:
         """Take one step and return the status.

@@ -199,7 +199,7 @@ def limit_map(
         )
         options.settings.update(weight_decay=0.0, problem=repr(problem))
         compiled = core.LandingRun(problem._core, start, name, budget, tolerance, threshold, options.compiled)
-        driver = Driver(compiled.run, options)
+        driver = Driver(compiled.run, options, problem)
         driver.advance(to_end=True)
     path = driver.solution()
     try:

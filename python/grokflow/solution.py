@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from grokflow.files import pack, unpack, write_atomically
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from grokflow.problems import Problem
 
 FORMAT_VERSION = 1
 MANY = 4  # more numbers than this are shown by the first and the last
@@ -61,8 +64,9 @@ class Solution:
         Of a flow that is smooth only piece by piece, what happened where a pre-activation was 0: ``t``,
         ``neuron``, ``sample`` (the data point) and ``kind``: "cross", "stick" (the neuron slides: its kink
         stays at the data point), "release", "pin" (it stuck at the last data point that left it any freedom,
-        and is 0), or "split" (both sides repelled it, and the side below 0 was taken). Empty for smooth
-        flows.
+        and is 0), or "split" (both sides repelled it, and the side below 0 was taken). Else empty.
+    problem : Problem, or None
+        What was solved. It is not saved: None after `load` and in a copy by pickle.
     """
 
     t: NDArray[np.float64]
@@ -78,6 +82,7 @@ class Solution:
     settings: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, NDArray[Any]] = field(default_factory=dict)
     mode_changes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, MODE_CHANGE))
+    problem: Problem | None = None
 
     @property
     def success(self) -> bool:
@@ -148,6 +153,79 @@ class Solution:
         from grokflow.plot import plot
 
         return plot(self, ax)
+
+    def plot_modes(self, problem: Problem | None = None, ax: Axes | None = None) -> Figure:
+        """Draw the kinks of a two-layer network with one input over time, on a log axis.
+
+        The kink of neuron j, where its pre-activation is 0, is at ``-b_j / V_j``. Its line is coloured by
+        ``|u_j|``, and the data points are dotted lines: kinks drift, stick to data points and merge.
+
+        Parameters
+        ----------
+        problem : TwoLayerNetwork, optional
+            What was solved; needed only where `problem` is None.
+        ax : matplotlib Axes, optional
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            The network has several inputs (`mode_changes` tells what its neurons do), the weights were not
+            kept, or there is no problem.
+        TypeError
+            The problem is no `TwoLayerNetwork`.
+        ImportError
+            matplotlib is missing.
+        """
+        from grokflow.plot_network import plot_modes
+
+        return plot_modes(self, self.problem if problem is None else problem, ax)
+
+    def plot_function(
+        self,
+        times: ArrayLike,
+        problem: Problem | None = None,
+        teacher: Callable[[NDArray[np.float64]], ArrayLike] | None = None,
+        ax: Axes | None = None,
+    ) -> Figure:
+        """Draw the function that a model with one input has learned at some times, with its data.
+
+        Parameters
+        ----------
+        times : array_like
+            The recorded time nearest to each is drawn.
+        problem : Problem, optional
+            What was solved; needed only where `problem` is None.
+        teacher : callable, optional
+            The function that made the data: from inputs of shape (k, 1) to values of shape (k,).
+        ax : matplotlib Axes, optional
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            The model has several inputs, a time is outside the run, the weights were not kept, or there is no
+            problem.
+        TypeError
+            The problem has no inputs: it is no regression model of the library.
+        ImportError
+            matplotlib is missing.
+        """
+        from grokflow.plot_network import plot_function
+
+        return plot_function(self, times, self.problem if problem is None else problem, teacher, ax)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The problem may hold functions of the user's, which cannot be pickled."""
+        return {**self.__dict__, "problem": None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.

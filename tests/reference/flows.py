@@ -76,6 +76,11 @@ def gradient_flow(
     problem, w0, t_span, *, weight_decay, rtol=1e-6, atol=1e-9, t_eval="log", observe=None, events=None
 ):
     """Integrate from w0 (d,) over t_span = (t0, t1) by Radau IIA, and return a `Solution`."""
+    if getattr(problem, "slopes", None):
+        from reference import piecewise  # which builds on this module
+
+        options = {"rtol": rtol, "atol": atol, "t_eval": t_eval, "observe": observe, "events": events}
+        return piecewise.gradient_flow(problem, w0, t_span, weight_decay=weight_decay, **options)
     D = decay_rates(problem, weight_decay)
 
     def rhs(w):
@@ -99,6 +104,14 @@ def gradient_flow(
     return sol
 
 
+def recorded_times(t_eval, t, t1):
+    """Return the times to record: t_eval, or for "log" 14 a decade from the first step on, and both ends."""
+    if not isinstance(t_eval, str):
+        return t_eval
+    grid = t + 10 ** (np.arange(np.ceil(14 * np.log10((t1 - t) * 1e-6)), 14 * np.log10(t1 - t)) / 14)
+    return [t, *grid[grid < t1], t1]
+
+
 def integrate(one_step, order, w0, t_span, *, rtol, atol, t_eval, observe, events, watch=None):
     """Integrate by one_step(w, h, tolerance), which returns the new state, or None where it fails.
 
@@ -109,9 +122,7 @@ def integrate(one_step, order, w0, t_span, *, rtol, atol, t_eval, observe, event
     t, t1 = map(float, t_span)
     w = np.array(w0, dtype=float)
     h, status = (t1 - t) * 1e-6, "finished"
-    if isinstance(t_eval, str):  # "log": 14 points a decade from the first step on, and both ends
-        grid = t + 10 ** (np.arange(np.ceil(14 * np.log10(h)), 14 * np.log10(t1 - t)) / 14)
-        t_eval = [t, *grid[grid < t1], t1]
+    t_eval = recorded_times(t_eval, t, t1)
     events = [] if events is None else [events] if callable(events) else list(events)
     t_events, w_events = [[] for _ in events], [[] for _ in events]
     stops = [t1] if t_eval is None else [*t_eval, t1]

@@ -202,6 +202,12 @@ class TwoLayerNetwork(Regression):
         std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
         super().__init__(shapes, std, y, test, scale)
 
+    @property
+    def slopes(self):
+        """The slopes below and above 0 of an activation with a kink there, else None."""
+        below = {"relu": 0.0, "leaky_relu": self.activation[1], "abs": -1.0}.get(self.activation[0], 1.0)
+        return None if below == 1.0 else (below, 1.0)
+
     def _layers(self, w, X):
         parts = self.unflatten(w)
         return parts, activation(self.activation[0], X @ parts["V"].T + parts["b"], self.activation[1])

@@ -55,7 +55,10 @@ class Common:
     )
     model: str = option("two-layer", "two-layer, linear or diagonal.")
     width: int = option(200, "Hidden neurons (two-layer).")
-    activation: str = option("tanh", "tanh, erf, softplus, gelu, quadratic or identity (two-layer).")
+    activation: str = option(
+        "tanh",
+        "tanh, erf, softplus, gelu, quadratic, identity, relu, leaky_relu, abs or smooth_relu (two-layer).",
+    )
     output_scale: float | None = option(
         None, "Factor before the output (two-layer).  [default: 1/sqrt(width)]"
     )

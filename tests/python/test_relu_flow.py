@@ -1,0 +1,92 @@
+"""Networks whose activation has a kink: the exact flow against closed forms, its twin, and its laws."""
+
+import grokflow as gf
+import numpy as np
+import pytest
+import reference.flows
+import reference.models
+from relu_cases import CASES, Hinge
+
+RTOL, ATOL = 1e-8, 1e-11
+
+
+def run(how, network, w0, t_span, *, weight_decay, rtol=RTOL, atol=ATOL, t_eval=None, **options):
+    """Integrate a function models -> network by the library or by its twin."""
+    if how == "reference":
+        flow, models = reference.flows.gradient_flow, reference.models
+    else:
+        flow, models = gf.gradient_flow, gf.models
+    sol = flow(
+        network(models), w0, t_span, weight_decay=weight_decay, rtol=rtol, atol=atol, t_eval=t_eval, **options
+    )
+    assert sol.success, sol.message
+    return sol
+
+
+@pytest.fixture(params=["reference", "compiled"])
+def how(request):
+    return request.param
+
+
+# ---------------------------------------------------------------- solved by hand
+
+
+@pytest.mark.parametrize("hinge", [Hinge(1.7, 0.4, 1.2, 0.9), Hinge(0.8, 1.0, 1.3, 1.3, 0.2)])
+def test_hinge_solves_its_equations(hinge):
+    t, h = np.linspace(0, 3, 7), 1e-5
+    (u, zeta), after, before = hinge.at(t), hinge.at(t + h), hinge.at(t - h)
+    r = hinge.kappa * u * zeta - hinge.target
+    for i, (x, other) in enumerate([(u, zeta), (zeta, u)]):
+        slope = (after[i] - before[i]) / (2 * h)
+        np.testing.assert_allclose(slope, -hinge.kappa * other * r - hinge.weight_decay * x, atol=1e-9)
+    assert hinge.at(0.0) == pytest.approx((hinge.u, hinge.zeta))
+    assert hinge.time_at(hinge.at(0.7)[1]) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_case_solved_by_hand(how, case):
+    times = [t for t, _ in case.states]
+    sol = run(how, case.network, case.w0, (0, case.t_end), weight_decay=case.weight_decay, t_eval=times)
+    for w, (t, exact) in zip(sol.w, case.states, strict=True):
+        np.testing.assert_allclose(w, exact, atol=20 * RTOL, err_msg=f"at t = {t}")
+    found = sol.mode_changes
+    assert [(c["neuron"], c["sample"]) for c in found] == [(j, i) for _, j, i, _ in case.changes]
+    for change, (t, _, _, kind) in zip(found, case.changes, strict=True):
+        assert change["t"] == pytest.approx(t, abs=20 * RTOL)
+        assert kind in (None, change["kind"])
+
+
+# ---------------------------------------------------------------- the twin
+
+
+def small_problem(activation, inputs, seed, **options):
+    """Return a function models -> network of 4 neurons on 4 data points."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.uniform(-2, 2, (4, inputs)), rng.normal(size=4)
+    if activation == "leaky_relu":
+        options["negative_slope"] = 0.2
+    return lambda models: models.TwoLayerNetwork(X, y, width=4, activation=activation, **options)
+
+
+@pytest.mark.parametrize(
+    ("activation", "inputs", "seed", "options"),
+    [
+        ("relu", 1, 1, {}),
+        ("relu", 2, 3, {}),
+        ("relu", 2, 5, {}),
+        ("relu", 2, 2, {}),
+        ("leaky_relu", 1, 1, {"output_bias": True}),
+        ("abs", 1, 0, {"output_scale": 0.5}),
+        ("abs", 2, 5, {}),
+    ],
+)
+def test_agrees_with_the_twin(activation, inputs, seed, options):
+    network = small_problem(activation, inputs, seed, **options)
+    w0 = network(gf.models).initial_weights(seed=seed)
+    decay = {"*": 0.02, "u": 0.05}
+    exact = run("reference", network, w0, (0, 20), weight_decay=decay, rtol=1e-7, atol=1e-10, t_eval=[3, 20])
+    found = run("compiled", network, w0, (0, 20), weight_decay=decay, t_eval=[3, 20])
+    np.testing.assert_allclose(found.w, exact.w, atol=1e-6)
+    for name in ("neuron", "sample", "kind"):
+        assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
+    np.testing.assert_allclose(found.mode_changes["t"], exact.mode_changes["t"], rtol=1e-5)

@@ -1,0 +1,221 @@
+"""The gradient flow of two-layer networks whose activation has a kink, in NumPy.
+
+The solution is Filippov's (Differential Equations with Discontinuous Righthand Sides, 1988). A mode says of
+each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1), whether it is off (-1: it is
+negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
+reaches 0, or a multiplier of one that slides leaves [0, 1]. Then every mode of that neuron is tried.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from reference import flows
+from reference.observe import observables
+
+TOUCH = 1e-12  # a pre-activation of this size, relative to the weights, is 0
+LEAVE = 1e-10  # a multiplier is beyond its bounds
+ZERO = 1e-9  # a velocity of this size, relative to its terms, is 0
+MODE_CHANGE = [("t", float), ("neuron", int), ("sample", int), ("kind", "U7")]
+STEP = 1e-30  # of a derivative by complex steps, which is exact
+
+
+@dataclass(frozen=True)
+class Solution(flows.Solution):
+    """A trajectory and its changes of mode: t, neuron, sample and kind of each."""
+
+    mode_changes: np.ndarray | None = None
+
+
+class Modes:
+    """A network's flow in a mode, the ends of a mode, and the mode that follows."""
+
+    def __init__(self, problem, D):
+        self.problem, self.D = problem, D
+        self.X = np.hstack([problem.X, np.ones((problem.num_residuals, 1))])
+        self.below, self.above = problem.slopes
+        self.m = problem.blocks["u"].stop
+        self.mode = np.zeros((len(self.X), self.m), dtype=int)
+        self.slope = np.zeros(self.mode.shape)  # of the activation; where it slides, z is 0
+        self.projectors = np.tile(np.eye(self.X.shape[1]), (self.m, 1, 1))
+        self.changes = []
+
+    def inner(self, w):
+        """Return y, shape (..., m, p + 1)."""
+        V, b = w[..., self.problem.blocks["V"]], w[..., self.problem.blocks["b"]]
+        return np.concatenate([V.reshape(*b.shape, -1), b[..., None]], axis=-1)
+
+    def flat(self, u, y, a):
+        """Return the parameters with these parts."""
+        V = y[..., :-1].reshape(*u.shape[:-1], -1)
+        return np.concatenate([u, V, y[..., -1], *([a] if "a" in self.problem.blocks else [])], axis=-1)
+
+    def force(self, w):
+        """Return c r, shape (..., n): the activation is slope * z in this mode."""
+        z = np.einsum("...jq,iq->...ij", self.inner(w), self.X)
+        outputs = self.problem.s * np.einsum("...ij,...j->...i", self.slope * z, w[..., : self.m])
+        if "a" in self.problem.blocks:
+            outputs = outputs + w[..., -1:]
+        return self.problem.scale * (outputs - self.problem._targets)
+
+    def rhs(self, w):
+        """Return dw/dt in this mode, shape (..., d); the inner weights keep to the surfaces slid on."""
+        y, u, f = self.inner(w), w[..., : self.m], self.force(w)
+        z = np.einsum("...jq,iq->...ij", y, self.X)
+        s, slope = self.problem.s, self.slope
+        du = -s * np.einsum("...i,...ij->...j", f, slope * z)
+        dy = -s * np.einsum("...i,...j,ij,iq->...jq", f, u, slope, self.X)
+        dy = np.einsum("jqk,...jk->...jq", self.projectors, dy)
+        return self.flat(du, dy, -f.sum(axis=-1, keepdims=True)) - self.D * w
+
+    def jacobian(self, w):
+        return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
+
+    def multipliers(self, w, j, field, f):
+        """Return theta of the surfaces that neuron j slides on: they hold its velocity orthogonal to them."""
+        S = np.flatnonzero(self.mode[:, j] == 0)
+        jumps = self.problem.s * w[j] * (self.above - self.below) * f[S]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.linalg.lstsq(self.X[S].T, field, rcond=None)[0] / jumps
+
+    def field(self, w, j, f):
+        """Return the velocity of y_j, without decay, with all that it slides on switched off."""
+        slope = np.where(self.mode[:, j] > 0, self.above, self.below)
+        return -self.problem.s * w[j] * (slope * f) @ self.X
+
+    def ends(self, w):
+        """Return for each neuron the smallest of the functions that are positive while its mode lasts."""
+        f = self.force(w)
+        least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
+        for j in np.flatnonzero((self.mode == 0).any(axis=0)):
+            theta = self.multipliers(w, j, self.field(w, j, f), f)
+            least[j] = min(least[j], *(theta + LEAVE), *(1 - theta + LEAVE))
+        return least
+
+    def distances(self, w):
+        """Return the distances of y_j from the surfaces z_ij = 0, in units of |w|."""
+        return self.X @ self.inner(w).T / np.linalg.norm(self.X, axis=1)[:, None] / np.linalg.norm(w)
+
+    def enter(self, j, sides):
+        self.mode[:, j] = sides
+        self.slope[:, j] = np.choose(np.add(sides, 1), (self.below, 0.0, self.above))
+        S = self.X[self.mode[:, j] == 0]
+        self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
+
+    def consistent(self, w, j, f, touching, forced):
+        """Yield (sides, velocity) of each mode in which neuron j stays."""
+        before = self.mode[:, j].copy()
+        for choice in itertools.product((-1, 1, 0), repeat=len(touching)):
+            sides = before.copy()
+            sides[touching] = choice
+            S = self.X[sides == 0]
+            if any(sides[i] != side for i, side in forced.items()) or np.linalg.matrix_rank(S) < len(S):
+                continue
+            self.enter(j, sides)
+            field = self.field(w, j, f)
+            velocity = self.projectors[j] @ field
+            theta = self.multipliers(w, j, field, f)
+            terms = np.abs(self.problem.s * w[j] * f) @ np.linalg.norm(self.X, axis=1)
+            moves = sides * (self.X @ velocity) >= -ZERO * terms * np.linalg.norm(self.X, axis=1)
+            free = [i for i in touching if i not in forced and sides[i] != 0]
+            if moves[free].all() and (np.abs(theta - 0.5) <= 0.5 + LEAVE / 2).all():
+                yield sides, velocity, terms
+        self.enter(j, before)
+
+    def change(self, t, w, start=False):
+        """Put every neuron that is at the end of its mode into the next one; return w, on the surfaces."""
+        y, f, distances = self.inner(w).copy(), self.force(w), self.distances(w)
+        for j in np.flatnonzero(start | (self.ends(w) <= 0)):
+            before = self.mode[:, j].copy()
+            near = (np.abs(distances[:, j]) <= 3 * TOUCH) | (before == 0)
+            theta = self.multipliers(w, j, self.field(w, j, f), f)
+            forced = {
+                i: -1 if x < 0.5 else 1
+                for i, x in zip(np.flatnonzero(before == 0), theta, strict=True)
+                if abs(x - 0.5) > 0.5 + LEAVE / 2
+            }
+            y[j] -= np.linalg.pinv(self.X[near]) @ (self.X[near] @ y[j])
+            if np.linalg.matrix_rank(self.X[near]) == self.X.shape[1]:
+                y[j], near = 0.0, np.ones_like(near)
+            found = list(self.consistent(w, j, f, np.flatnonzero(near), forced))
+            if not found:
+                raise RuntimeError(f"no mode follows at t = {t} for neuron {j} at {np.flatnonzero(near)}")
+            sides, velocity, terms = found[0]
+            split = any(np.linalg.norm(v - velocity) > 1e3 * ZERO * terms for _, v, _ in found)
+            self.enter(j, sides)
+            for i in np.flatnonzero(near):
+                kind = "split" if split else kind_of(before[i], sides[i], y[j], start)
+                if kind:
+                    self.changes.append((t, j, i, kind))
+        return self.flat(w[: self.m], y, w[-1:])
+
+
+def kind_of(before, after, y, start):
+    """Return what happened at one surface; None if nothing, or if the run starts beside it."""
+    if before == after or (start and after != 0):
+        return None
+    if after == 0:
+        return "stick" if y.any() else "pin"
+    return "release" if before == 0 else "cross"
+
+
+def gradient_flow(problem, w0, t_span, *, weight_decay, rtol, atol, t_eval, observe, events):
+    """Integrate as `flows.gradient_flow` does, from mode to mode."""
+    modes = Modes(problem, flows.decay_rates(problem, weight_decay))
+    t, t1 = map(float, t_span)
+    w = np.array(w0, dtype=float)
+    for j, distance in enumerate(modes.distances(w).T):
+        modes.enter(j, np.where(distance > 0, 1, -1))
+    w = modes.change(t, w, start=True)
+    grid = flows.recorded_times(t_eval, t, t1)
+    events = [] if events is None else [events] if callable(events) else list(events)
+
+    def end_of_mode(t, w):
+        return modes.ends(w).min()
+
+    end_of_mode.terminal = True
+    parts = []
+    while True:
+        part = flows.integrate(
+            partial(flows.radau_step, modes.rhs, modes.jacobian),
+            5,
+            w,
+            (t, t1),
+            rtol=rtol,
+            atol=atol,
+            t_eval=None if grid is None else [s for s in grid if s > t or not parts],
+            observe={},
+            events=[end_of_mode, *events],
+        )
+        parts.append(part)
+        t, w = part.t_final, part.final
+        if part.status != "event" or not part.t_events[0]:
+            break
+        w = modes.change(t, w)
+    again = 1 if grid is None else 0  # steps are recorded with their start, where the last part has ended
+    ts = np.concatenate([parts[0].t, *(part.t[again:] for part in parts[1:])])
+    ws = np.concatenate([parts[0].w, *(part.w[again:] for part in parts[1:])])
+    watched = observables(problem, observe)
+    observed = {name: np.array([f(s, x) for s, x in zip(ts, ws, strict=True)]) for name, f in watched.items()}
+    met = [
+        [
+            (s, x)
+            for part in parts
+            for s, x in zip(part.t_events[e], part.w_events[e], strict=True)
+            if s <= part.t_final
+        ]
+        for e in range(1, len(events) + 1)
+    ]
+    return Solution(
+        ts,
+        ws,
+        observed,
+        w,
+        t,
+        [[s for s, _ in pairs] for pairs in met],
+        [[x for _, x in pairs] for pairs in met],
+        parts[-1].status,
+        mode_changes=np.array(modes.changes, dtype=MODE_CHANGE),
+    )
