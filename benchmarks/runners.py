@@ -65,7 +65,8 @@ def once(name, problem, settings):
         else:
             run.w, run.steps, run.work = PEERS[name](problem, rtol, atol, flow)
     except LimitReached:
-        run.status, run.note = "limit", f"stopped after {settings.limit:g} s"
+        at = "" if flow.last_t is None else f" at t={flow.last_t:.3g}"
+        run.status, run.note = "limit", f"stopped after {settings.limit:g} s{at}"
     except RuntimeError as error:
         run.status, run.note = "failed", str(error)
     run.seconds = time.process_time() - start

@@ -24,21 +24,28 @@ def heading(problem, known):
     return f"\n{text}\n{line(HEAD)}"
 
 
+def count(number):
+    """A number of evaluations or steps; an extrapolated one may be huge."""
+    return f"{number:.0f}" if number < 1e8 else f"{number:.1e}"
+
+
 def row(run, base):
     """One run; the ratios are to ``base``, the first row."""
     if run.status in ("memory", "limit", "failed"):
         return line((run.solver, run.status, *5 * ("-",), run.note))
     ratios = ("-", "-")
     if base is not None and base.status == "ok":
-        ratios = (f"{run.seconds / base.seconds:.2f}", f"{run.nfev / base.nfev:.2f}")
+        ratios = tuple(
+            f"{x:.2f}" if x < 1e4 else f"{x:.0f}" for x in (run.seconds / base.seconds, run.nfev / base.nfev)
+        )
     other = " ".join(f"{name}:{count}" for name, count in run.work.items())
     mark = "~" if run.status == "extrapolated" else ""
     return line(
         (
             run.solver,
             f"{mark}{run.seconds:.3g}",
-            f"{run.nfev:.0f}",
-            f"{run.steps:.0f}",
+            count(run.nfev),
+            count(run.steps),
             f"{run.error:.1e}",
             *ratios,
             f"{other} {run.note}".strip(),

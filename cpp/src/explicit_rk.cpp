@@ -18,7 +18,7 @@ constexpr double kTrust = 0.2;
 constexpr double kSafety = 0.9;
 constexpr double kLeast = 0.2, kMost = 5.0;  // change of the step size
 
-class ExplicitRungeKutta final : public Stepper {
+class ExplicitRungeKutta final : public OneStepMethod {
  public:
   ExplicitRungeKutta(Flow& flow, const Tableau& tableau, Tolerance tolerance)
       : flow_(flow),
@@ -29,6 +29,7 @@ class ExplicitRungeKutta final : public Stepper {
         old_w_(flow.size()),
         new_w_(flow.size()),
         error_vector_(flow.size()),
+        new_k_(flow.size()),
         weights_(flow.size()),
         k_(flow.size(), tableau.A.rows()),
         old_k_(flow.size(), tableau.A.rows()) {}
@@ -92,22 +93,42 @@ class ExplicitRungeKutta final : public Stepper {
       out = w_;
       return;
     }
-    const double x = 1.0 - back / last_h_;
-    out = old_w_;
-    for (Index i = 0; i <= last_; ++i) {
-      const auto d = tableau_.D.row(i);
-      out += (last_h_ * x * (d[0] + x * (d[1] + x * (d[2] + x * d[3])))) * old_k_.col(i);
-    }
+    path(old_w_, old_k_, last_h_, 1.0 - back / last_h_, out);
+  }
+
+  const std::vector<double>& nodes() const override {
+    static const std::vector<double> nodes = {0.25, 0.5, 0.75, 1.0};  // of the quartic in x
+    return nodes;
+  }
+
+  void preview(double x, VectorRef out) const override { path(w_, k_, h_, x, out); }
+
+  Attempt cut(double x) override { return attempt(x * h_); }
+
+  void restart(const ConstVectorRef& w) override {
+    flow_.rhs(w, new_k_);
+    w_ = w;
+    k_.col(0) = new_k_;
+    last_error_ = 1e-4;
+    rejected_ = false;
   }
 
   int order() const override { return tableau_.order; }
 
  private:
+  void path(const Vector& start, const Matrix& k, double h, double x, VectorRef out) const {
+    out = start;
+    for (Index i = 0; i <= last_; ++i) {
+      const auto d = tableau_.D.row(i);
+      out += (h * x * (d[0] + x * (d[1] + x * (d[2] + x * d[3])))) * k.col(i);
+    }
+  }
+
   Flow& flow_;
   const Tableau& tableau_;
   Tolerance tolerance_;
   Index last_;  // stage
-  Vector w_, old_w_, new_w_, error_vector_, weights_;
+  Vector w_, old_w_, new_w_, error_vector_, new_k_, weights_;
   Matrix k_, old_k_;  // of the step that is tried, and of the last accepted one
   double h_ = 0.0, last_h_ = 0.0, error_ = 0.0, last_error_ = 1e-4;
   bool rejected_ = false;
@@ -116,7 +137,7 @@ class ExplicitRungeKutta final : public Stepper {
 
 }  // namespace
 
-std::unique_ptr<Stepper> make_tsit5(Flow& flow, Tolerance tolerance) {
+std::unique_ptr<OneStepMethod> make_tsit5(Flow& flow, Tolerance tolerance) {
   tolerance.require_size(flow.size());
   return std::make_unique<ExplicitRungeKutta>(flow, tsit5(), std::move(tolerance));
 }

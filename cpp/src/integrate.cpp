@@ -22,7 +22,7 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
                        double t1, Limits limits)
     : flow_(flow),
       stepper_(std::move(stepper)),
-      t_(t0),
+      clock_(t0),
       previous_t_(t0),
       t1_(t1),
       limits_(limits),
@@ -50,7 +50,7 @@ Status Integrator::step() {
       stop(Status::time_limit, "The wall-clock limit max_time was reached.");
       return status_;
     }
-    const double remaining = (t1_ - t_) - lag_;
+    const double remaining = (t1_ - clock_.t()) - clock_.lag();
     double h = std::min(h_, limits_.max_step);
     const bool last = h >= remaining * (1.0 - 1e-12);
     if (last) h = remaining;
@@ -59,11 +59,12 @@ Status Integrator::step() {
     if (attempt.success()) {
       h_ = stepper_->accept();  // first: if it throws, this step has not been taken
       ++stats.nsteps;
-      advance_clock(h);
-      if (last) {
-        t_ = t1_;
+      previous_t_ = clock_.t();
+      clock_.advance(attempt.cut > 0.0 ? attempt.cut : h);
+      if (last && attempt.cut == 0.0) {
+        ended_ = true;
         stop(Status::finished, "The end of the time span was reached.");
-      } else if (t_ == previous_t_ && h_ < h) {
+      } else if (t() == previous_t_ && h_ < h) {
         give_up(attempt, h);
       }
       return status_;
@@ -79,18 +80,13 @@ Status Integrator::step() {
       case Attempt::Outcome::not_finite:
         ++stats.nfailed, ++stats.nnonfinite;
         break;
+      case Attempt::Outcome::mode_unresolved:
+        stop(Status::mode_unresolved, stepper_->trouble());
+        return status_;
     }
     h_ = std::min(stepper_->reject(), 0.9 * h);
-    if (failures >= kMaxFailures || h_ < smallest_step(t_)) return give_up(attempt, h);
+    if (failures >= kMaxFailures || h_ < smallest_step(t())) return give_up(attempt, h);
   }
-}
-
-/// Kahan's summation: steps of a few spacings of the numbers around t do not make the clock drift.
-void Integrator::advance_clock(double h) {
-  const double step = h + lag_;
-  previous_t_ = t_;
-  t_ = previous_t_ + step;
-  lag_ = step - (t_ - previous_t_);
 }
 
 void Integrator::stop(Status status, std::string message) {
@@ -99,26 +95,26 @@ void Integrator::stop(Status status, std::string message) {
 }
 
 Status Integrator::give_up(Attempt attempt, double h) {
-  const bool too_small = h_ < smallest_step(t_);
+  const bool too_small = h_ < smallest_step(t());
   std::ostringstream text;
   Status status = Status::step_too_small;
   if (attempt.outcome == Attempt::Outcome::not_finite) {
     status = Status::non_finite;
-    text << "The right-hand side is not finite just after t = " << t_ << ", however small the step.";
+    text << "The right-hand side is not finite just after t = " << t() << ", however small the step.";
   } else if (attempt.outcome == Attempt::Outcome::off_manifold) {
     status = Status::left_manifold;
-    text << "No way back to the manifold of minimisers was found after t = " << t_ << " down to a step of "
+    text << "No way back to the manifold of minimisers was found after t = " << t() << " down to a step of "
          << h << ": is the rank of the Hessian about to change?";
   } else if (too_small) {
-    text << "The step fell below the spacing of numbers at t = " << t_
+    text << "The step fell below the spacing of numbers at t = " << t()
          << ": the solution blows up, or the right-hand side is not smooth there.";
   } else if (attempt.outcome == Attempt::Outcome::newton_failed) {
     status = Status::solver_failed;
-    text << "Newton's method failed at t = " << t_ << " down to a step of " << h
+    text << "Newton's method failed at t = " << t() << " down to a step of " << h
          << ": are the derivatives right? check_problem tells.";
   } else {
     status = Status::error_test_failed;
-    text << "The estimated error did not fall with the step at t = " << t_ << " (down to a step of " << h
+    text << "The estimated error did not fall with the step at t = " << t() << " (down to a step of " << h
          << "): is the right-hand side noisy, or the tolerance below round-off?";
   }
   text << " ||w|| = " << w().stableNorm() << ".";

@@ -77,13 +77,14 @@ constexpr double kKeep = 1.2;      // a step that could grow by less stays
 constexpr double kGrowth = 10.0;   // the largest growth of a step
 constexpr double kRecovery = 1.3;  // by which that limit itself recovers in each step after a failure
 
-class Radau final : public Stepper {
+class Radau final : public OneStepMethod {
  public:
   Radau(Flow& flow, Tolerance tolerance) : flow_(flow), tolerance_(std::move(tolerance)) {
     const Index d = flow.size();
-    for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_}) v->resize(d);
+    for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_, &jump_})
+      v->resize(d);
     for (Eigen::VectorXcd* v : {&complex_, &complex_step_}) v->resize(d);
-    for (Matrix* m : {&stages_, &fields_, &polynomial_}) m->resize(d, 3);
+    for (Matrix* m : {&stages_, &guess_, &fields_, &polynomial_}) m->resize(d, 3);
     // Newton's remaining error, relative to the tolerance; at most the square root of rtol, as in Hairer &
     // Wanner, IV.8.
     const double eps = std::numeric_limits<double>::epsilon();
@@ -99,16 +100,35 @@ class Radau final : public Stepper {
 
   Attempt attempt(double h) override {
     h_ = h;
-    outcome_ = solve_newton();
-    error_ = 0.0;
-    if (outcome_ == Attempt::Outcome::done) {
-      new_w_ = w_ + stages_.col(2);
-      estimate_error();
-      if (!std::isfinite(error_)) outcome_ = Attempt::Outcome::not_finite;
-    }
-    return {outcome_, error_};
+    guess_stages();
+    return solve();
   }
 
+  Attempt cut(double x) override {
+    // The path that was found, up to there, is the first guess.
+    for (int i = 0; i < 3; ++i) fields_.col(i) = combine(stages_, path_weights(x * tableau_.c[i]));
+    stages_.swap(fields_);
+    h_ *= x;
+    return solve();
+  }
+
+  const std::vector<double>& nodes() const override {
+    static const std::vector<double> nodes(tableau_.c.data(), tableau_.c.data() + 3);
+    return nodes;
+  }
+
+  void preview(double x, VectorRef out) const override { out = w_ + combine(stages_, path_weights(x)); }
+
+  void restart(const ConstVectorRef& w) override {
+    flow_.rhs(w, new_f_);  // before anything changes: it may throw
+    jump_ = new_f_ - f_;
+    jumped_ = first_ = true;
+    w_ = w;
+    f_.swap(new_f_);
+    last_error_ = 0.0;
+    growth_ = kGrowth;
+    stale_ = true;
+  }
   double accept() override {
     flow_.rhs(new_w_, new_f_);  // before anything changes: it may throw
     const double factor = std::min(growth_, step_factor());
@@ -118,7 +138,7 @@ class Radau final : public Stepper {
     for (int i = 0; i < 3; ++i) polynomial_.col(i) = combine(stages_, Vector3(tableau_.p.col(i)));
     last_h_ = h_;
     last_error_ = std::max(error_, 1e-2);
-    rejected_ = false;
+    rejected_ = first_ = jumped_ = false;
     return factor > 1.0 && factor < kKeep && !stale_ ? h_ : h_ * factor;
   }
 
@@ -146,6 +166,22 @@ class Radau final : public Stepper {
   int order() const override { return 5; }
 
  private:
+  /// From the stages guessed.
+  Attempt solve() {
+    guess_ = stages_;
+    outcome_ = solve_newton();
+    error_ = 0.0;
+    if (outcome_ == Attempt::Outcome::done) {
+      new_w_ = w_ + stages_.col(2);
+      estimate_error();
+      if (!std::isfinite(error_)) outcome_ = Attempt::Outcome::not_finite;
+    }
+    return {outcome_, error_};
+  }
+
+  /// The collocation polynomial at x is the sum of the stages with these weights.
+  static Vector3 path_weights(double x) { return tableau_.p * Vector3(x, x * x, x * x * x); }
+
   Attempt::Outcome solve_newton() {
     using Outcome = Attempt::Outcome;
     tolerance_.weights(w_, w_, weights_);
@@ -189,6 +225,7 @@ class Radau final : public Stepper {
       const double x = 1.0 + tableau_.c[i] * h_ / last_h_;
       stages_.col(i) = (x - 1.0) * polynomial_.col(0) + (x * x - 1.0) * polynomial_.col(1) +
                        (x * x * x - 1.0) * polynomial_.col(2);
+      if (jumped_) stages_.col(i) += (tableau_.c[i] * h_) * jump_;
     }
   }
 
@@ -197,7 +234,7 @@ class Radau final : public Stepper {
     using Outcome = Attempt::Outcome;
     const double z = h_ / tableau_.mu;
     const Complex zc = h_ / tableau_.nu;
-    guess_stages();
+    stages_ = guess_;
     real_ = combine(stages_, tableau_.l);
     complex_ = combine(stages_, tableau_.m);
     monitor_.begin(flow_.is_linear() && real_solver_->exact() && complex_solver_->exact());
@@ -240,7 +277,7 @@ class Radau final : public Stepper {
     filtered_ = real_step_ + z * f_;
     if (!real_solver_->solve(filtered_)) return fail();
     error_ = rms_norm(filtered_, weights_);
-    if (error_ > 1.0 && (rejected_ || last_h_ == 0.0)) {
+    if (error_ > 1.0 && (rejected_ || first_)) {
       filtered_ += w_;
       flow_.rhs(filtered_, new_f_);
       filtered_ = real_step_ + z * new_f_;
@@ -272,11 +309,13 @@ class Radau final : public Stepper {
   std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
   bool stale_ = false, rejected_ = false;
+  bool first_ = true;    // no step was accepted since the start or the restart
+  bool jumped_ = false;  // the field, by jump_, at that restart
   double growth_ = kGrowth;
 
-  Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_;
+  Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_, jump_;
   Eigen::VectorXcd complex_, complex_step_;
-  Matrix stages_, fields_, polynomial_;
+  Matrix stages_, guess_, fields_, polynomial_;
   double h_ = 0.0, error_ = 0.0;
   double last_h_ = 0.0, last_error_ = 0.0;  // of the last accepted step
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
@@ -284,7 +323,7 @@ class Radau final : public Stepper {
 
 }  // namespace
 
-std::unique_ptr<Stepper> make_radau(Flow& flow, Tolerance tolerance) {
+std::unique_ptr<OneStepMethod> make_radau(Flow& flow, Tolerance tolerance) {
   tolerance.require_size(flow.size());
   return std::make_unique<Radau>(flow, std::move(tolerance));
 }

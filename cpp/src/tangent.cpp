@@ -53,6 +53,10 @@ CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, d
   return problem.has_hvp() ? CurvatureKind::krylov : CurvatureKind::gram;
 }
 
+void TangentSpace::multipliers(const ConstVectorRef&, VectorRef) {
+  throw std::logic_error("only the tangent space in kernel space knows multipliers");
+}
+
 std::unique_ptr<TangentSpace> make_tangent_space(CurvatureKind kind, std::shared_ptr<const Problem> problem,
                                                  const TangentOptions& options, Stats& stats) {
   if (kind == CurvatureKind::dense) return std::make_unique<DenseTangent>(std::move(problem), options, stats);

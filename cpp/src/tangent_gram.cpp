@@ -115,6 +115,12 @@ double GramTangent::pass(VectorRef v) {
                      : kCaution * kEpsilon * size_ * rows_.norm() / least_pivot_;
 }
 
+void GramTangent::multipliers(const ConstVectorRef& v, VectorRef out) {
+  lin_->jvp(v, out);
+  ++stats_.njvp;
+  solve(out);
+}
+
 void GramTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   problem_->residual(w, rows_);
   rows_ = -rows_;

@@ -14,6 +14,7 @@ class GramTangent final : public TangentSpace {
 
   bool linearize(const ConstVectorRef& w) override;
   void project(VectorRef v) override;
+  void multipliers(const ConstVectorRef& v, VectorRef out) override;
   void normal_step(const ConstVectorRef& w, VectorRef out) override;
   Spectrum spectrum() override;
   Spectrum track() override;

@@ -29,9 +29,27 @@ std::unique_ptr<FlowRun> gradient_flow(std::shared_ptr<Problem> problem, const V
                                        const std::string& curvature, double memory_budget, Index rank,
                                        const RunOptions& options) {
   const auto quantities = problem->quantities();
-  auto flow = std::make_shared<GradientFlow>(std::move(problem), make_decay(decay), curvature_kind(curvature),
+  const Decay rates = make_decay(decay);
+  std::unique_ptr<Modes> modes;
+  std::shared_ptr<const Problem> smooth = problem;
+  if (const auto* kinked = piecewise(*problem)) {
+    kinked->require_decay(rates);
+    const std::shared_ptr<Piece> piece = kinked->make_piece();
+    modes = std::make_unique<Modes>(piece, gradient_forces(*piece), Tolerance(options.rtol, options.atol));
+    smooth = piece;
+  }
+  auto flow = std::make_shared<GradientFlow>(smooth, rates, curvature_kind(curvature),
                                              CurvatureOptions{memory_budget, rank});
-  return std::make_unique<FlowRun>(flow, quantities, w0, options);
+  return std::make_unique<FlowRun>(flow, quantities, w0, options, Run::Watch{}, std::move(modes));
+}
+
+/// (t, unit, surface, kind) of each change of mode.
+py::list mode_changes_of(const FlowRun& run) {
+  py::list out;
+  if (!run.modes()) return out;
+  for (const ModeChange& change : run.modes()->changes())
+    out.append(py::make_tuple(change.t, change.unit, change.surface, to_string(change.kind)));
+  return out;
 }
 
 std::unique_ptr<FlowRun> dense_flow(py::object field, py::object jacobian, const Vector& w0,
@@ -106,8 +124,10 @@ void bind_flow(py::module_& m) {
                    py::make_tuple(vector_of(event.times), table_of(event.states, run.run().w().size())));
              return out;
            })
+      .def("mode_changes", &mode_changes_of)
       .def("stats", [](FlowRun& run) { return dict_of(run.flow().stats()); });
 
+  m.def("is_piecewise", [](const Problem& problem) { return piecewise(problem) != nullptr; });
   m.def("curvature_of", [](const Problem& problem, const std::string& curvature, double memory_budget) {
     return to_string(choose_curvature(problem, curvature_kind(curvature), memory_budget));
   });

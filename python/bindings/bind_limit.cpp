@@ -12,6 +12,7 @@
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/landing.hpp"
 #include "grokflow/norm_flow.hpp"
+#include "grokflow/piecewise.hpp"
 
 namespace py = pybind11;
 using namespace grokflow;
@@ -46,22 +47,40 @@ py::tuple tangent_projection(std::shared_ptr<Problem> problem, const Vector& w, 
   return py::make_tuple(std::move(projected), dict_of(spectrum), dict_of(stats), step.stableNorm());
 }
 
+/// What a flow runs on: the problem, or a piece of it if it is smooth only piece by piece.
+struct Ground {
+  explicit Ground(const std::shared_ptr<Problem>& whole) : problem(whole) {
+    if (const auto* kinked = piecewise(*whole)) problem = piece = kinked->make_piece();
+  }
+  std::shared_ptr<const Problem> problem;
+  std::shared_ptr<Piece> piece;
+};
+
 /// The unregularised flow, watched until it has landed.
 class LandingRun {
  public:
   LandingRun(std::shared_ptr<Problem> problem, const Vector& w0, const std::string& curvature,
              double memory_budget, Index rank, double rtol, double rtol_rank, const RunOptions& options)
-      : watch_(problem, {rtol, curvature_kind(curvature), {rtol_rank, memory_budget}}) {
+      : ground_(problem),
+        watch_(ground_.problem, {rtol, curvature_kind(curvature), {rtol_rank, memory_budget}}) {
     auto flow =
-        std::make_shared<GradientFlow>(problem, Decay(problem->num_params(), 0.0), curvature_kind(curvature),
-                                       CurvatureOptions{memory_budget, rank});
-    const auto look = [this](double t, const ConstVectorRef& w, std::string& message) {
-      const Status status = watch_.step(t, w);
+        std::make_shared<GradientFlow>(ground_.problem, Decay(problem->num_params(), 0.0),
+                                       curvature_kind(curvature), CurvatureOptions{memory_budget, rank});
+    std::unique_ptr<Modes> modes;
+    if (ground_.piece)
+      modes = std::make_unique<Modes>(ground_.piece, gradient_forces(*ground_.piece),
+                                      Tolerance(options.rtol, options.atol));
+    const auto look = [this, modes = modes.get()](double t, const ConstVectorRef& w, std::string& message) {
+      Status status = watch_.step(t, w);
+      // Newton's method may take over once it stays in the mode.
+      if (status == Status::landed && modes && !modes->contains(watch_.settle(w, status).w))
+        status = Status::running;
       if (status == Status::landed) message = "The flow is close to a minimiser.";
       if (status == Status::saddle) message = "The flow is at rest on a saddle.";
       return status;
     };
-    run_ = std::make_unique<FlowRun>(std::move(flow), problem->quantities(), w0, options, look);
+    run_ = std::make_unique<FlowRun>(std::move(flow), problem->quantities(), w0, options, look,
+                                     std::move(modes));
   }
 
   FlowRun& run() { return *run_; }
@@ -84,6 +103,7 @@ class LandingRun {
   }
 
  private:
+  Ground ground_;
   LandingWatch watch_;
   std::unique_ptr<FlowRun> run_;
 };
@@ -114,9 +134,17 @@ class DriftRun {
   DriftRun(std::shared_ptr<Problem> problem, std::shared_ptr<const Regularizer> regularizer, const Vector& w0,
            const std::string& curvature, double memory_budget, double rtol_rank, bool stop_on_rank_change,
            double kkt_tol, const RunOptions& options)
-      : flow_(std::make_shared<NormFlow>(problem, regularizer, curvature_kind(curvature),
+      : ground_(problem),
+        flow_(std::make_shared<NormFlow>(ground_.problem, regularizer, curvature_kind(curvature),
                                          TangentOptions{rtol_rank, memory_budget})),
         monitor_(*flow_, {stop_on_rank_change, kkt_tol}) {
+    std::unique_ptr<Modes> modes;
+    if (ground_.piece) {
+      require_sliding_drift(*problem, *regularizer, curvature_kind(curvature));
+      modes = std::make_unique<Modes>(ground_.piece,
+                                      drift_forces(ground_.piece, regularizer, {rtol_rank, memory_budget}),
+                                      Tolerance(options.rtol, options.atol));
+    }
     auto quantities = problem->quantities();
     quantities.push_back(
         {"regularizer", 0,
@@ -126,7 +154,7 @@ class DriftRun {
     const auto look = [this](double s, const ConstVectorRef&, std::string& message) {
       return monitor_.step(s, message);
     };
-    run_ = std::make_unique<FlowRun>(flow_, quantities, w0, options, look);
+    run_ = std::make_unique<FlowRun>(flow_, quantities, w0, options, look, std::move(modes));
   }
 
   FlowRun& run() { return *run_; }
@@ -151,6 +179,24 @@ class DriftRun {
   }
 
  private:
+  /// The velocity of a neuron that slides is known if the regularizer is the norm, and multipliers if K is.
+  static void require_sliding_drift(const Problem& problem, const Regularizer& regularizer,
+                                    CurvatureKind curvature) {
+    const auto* norm = dynamic_cast<const WeightedNorm*>(&regularizer);
+    if (!norm)
+      throw std::invalid_argument(
+          "the regularizer must be the norm, or rates by block: the activation of this network has a kink, "
+          "and its "
+          "neurons slide along data points");
+    piecewise(problem)->require_decay(norm->weights());
+    if (curvature != CurvatureKind::gram)
+      throw std::invalid_argument(
+          std::string("curvature is '") + to_string(curvature) +
+          "', but the activation of this network has a kink: its drift needs 'gram', and a w0 "
+          "whose residual is zero");
+  }
+
+  Ground ground_;
   std::shared_ptr<NormFlow> flow_;
   DriftMonitor monitor_;
   std::unique_ptr<FlowRun> run_;
@@ -162,7 +208,9 @@ py::tuple pull_back(std::shared_ptr<Problem> problem, const Vector& w, const std
   Landing landing;
   {
     py::gil_scoped_release unlocked;
-    LandingWatch watch(problem, {1e-6, curvature_kind(curvature), {rtol_rank, memory_budget}});
+    Ground ground(problem);
+    if (ground.piece) stay_on_surfaces(*ground.piece, w);
+    LandingWatch watch(ground.problem, {1e-6, curvature_kind(curvature), {rtol_rank, memory_budget}});
     landing = watch.settle(w, Status::landed);
   }
   return py::make_tuple(std::move(landing.w), landing.pulled);

@@ -102,6 +102,19 @@ Observable observable(const std::string& name, const py::object& function, doubl
   return {name, ndim == 0 ? 0 : entries, evaluate};
 }
 
+/// The stepper for a flow, by the name of a method.
+std::unique_ptr<Stepper> make_stepper(Flow& flow, const RunOptions& options, Modes* modes) {
+  const Tolerance tolerance(options.rtol, options.atol);
+  if (modes) {
+    auto method = options.method == "Tsit5" ? make_tsit5(flow, tolerance) : make_radau(flow, tolerance);
+    return make_piecewise(flow, std::move(method), *modes, options.t0);
+  }
+  if (options.method == "Tsit5") return make_tsit5(flow, tolerance);
+  if (options.method == "ROCK2") return make_rock2(flow, tolerance);
+  if (options.method == "Radau") return make_radau(flow, tolerance);
+  return make_bdf(flow, {tolerance, options.max_order});
+}
+
 }  // namespace
 
 const char* status_word(Status status) {
@@ -126,6 +139,8 @@ const char* status_word(Status status) {
       return "solver_failed";
     case Status::error_test_failed:
       return "error_test_failed";
+    case Status::mode_unresolved:
+      return "mode_unresolved";
     case Status::stationary:
       return "stationary";
     case Status::rank_change:
@@ -186,17 +201,9 @@ py::dict dict_of(const Stats& s) {
   return out;
 }
 
-std::unique_ptr<Stepper> make_stepper(Flow& flow, const RunOptions& options) {
-  const Tolerance tolerance(options.rtol, options.atol);
-  if (options.method == "Tsit5") return make_tsit5(flow, tolerance);
-  if (options.method == "ROCK2") return make_rock2(flow, tolerance);
-  if (options.method == "Radau") return make_radau(flow, tolerance);
-  return make_bdf(flow, {tolerance, options.max_order});
-}
-
 FlowRun::FlowRun(std::shared_ptr<Flow> flow, const std::vector<Quantity>& quantities, const Vector& w0,
-                 const RunOptions& options, Run::Watch watch)
-    : flow_(std::move(flow)) {
+                 const RunOptions& options, Run::Watch watch, std::unique_ptr<Modes> modes)
+    : flow_(std::move(flow)), modes_(std::move(modes)) {
   std::vector<Observable> observables;
   for (const auto& [name, what] : options.observables)
     observables.push_back(py::isinstance<py::str>(what)
@@ -222,8 +229,8 @@ FlowRun::FlowRun(std::shared_ptr<Flow> flow, const std::vector<Quantity>& quanti
                                          sample_times(options.sample_times));
   flow_->checkpoint = signal_check();
   py::gil_scoped_release unlocked;
-  integrator_ = std::make_unique<Integrator>(*flow_, make_stepper(*flow_, options), w0, options.t0,
-                                             options.t1, options.limits);
+  integrator_ = std::make_unique<Integrator>(*flow_, make_stepper(*flow_, options, modes_.get()), w0,
+                                             options.t0, options.t1, options.limits);
   run_ = std::make_unique<Run>(*integrator_, *recorder_, std::move(events), std::move(callback),
                                std::move(watch));
 }

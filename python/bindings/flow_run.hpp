@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "grokflow/curvature.hpp"
+#include "grokflow/piecewise.hpp"
 #include "grokflow/record.hpp"
 
 namespace grokflow {
@@ -32,14 +33,12 @@ struct RunOptions {
   py::object callback;
 };
 
-/// Chooses a stepper for a flow, by the name of a method.
-std::unique_ptr<Stepper> make_stepper(Flow& flow, const RunOptions& options);
-
 class FlowRun {
  public:
-  /// `quantities` are what observables may name; `watch` may be empty.
+  /// `quantities` are what observables may name; `watch` may be empty; `modes` are those of a flow that is
+  /// smooth piece by piece.
   FlowRun(std::shared_ptr<Flow> flow, const std::vector<Quantity>& quantities, const Vector& w0,
-          const RunOptions& options, Run::Watch watch = {});
+          const RunOptions& options, Run::Watch watch = {}, std::unique_ptr<Modes> modes = {});
 
   /// One step, or as many as there are.
   const char* advance(bool to_end);
@@ -48,11 +47,14 @@ class FlowRun {
   const Integrator& integrator() const { return check_access(), *integrator_; }
   const Recorder& recorder() const { return check_access(), *recorder_; }
   const Run& run() const { return check_access(), *run_; }
+  /// Null for a smooth flow.
+  const Modes* modes() const { return check_access(), modes_.get(); }
   /// Throws if another thread drives the run, without the GIL: what this one would see is being written.
   void check_access() const;
 
  private:
   std::shared_ptr<Flow> flow_;
+  std::unique_ptr<Modes> modes_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<Integrator> integrator_;
   std::unique_ptr<Run> run_;

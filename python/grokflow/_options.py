@@ -203,6 +203,7 @@ def as_options(
     *,
     method: str | Method,
     methods: tuple[type[Method], ...] = STIFF,
+    piecewise: bool = False,
     span_name: str = "t_span",
     rtol: float,
     atol: ArrayLike,
@@ -218,12 +219,12 @@ def as_options(
 ) -> FlowOptions:
     """Check every option of a flow of `size` parameters; see `gradient_flow` for their meaning.
 
-    `quantities` are the names that can be observed, `methods` those that can integrate the flow, and
-    `span_name` is what the caller calls the span of time.
+    `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
+    whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
     """
     span = as_span(t_span, span_name)
     times = as_times(t_eval, span)
-    chosen = as_method(method, methods)
+    chosen = as_method(method, methods, piecewise)
     tolerance = as_atol(atol, size)
     rtol = as_rtol(rtol)
     observables = as_observables(observe, quantities)
@@ -293,7 +294,7 @@ def as_flow(
     start = as_vector("w0", start, problem.num_params)
     problem._warn_of_kinks()
     wanted = as_curvature(curvature)
-    if isinstance(as_method(method), ROCK2):
+    if isinstance(as_method(method, piecewise=problem.is_piecewise), ROCK2):
         if wanted.name != "auto":
             raise ValueError(
                 f"curvature is {curvature!r}, but ROCK2 solves no linear systems; leave curvature out"

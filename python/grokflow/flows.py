@@ -25,7 +25,7 @@ def gradient_flow(
     t_span: tuple[float, float],
     *,
     weight_decay: WeightDecay,
-    method: str | BDF | Radau | ROCK2 = "BDF",
+    method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: ArrayLike = 1e-9,
@@ -54,9 +54,10 @@ def gradient_flow(
     weight_decay : float, or mapping of str to float
         The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`; the key
         ``"*"`` stands for all blocks that are not named: ``{"*": 1e-3, "b": 0.0}``.
-    method : {"BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "BDF"
-        The integrator. BDF and Radau are implicit; ROCK2 is explicit, and takes any problem that has a
-        gradient.
+    method : {"auto", "BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "auto"
+        The integrator. "auto" is BDF, and Radau for a flow that is smooth only piece by piece: a network
+        whose activation has a kink ("relu", "leaky_relu", "abs"). See the notes. BDF and Radau are implicit;
+        ROCK2 is explicit, and takes any problem that has a gradient.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
@@ -114,8 +115,16 @@ def gradient_flow(
     few. With "gram" come two matrices of n x n (five with Radau), with "dense" the same of d x d. Nothing
     else grows with d, except states that are kept.
 
+    If the activation of a network has a kink, its gradient jumps where a neuron's pre-activation at a data
+    point is 0. The flow is then the solution, in the sense of Filippov, of a differential inclusion: each of
+    these surfaces is located where it is met, and crossed or slid along, as the fields on both sides have
+    it; a neuron that slides leaves where its multiplier reaches 0 or 1. `Solution.mode_changes` tells all
+    that. On each piece the flow is smooth. Where both sides repel the solution is not unique: the side below
+    0 is taken, and the change is called "split".
+
     References
     ----------
+    Filippov, Differential Equations with Discontinuous Righthand Sides, Kluwer 1988, section II.4.
     Boursier, Pesme, Dragomir, A Theoretical Framework for Grokking: Interpolation followed by Riemannian Norm
     Minimisation, NeurIPS 2025, arXiv:2505.20172, eq. (1). The solve in kernel space is described in
     `curvature.hpp`.

@@ -17,7 +17,7 @@ from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem
-from grokflow.solution import Solution
+from grokflow.solution import MODE_CHANGE, Solution
 
 
 class Driver:
@@ -65,6 +65,7 @@ class Driver:
             message=message,
             stats=run.stats() | {"seconds": self._seconds},
             settings=self._settings,
+            mode_changes=np.array(run.mode_changes(), dtype=MODE_CHANGE),
             problem=self._problem,
         )
 
@@ -128,7 +129,7 @@ class Integrator(Driver):
         t_span: tuple[float, float],
         *,
         weight_decay: WeightDecay,
-        method: str | BDF | Radau | ROCK2 = "BDF",
+        method: str | BDF | Radau | ROCK2 = "auto",
         curvature: str | Curvature = "auto",
         rtol: float = 1e-6,
         atol: ArrayLike = 1e-9,
@@ -148,6 +149,7 @@ class Integrator(Driver):
             t_span,
             problem.quantities,
             method=method,
+            piecewise=problem.is_piecewise,
             rtol=rtol,
             atol=atol,
             t_eval=t_eval,

@@ -114,7 +114,7 @@ def limit_map(
     problem: Problem,
     w0: ArrayLike,
     *,
-    method: str | BDF | Radau | ROCK2 = "BDF",
+    method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,

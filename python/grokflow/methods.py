@@ -160,14 +160,25 @@ STIFF: tuple[type[Method], ...] = (BDF, Radau, ROCK2)  # methods for gradient fl
 EXPLICIT: tuple[type[Method], ...] = (Tsit5,)  # methods for the drift
 
 
-def as_method(method: object, kinds: tuple[type[Method], ...] = STIFF) -> Method:
-    """Return the method, one of `kinds`, that a name or a dataclass stands for."""
+def as_method(method: object, kinds: tuple[type[Method], ...] = STIFF, piecewise: bool = False) -> Method:
+    """Return the method, one of `kinds`, that a name or a dataclass stands for.
+
+    "auto" is the first of them; for a flow that is smooth only piece by piece, the first that starts anew
+    cheaply.
+    """
+    if piecewise and (method in ("BDF", "ROCK2") or isinstance(method, (BDF, ROCK2))):
+        raise ValueError(
+            f"method is {method!r}, which needs a smooth flow, and this one is smooth only piece by piece "
+            "(the activation has a kink): choose 'Radau' or 'auto'"
+        )
     if isinstance(method, kinds):
         return method
+    if isinstance(method, str) and method == "auto":
+        return next(kind for kind in kinds if not (piecewise and kind is BDF))()
     named = {kind.__name__: kind for kind in kinds}
     if not isinstance(method, str) or method not in named:
         raise ValueError(
-            f"method is {method!r}; choose from {', '.join(map(repr, named))}, "
+            f"method is {method!r}; choose from 'auto', {', '.join(map(repr, named))}, "
             f"or give {' or '.join(f'{name}(...)' for name in named)}"
         )
     return named[method]()

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
+from grokflow._backend import core
 from grokflow._validate import FloatArray, as_choice, as_vector
-
-if TYPE_CHECKING:
-    from grokflow._backend import core
 
 
 class Problem:
@@ -30,6 +27,8 @@ class Problem:
         The factor c.
     blocks : dict of str to slice
         The named parts of `w`, in order.
+    is_piecewise : bool
+        Whether F is smooth only piece by piece: a network whose activation has a kink.
     quantities : tuple of str
         The names that :meth:`quantity` evaluates and that a flow can observe.
 
@@ -53,6 +52,7 @@ class Problem:
             name: slice(begin, begin + math.prod(shape)) for name, (begin, shape) in self._shapes.items()
         }
         self.quantities: tuple[str, ...] = tuple(name for name, _ in compiled.quantities())
+        self.is_piecewise: bool = core.is_piecewise(compiled)
 
     def loss(self, w: ArrayLike) -> float:
         """Return the training loss F(w)."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MANY = 4  # more numbers than this are shown by the first and the last
+MODE_CHANGE = np.dtype([("t", "f8"), ("neuron", "i8"), ("sample", "i8"), ("kind", "U7")])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,8 +49,8 @@ class Solution:
         Times and weights of the events, one entry for each event function; empty without events.
     status : str
         "finished", "event", "max_steps", "time_limit", "interrupted", "step_too_small", "non_finite",
-        "solver_failed" or "error_test_failed"; of the path to a landing also "landed" or "saddle"; of a
-        drift also "stationary", "rank_change" or "left_manifold".
+        "solver_failed", "error_test_failed" or "mode_unresolved"; of the path to a landing also "landed" or
+        "saddle"; of a drift also "stationary", "rank_change" or "left_manifold".
     message : str
         The status in a sentence.
     stats : dict
@@ -62,6 +63,11 @@ class Solution:
         Of a drift: slow times ``s`` at the end of each step and, there, what is known of the Hessian:
         ``eta``, its smallest non-zero eigenvalue, ``rank``, ``gap`` (eta over the largest eigenvalue that
         counts as zero) and ``largest``. Empty for other flows.
+    mode_changes : structured ndarray, shape (k,)
+        Of a flow that is smooth only piece by piece, what happened where a pre-activation was 0: ``t``,
+        ``neuron``, ``sample`` (the data point) and ``kind``: "cross", "stick" (the neuron slides: its kink
+        stays at the data point), "release", "pin" (it stuck at the last data point that left it any freedom,
+        and is 0), or "split" (both sides repelled it, and the side below 0 was taken). Else empty.
     problem : Problem, or None
         What was solved. It is not saved: None after `load` and in a copy by pickle.
     """
@@ -78,6 +84,7 @@ class Solution:
     stats: dict[str, int | float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, NDArray[Any]] = field(default_factory=dict)
+    mode_changes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, MODE_CHANGE))
     problem: Problem | None = None
 
     @property
@@ -115,6 +122,11 @@ class Solution:
             eta, rank = self.monitor["eta"], self.monitor["rank"]
             lines["eta"] = (
                 f"{eta[0]:.4g} -> {eta[-1]:.4g} (smallest {eta.min():.4g}), rank {rank[0]} -> {rank[-1]}"
+            )
+        if self.mode_changes.size:
+            kinds, counts = np.unique(self.mode_changes["kind"], return_counts=True)
+            lines["mode changes"] = ", ".join(
+                f"{count} {kind}" for kind, count in zip(kinds, counts, strict=True)
             )
         for title, entries in (("stats", self.stats), ("settings", self.settings)):
             text = ", ".join(
@@ -233,12 +245,14 @@ class Solution:
         OSError
             The file cannot be written; what was there before is untouched.
         """
-        arrays = {"t": self.t, "final": self.final}
+        arrays: dict[str, NDArray[Any]] = {"t": self.t, "final": self.final}
         snapshots = self._snapshots()
         if self.w is not None and snapshots is None:
             arrays["w"] = self.w
         arrays |= {f"observed/{name}": values for name, values in self.observed.items()}
         arrays |= {f"monitor/{name}": values for name, values in self.monitor.items()}
+        if self.mode_changes.size:
+            arrays["mode_changes"] = self.mode_changes
         arrays |= {f"t_events/{i}": times for i, times in enumerate(self.t_events)}
         arrays |= {f"w_events/{i}": states for i, states in enumerate(self.w_events)}
         header = {
@@ -287,6 +301,7 @@ class Solution:
             stats=header["stats"],
             settings=header["settings"],
             monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
+            mode_changes=arrays.get("mode_changes", np.empty(0, MODE_CHANGE)),
         )
 
     def _snapshots(self) -> str | None:
@@ -298,8 +313,9 @@ class Solution:
         """Return the trajectory as an `xarray.Dataset`.
 
         Dimensions are ``time`` (with the coordinate ``t``), ``parameter`` (of ``w`` and ``final``), and
-        ``component`` of observables that are vectors (``<name>_component`` when their lengths differ). The
-        attributes hold status, message, and stats and settings as JSON.
+        ``component`` of observables that are vectors (``<name>_component`` when their lengths differ), and
+        ``mode_change`` of ``mode_t``, ``mode_neuron``, ``mode_sample`` and ``mode_kind``, if there are any.
+        The attributes hold status, message, and stats and settings as JSON.
 
         Raises
         ------
@@ -315,6 +331,9 @@ class Solution:
         variables: dict[str, Any] = {"final": ("parameter", self.final)}
         if self.w is not None:
             variables["w"] = (("time", "parameter"), self.w)
+        if self.mode_changes.size:
+            for name in MODE_CHANGE.fields or ():
+                variables[f"mode_{name}"] = ("mode_change", self.mode_changes[name])
         for name, values in self.observed.items():
             component = "component" if len(lengths) == 1 else f"{name}_component"
             variables[name] = (("time", component)[: values.ndim], values)

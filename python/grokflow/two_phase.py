@@ -31,7 +31,7 @@ def two_phase(
     s_end: float = 10.0,
     eps: float = 0.1,
     kappa: float = 10.0,
-    method: str | BDF | Radau | ROCK2 = "BDF",
+    method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: float = 1e-9,

@@ -12,6 +12,8 @@
 #include "check.hpp"
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/integrate.hpp"
+#include "grokflow/models/two_layer_network.hpp"
+#include "grokflow/piecewise.hpp"
 #include "models.hpp"
 
 namespace {
@@ -89,6 +91,37 @@ void check_rock2() {
   }
 }
 
+/// Steps inside modes, some of whose neurons slide; a change of mode may allocate.
+void check_modes() {
+  const Index n = 6, width = 8;
+  Samples samples{Matrix(n, 1), Vector(n), 1.0 / static_cast<double>(n)};
+  samples.X.col(0) = Vector::LinSpaced(n, -2.0, 1.7);
+  samples.y = samples.X.col(0).cwiseAbs();
+  const TwoLayerNetwork net(samples, std::nullopt, width, Activation::relu, false, 1.0);
+  const std::shared_ptr<Piece> piece = net.make_piece();
+  const Tolerance tight(1e-10, 1e-13);
+  GradientFlow flow(piece, Decay(piece->num_params(), 1e-2));
+  Modes modes(piece, gradient_forces(*piece), tight);
+  Vector w0(piece->num_params());
+  for (Index i = 0; i < w0.size(); ++i) w0[i] = std::sin(7.0 * static_cast<double>(i));
+  Integrator integrator(flow, make_piecewise(flow, make_radau(flow, tight), modes, 0.0), w0, 0.0, 1e9);
+  int steps = 0;
+  Index sliding = 0;
+  while (integrator.status() == Status::running && steps < 300) {
+    const std::size_t changes = modes.changes().size();
+    allocations = 0;
+    counting = true;
+    integrator.step();
+    counting = false;
+    // The step before the last change, and that after it, are those of another size.
+    if (modes.changes().size() > changes || integrator.t() == 0.0) steps = 0;
+    if (++steps <= 3) continue;
+    sliding = std::max(sliding, piece->num_sliding());
+    CHECK_THAT(allocations == 0, "%ld allocations at t = %g", allocations, integrator.t());
+  }
+  CHECK(sliding > 0);
+}
+
 void* warm_backtrace[1] = {reinterpret_cast<void*>(static_cast<std::intptr_t>(backtrace(warm_backtrace, 1)))};
 
 }  // namespace
@@ -100,6 +133,7 @@ TEST(allocation_radau_gram) { check_models(12, CurvatureKind::gram, false, false
 TEST(allocation_radau_gram_by_block) { check_models(12, CurvatureKind::gram, false, true); }
 TEST(allocation_radau_dense) { check_models(12, CurvatureKind::dense, false, false); }
 TEST(allocation_bdf_gram_large) { check_models(150, CurvatureKind::gram, true, false); }
+TEST(allocation_piecewise) { check_modes(); }
 TEST(allocation_radau_gram_large) { check_models(150, CurvatureKind::gram, false, false); }
 TEST(allocation_rock2) { check_rock2(); }
 

@@ -23,7 +23,7 @@ def run(how, network, w0, t_span, *, weight_decay, rtol=RTOL, atol=ATOL, t_eval=
     return sol
 
 
-@pytest.fixture(params=["reference"])
+@pytest.fixture(params=["reference", "compiled"])
 def how(request):
     return request.param
 
@@ -54,3 +54,39 @@ def test_case_solved_by_hand(how, case):
     for change, (t, _, _, kind) in zip(found, case.changes, strict=True):
         assert change["t"] == pytest.approx(t, abs=20 * RTOL)
         assert kind in (None, change["kind"])
+
+
+# ---------------------------------------------------------------- the twin
+
+
+def small_problem(activation, inputs, seed, **options):
+    """Return a function models -> network of 4 neurons on 4 data points."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.uniform(-2, 2, (4, inputs)), rng.normal(size=4)
+    if activation == "leaky_relu":
+        options["negative_slope"] = 0.2
+    return lambda models: models.TwoLayerNetwork(X, y, width=4, activation=activation, **options)
+
+
+@pytest.mark.parametrize(
+    ("activation", "inputs", "seed", "options"),
+    [
+        ("relu", 1, 1, {}),
+        ("relu", 2, 3, {}),
+        ("relu", 2, 5, {}),
+        ("relu", 2, 2, {}),
+        ("leaky_relu", 1, 1, {"output_bias": True}),
+        ("abs", 1, 0, {"output_scale": 0.5}),
+        ("abs", 2, 5, {}),
+    ],
+)
+def test_agrees_with_the_twin(activation, inputs, seed, options):
+    network = small_problem(activation, inputs, seed, **options)
+    w0 = network(gf.models).initial_weights(seed=seed)
+    decay = {"*": 0.02, "u": 0.05}
+    exact = run("reference", network, w0, (0, 20), weight_decay=decay, rtol=1e-7, atol=1e-10, t_eval=[3, 20])
+    found = run("compiled", network, w0, (0, 20), weight_decay=decay, t_eval=[3, 20])
+    np.testing.assert_allclose(found.w, exact.w, atol=1e-6)
+    for name in ("neuron", "sample", "kind"):
+        assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
+    np.testing.assert_allclose(found.mode_changes["t"], exact.mode_changes["t"], rtol=1e-5)

@@ -45,8 +45,8 @@ class Curvature : public LinearizedFlow {
   virtual void linearize(const ConstVectorRef& w) = 0;
 };
 
-/// `none` is for explicit methods: such a flow has no linearisation, and its problem need not give more than a
-/// gradient.
+/// `none` is for explicit methods: such a flow has no linearisation, and its problem need not give more than
+/// a gradient.
 enum class CurvatureKind { automatic, gram, dense, krylov, none };
 
 /// The name of a strategy: "auto", "gram", "dense", "krylov" or "none".

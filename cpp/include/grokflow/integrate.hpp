@@ -40,27 +40,27 @@ class Integrator {
   /// Why the run ended, for people.
   const std::string& message() const { return message_; }
 
-  double t() const { return t_; }
+  double t() const { return ended_ ? t1_ : clock_.t(); }
   double previous_t() const { return previous_t_; }
   double end() const { return t1_; }
   const ConstVectorRef w() const { return stepper_->w(); }
   int order() const { return stepper_->order(); }
   /// The state at a time of the last step.
   void interpolate(double t, VectorRef out) const {
-    stepper_->interpolate(t_ - t, out);
-    if (t != t_) flow_.retract(out);
+    stepper_->interpolate(this->t() - t, out);
+    if (t != this->t()) flow_.retract(out);
   }
   Flow& flow() { return flow_; }
 
  private:
-  void advance_clock(double h);
   Status give_up(Attempt attempt, double h);
 
   Flow& flow_;
   std::unique_ptr<Stepper> stepper_;
-  double t_, previous_t_, t1_;
-  double lag_ = 0.0;  // of t_ behind the sum of all steps, by round-off
-  double h_ = 0.0;    // to try next
+  Clock clock_;
+  double previous_t_, t1_;
+  bool ended_ = false;  // at t1_
+  double h_ = 0.0;      // to try next
   std::int64_t attempts_ = 0;
   Limits limits_;
   std::chrono::steady_clock::time_point began_;

@@ -23,6 +23,7 @@ class WeightedNorm final : public Regularizer {
  public:
   explicit WeightedNorm(Decay weights) : weights_(std::move(weights)) {}
   double evaluate(const ConstVectorRef& w, VectorRef gradient) const override;
+  const Decay& weights() const { return weights_; }
 
  private:
   Decay weights_;

@@ -18,6 +18,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "grokflow/flow.hpp"
 #include "grokflow/types.hpp"
@@ -42,9 +44,29 @@ struct Tolerance {
 /// sqrt(mean (v_i weight_i)^2)
 double rms_norm(const ConstVectorRef& v, const ConstVectorRef& weights);
 
+/// Time as the sum of steps, by Kahan's summation: steps of a few spacings of the numbers around t do not
+/// make it drift.
+class Clock {
+ public:
+  explicit Clock(double t) : t_(t) {}
+  double t() const { return t_; }
+  /// By how much t lags behind the sum.
+  double lag() const { return lag_; }
+  void advance(double h) {
+    const double before = t_, step = h + lag_;
+    t_ = before + step;
+    lag_ = step - (t_ - before);
+  }
+
+ private:
+  double t_, lag_ = 0.0;
+};
+
 struct Attempt {
-  enum class Outcome { done, newton_failed, not_finite, off_manifold } outcome;
+  enum class Outcome { done, newton_failed, not_finite, off_manifold, mode_unresolved } outcome;
   double error;  ///< the estimated error over the allowed one, if done
+  double cut =
+      0.0;  ///< the size of a step that was cut short, at an event of the method's own; 0: it was not
 
   bool success() const { return outcome == Outcome::done && error <= 1.0; }
 };
@@ -66,6 +88,25 @@ class Stepper {
   virtual void interpolate(double back, VectorRef out) const = 0;
   /// The order in use.
   virtual int order() const = 0;
+  /// In a sentence, why the last attempt was bound to fail; empty if there is no more to say than its
+  /// outcome.
+  virtual std::string trouble() const { return {}; }
+};
+
+/// A method without memory of earlier steps: it may go on from any state, and the path of a step is known as
+/// soon as it has been tried.
+class OneStepMethod : public Stepper {
+ public:
+  /// The degree of the path, a polynomial in the fraction x of the step, is the number of these fractions in
+  /// (0, 1], in which it is at its best. The last one is 1.
+  virtual const std::vector<double>& nodes() const = 0;
+  /// The path of the last attempt, if it was done, at the fraction x of its step; also a little beyond 1.
+  virtual void preview(double x, VectorRef out) const = 0;
+  /// The last attempt, which was done, once more up to the fraction x of its step. To be accepted or rejected
+  /// in its place.
+  virtual Attempt cut(double x) = 0;
+  /// Goes on from w, near the last accepted state, in a flow that may have changed there.
+  virtual void restart(const ConstVectorRef& w) = 0;
 };
 
 /// A first step by the rule of Hairer, Norsett & Wanner, Solving ODEs I, II.4: small against the scales of w,
@@ -83,11 +124,11 @@ struct BdfOptions {
 std::unique_ptr<Stepper> make_bdf(Flow& flow, BdfOptions options = {});
 
 /// The three-stage Radau IIA method of order 5 (radau.cpp). The flow must outlive the stepper.
-std::unique_ptr<Stepper> make_radau(Flow& flow, Tolerance tolerance = {});
+std::unique_ptr<OneStepMethod> make_radau(Flow& flow, Tolerance tolerance = {});
 
 /// The explicit Runge-Kutta method of Tsitouras, of order 5 (explicit_rk.cpp), for flows that are not stiff.
 /// The flow must outlive the stepper.
-std::unique_ptr<Stepper> make_tsit5(Flow& flow, Tolerance tolerance = {});
+std::unique_ptr<OneStepMethod> make_tsit5(Flow& flow, Tolerance tolerance = {});
 
 /// The stabilised explicit method ROCK2, of order 2 (rock2.cpp), for stiff flows whose f' has a real negative
 /// spectrum and is not at hand. The flow must outlive the stepper.

@@ -67,6 +67,8 @@ class TangentSpace {
   virtual bool linearize_beside(const ConstVectorRef& w) { return linearize(w); }
   /// v <- P v.
   virtual void project(VectorRef v) = 0;
+  /// out (n) = mu = K^-1 J v, with which P v = v - J^T mu. Only `gram`.
+  virtual void multipliers(const ConstVectorRef& v, VectorRef out);
   /// out = -H^+ grad F(w), with the gradient (the residual) at w and the frozen H.
   virtual void normal_step(const ConstVectorRef& w, VectorRef out) = 0;
   /// From scratch, as exact as the strategy allows.

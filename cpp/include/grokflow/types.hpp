@@ -36,6 +36,7 @@ enum class Status {
   non_finite,         ///< the right-hand side left the finite numbers, however small the step
   solver_failed,      ///< Newton or its linear solver failed, however small the step
   error_test_failed,  ///< the error estimate did not fall with the step: a noisy right-hand side
+  mode_unresolved,    ///< a piecewise smooth flow met a point where no mode was found to go on in
   stationary,         ///< the drift came to rest at a KKT point
   rank_change,        ///< the rank of the Hessian changed on the way, and the run was to stop there
   left_manifold,      ///< a step could not be taken back to the manifold of minimisers, however small

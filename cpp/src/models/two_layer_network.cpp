@@ -20,7 +20,7 @@ using ConstMap = Eigen::Map<const Matrix>;
 
 TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width,
                                  Activation activation, bool output_bias, double output_scale)
-    : Problem(width * (train.X.cols() + 2) + output_bias, train.X.rows(), train.scale),
+    : PiecewiseProblem(width * (train.X.cols() + 2) + output_bias, train.X.rows(), train.scale),
       train_(std::move(train)),
       test_(std::move(test)),
       width_(width),

@@ -49,7 +49,7 @@ def reproduce(
     ] = None,
     small: Annotated[bool, typer.Option("--small", help="Small sizes, for a quick look.")] = False,
 ) -> None:
-    """Run the paper's smooth experiments: a table, and a figure and the trajectories (.npz) of each."""
+    """Run the paper's experiments: a table, and a figure and the trajectories (.npz) of each."""
     chosen = list(dict.fromkeys(name.value for name in names)) if names else list(EXPERIMENTS)
     with reported():
         finish(run_experiments(chosen, out, seed, weight_decay, small, Console()))

@@ -58,7 +58,9 @@ class Common:
     width: int = option(200, "Hidden neurons (two-layer).")
     widths: str = option("200,200", "Neurons of each hidden layer, from the inputs on (mlp).")
     activation: str = option(
-        "tanh", "tanh, erf, softplus, gelu, sigmoid, quadratic, identity or smooth_relu (two-layer, mlp)."
+        "tanh",
+        "tanh, erf, softplus, gelu, sigmoid, quadratic, identity or smooth_relu (two-layer, mlp); relu, "
+        "leaky_relu or abs (two-layer).",
     )
     output_scale: float | None = option(
         None, "Factor before the output (two-layer).  [default: 1/sqrt(width)]"
@@ -68,7 +70,7 @@ class Common:
     init_scale: float | None = option(
         None, "Standard deviation of the initial weights.  [default: the model's own]"
     )
-    method: str = option("BDF", "BDF or Radau.")
+    method: str = option("auto", "BDF, Radau or auto.")
     curvature: str = option("auto", "auto, gram, dense or krylov.")
     rtol: float = option(1e-6, "Relative tolerance.")
     atol: float = option(1e-9, "Absolute tolerance.")

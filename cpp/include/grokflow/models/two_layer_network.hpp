@@ -20,11 +20,12 @@
 
 #include "grokflow/activation.hpp"
 #include "grokflow/models/samples.hpp"
+#include "grokflow/piecewise.hpp"
 #include "grokflow/workspace.hpp"
 
 namespace grokflow {
 
-class TwoLayerNetwork final : public Problem {
+class TwoLayerNetwork final : public PiecewiseProblem {
  public:
   TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width, Activation activation,
                   bool output_bias, double output_scale);
@@ -38,11 +39,17 @@ class TwoLayerNetwork final : public Problem {
   std::vector<Block> blocks() const override;
   std::vector<Quantity> quantities() const override;
 
+  bool has_kinks() const override;
+  /// The neurons are its units, and the data points their surfaces (two_layer_modes.cpp).
+  std::shared_ptr<Piece> make_piece() const override;
+  void require_decay(const Decay& decay) const override;
+
   /// out = f at the rows of X.
   void predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const;
 
  private:
   class At;
+  class InMode;
 
   /// Scratch of one call; everything takes its size when first needed.
   struct Scratch {

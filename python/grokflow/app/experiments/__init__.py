@@ -1,8 +1,8 @@
-"""The paper's smooth experiments (arXiv 2505.20172), one file each; sizes that it leaves open are ours."""
+"""The paper's experiments (arXiv 2505.20172), one file each; sizes that it leaves open are ours."""
 
 from collections.abc import Callable
 
-from grokflow.app.experiments import diagonal, limit, linear, matrix, tanh
+from grokflow.app.experiments import diagonal, limit, linear, matrix, relu, tanh
 from grokflow.app.experiments.experiment import Experiment, LimitExperiment
 
 EXPERIMENTS: dict[str, Callable[[int, float | None, bool], Experiment | LimitExperiment]] = {
@@ -10,6 +10,7 @@ EXPERIMENTS: dict[str, Callable[[int, float | None, bool], Experiment | LimitExp
     "diagonal": diagonal.experiment,
     "matrix": matrix.experiment,
     "tanh": tanh.experiment,
+    "relu": relu.experiment,
     "limit": limit.experiment,
 }
 

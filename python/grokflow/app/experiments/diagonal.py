@@ -34,7 +34,7 @@ def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment
         title = (
             f"Diagonal linear network, n = {samples}, {features} coefficients, $\\lambda$ = {scientific(lam)}"
         )
-        figure, axes = figure_with_run(sol, title, panel=True)
+        figure, axes = figure_with_run(sol, title, panels=1)
         ax, index, found = axes[2], np.arange(features), sol["coefficients"]
         ax.axhline(0.0, color=GREY, linewidth=0.6)
         ax.plot(

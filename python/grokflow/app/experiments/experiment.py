@@ -58,9 +58,9 @@ def data_stream(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 1])
 
 
-def figure_with_run(sol: gf.Solution, title: str, panel: bool = False) -> tuple[Figure, list[Any]]:
-    """Return a figure with losses and squared norm, room for one more panel below if wanted, and the axes."""
-    heights = [2.4, 1.6, 1.9] if panel else [2.4, 1.6]
+def figure_with_run(sol: gf.Solution, title: str, panels: int = 0) -> tuple[Figure, list[Any]]:
+    """Return a figure with losses and squared norm, room for more panels below if wanted, and the axes."""
+    heights = [2.4, 1.6] + panels * [1.9]
     figure = Figure(figsize=(5.2, sum(heights) + 0.7), layout="constrained")
     axes: list[Any] = list(figure.subplots(len(heights), 1, height_ratios=heights))
     axes[0].sharex(axes[1])

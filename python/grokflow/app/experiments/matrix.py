@@ -41,7 +41,7 @@ def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment
     def draw(sol: gf.Solution) -> Figure:
         shape = rf"${size}\times {size}$"
         title = f"Matrix completion, {shape}, rank {rank}, width {width}, $\\lambda$ = {scientific(lam)}"
-        figure, axes = figure_with_run(sol, title, panel=True)
+        figure, axes = figure_with_run(sol, title, panels=1)
         ax = axes[2]
         for i, value in enumerate(singular):
             ax.axhline(

@@ -1,0 +1,104 @@
+// Steps of a one-step method inside modes.
+//
+// A step that runs over the end of its mode is cut there and solved once more: at the end of an implicit step
+// w lies on the slow manifold of a stiff flow, from which a point of the dense output is off by the
+// tolerance. That would spoil the multipliers, which are quotients of small residuals. The second solution
+// meets the surface but for a small correction, for which its own path serves.
+#include <utility>
+
+#include "grokflow/piecewise.hpp"
+
+namespace grokflow {
+namespace {
+
+constexpr double kNearEnd = 0.99;  // a mode that ends later in the step does not ask for another solution
+
+class PiecewiseStepper final : public Stepper {
+ public:
+  PiecewiseStepper(Flow& flow, std::unique_ptr<OneStepMethod> inner, Modes& modes, double t0)
+      : flow_(flow), inner_(std::move(inner)), modes_(modes), t_(t0) {}
+
+  double start(const ConstVectorRef& w0, double first_step) override {
+    w_ = w0;
+    modes_.begin(t_.t(), w_);
+    new_w_ = w_;
+    return inner_->start(w_, first_step);
+  }
+
+  Attempt attempt(double h) override {
+    if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
+    if (restart_) {
+      inner_->restart(w_);
+      restart_ = false;
+    }
+    asked_ = inner_h_ = h;
+    ends_ = false;
+    Attempt attempt = inner_->attempt(h);
+    if (!attempt.success()) return attempt;
+    double x = modes_.end_of_mode(*inner_);
+    if (x > 1.0) return attempt;
+    if (x < kNearEnd) {
+      inner_h_ = x * h;
+      attempt = inner_->cut(x);
+      if (!attempt.success()) return attempt;
+      x = modes_.refine(*inner_);
+    }
+    inner_->preview(x, new_w_);
+    if (!flow_.retract(new_w_)) return {Attempt::Outcome::off_manifold, 0.0};
+    ends_ = true;
+    new_h_ = attempt.cut = x * inner_h_;
+    return attempt;
+  }
+
+  double accept() override {
+    const double next = inner_->accept();
+    h_ = ends_ ? new_h_ : asked_;
+    t_.advance(h_);
+    beyond_ = inner_h_ - h_;
+    if (!ends_) {
+      w_ = inner_->w();
+      modes_.advance(w_);
+      return next;
+    }
+    w_.swap(new_w_);
+    modes_.change(t_.t(), w_);
+    restart_ = true;
+    return asked_;
+  }
+
+  double reject() override { return inner_->reject(); }
+
+  const ConstVectorRef w() const override { return w_; }
+
+  void interpolate(double back, VectorRef out) const override {
+    if (back == 0.0)
+      out = w_;
+    else
+      inner_->interpolate(back + beyond_, out);
+  }
+
+  int order() const override { return inner_->order(); }
+  std::string trouble() const override { return modes_.trouble(); }
+
+ private:
+  Flow& flow_;
+  std::unique_ptr<OneStepMethod> inner_;
+  Modes& modes_;
+  Clock t_;
+  Vector w_, new_w_;
+  bool ends_ = false;              // the last attempt ends its mode
+  bool restart_ = false;           // the last step has ended its mode
+  double asked_ = 0.0;             // size of the step that was tried,
+  double inner_h_ = 0.0;           // of the one that was solved,
+  double new_h_ = 0.0;             // and of the one to be taken
+  double h_ = 0.0, beyond_ = 0.0;  // size of the last step, and how much farther the inner one went
+};
+
+}  // namespace
+
+std::unique_ptr<Stepper> make_piecewise(Flow& flow, std::unique_ptr<OneStepMethod> inner, Modes& modes,
+                                        double t0) {
+  return std::make_unique<PiecewiseStepper>(flow, std::move(inner), modes, t0);
+}
+
+}  // namespace grokflow

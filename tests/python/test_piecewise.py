@@ -1,0 +1,243 @@
+"""Networks whose activation has a kink: the laws of their flows, and what the modes say."""
+
+import itertools
+
+import grokflow as gf
+import numpy as np
+import pytest
+
+KINKED = pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs"])
+RATE = 1e-2
+
+
+def network(*, width=12, n=6, inputs=1, activation="relu", seed=0, std=1.0, **options):
+    """Return a network fitted to a teacher of three neurons, and initial weights."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-2, 2, (n, inputs))
+    teacher = rng.standard_normal((inputs + 2, 3))
+    y = np.maximum(X @ teacher[:-2] + teacher[-2], 0) @ teacher[-1]
+    problem = gf.models.TwoLayerNetwork(X, y, width=width, activation=activation, **options)
+    return problem, std * rng.standard_normal(problem.num_params)
+
+
+def solve(problem, w0, t_end=300.0, **options):
+    return gf.gradient_flow(problem, w0, (0, t_end), **{"weight_decay": RATE} | options)
+
+
+def preactivations(problem, w):
+    """Return z[i, j] and the sizes ||x~_i|| ||y_j|| of the terms that cancel in it."""
+    X, parts = problem._arguments["X"], problem.unflatten(w)
+    inner = np.column_stack([parts["V"], parts["b"]])
+    inputs = np.column_stack([X, np.ones(len(X))])
+    sizes = np.linalg.norm(inputs, axis=1)[:, None] * np.linalg.norm(inner, axis=1)
+    return inputs @ inner.T, sizes
+
+
+def sliding_at(sol, t):
+    """Return the pairs (data point, neuron) that slide at time t, as the changes of mode tell."""
+    pairs = set()
+    for change in sol.mode_changes[sol.mode_changes["t"] <= t]:
+        pair = int(change["sample"]), int(change["neuron"])
+        if change["kind"] in ("stick", "pin"):
+            assert pair not in pairs
+            pairs.add(pair)
+        elif change["kind"] in ("release", "split"):
+            pairs.discard(pair)
+        else:
+            assert pair not in pairs
+    return pairs
+
+
+@KINKED
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_energy_falls_along_modes_and_across_their_changes(activation, inputs):
+    problem, w0 = network(activation=activation, inputs=inputs)
+    sol = solve(problem, w0, t_eval=None, rtol=1e-7, atol=1e-10)
+    assert sol.success, sol.message
+    assert len(sol.mode_changes) > 5
+    energy = sol["train_loss"] + 0.5 * RATE * sol["norm"] ** 2
+    assert (np.diff(energy) <= 1e-9 * energy[:-1]).all()
+    assert (np.diff(sol.t) > 0).all()
+    assert (np.diff(sol.mode_changes["t"]) >= 0).all()
+
+
+@KINKED
+def test_a_sliding_kink_stays_at_its_data_point_to_round_off(activation):
+    problem, w0 = network(activation=activation, inputs=2, n=8)
+    sol = solve(problem, w0, t_eval=None)
+    seen = 0
+    for t, w in zip(sol.t, sol.w, strict=True):
+        if t in sol.mode_changes["t"]:
+            continue  # the last step before the change ends there too
+        z, sizes = preactivations(problem, w)
+        for pair in sliding_at(sol, t):
+            seen += 1
+            assert abs(z[pair]) <= 1e-14 * sizes[pair]
+    assert seen > 50
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_gradient_descent_tends_to_the_flow(inputs):
+    problem, w0 = network(inputs=inputs, width=6, n=5)
+    sol = solve(problem, w0, 10.0, rtol=1e-9, atol=1e-12)
+    assert "stick" in sol.mode_changes["kind"]
+    errors = []
+    for h in (4e-3, 1e-3):
+        w = w0.copy()
+        for _ in range(round(10.0 / h)):
+            w -= h * (problem._core.gradient(w) + RATE * w)
+        errors.append(np.linalg.norm(w - sol.final))
+    assert errors[1] < 0.4 * errors[0]  # first order
+    assert errors[1] < 1e-2 * np.linalg.norm(sol.final)
+
+
+def test_the_number_of_changes_does_not_grow_with_the_accuracy():
+    problem, w0 = network(width=20, n=8)
+    counts = [
+        len(solve(problem, w0, rtol=rtol, atol=1e-3 * rtol).mode_changes) for rtol in (1e-5, 1e-7, 1e-9)
+    ]
+    assert max(counts) <= 1.1 * min(counts) + 2
+
+
+def test_the_solution_converges_with_the_tolerance():
+    problem, w0 = network(width=10, n=6)
+    exact = solve(problem, w0, 100.0, rtol=1e-10, atol=1e-13).final
+    errors = [
+        np.linalg.norm(solve(problem, w0, 100.0, rtol=r, atol=1e-3 * r).final - exact) for r in (1e-5, 1e-8)
+    ]
+    assert errors[1] < 0.05 * errors[0]
+    assert errors[1] < 1e-5 * np.linalg.norm(exact)
+
+
+def test_gram_and_dense_agree():
+    problem, w0 = network(width=8, n=5)
+    finals = [
+        solve(problem, w0, 50.0, curvature=curvature, rtol=1e-9, atol=1e-12).final
+        for curvature in ("gram", "dense")
+    ]
+    np.testing.assert_allclose(finals[0], finals[1], atol=1e-6)
+
+
+def test_what_never_meets_a_surface_is_a_smooth_flow():
+    """All neurons on at all data points: a linear network, which the identity describes as well."""
+    X, y = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 1.5, 2.5])
+    w0 = np.r_[0.5, 0.4, 1.0, 1.2, 0.8, 0.7]
+    ours = [
+        solve(gf.models.TwoLayerNetwork(X, y, width=2, activation=act), w0, 20.0, method="Radau", rtol=1e-9)
+        for act in ("relu", "identity")
+    ]
+    assert ours[0].mode_changes.size == 0
+    np.testing.assert_allclose(ours[0].final, ours[1].final, rtol=1e-7)
+
+
+def test_a_flow_is_resumed_in_its_mode():
+    problem, w0 = network(inputs=2)
+    whole = solve(problem, w0, 60.0, rtol=1e-9, atol=1e-12)
+    half = solve(problem, w0, 30.0, rtol=1e-9, atol=1e-12)
+    rest = gf.gradient_flow(problem, half.final, (30, 60), weight_decay=RATE, rtol=1e-9, atol=1e-12)
+    assert sliding_at(half, 30.0)
+    np.testing.assert_allclose(rest.final, whole.final, atol=1e-6)
+
+
+def test_weights_of_zero_stay():
+    problem, _ = network()
+    sol = solve(problem, np.zeros(problem.num_params), 5.0)
+    assert sol.success
+    assert not sol.final.any()
+
+
+def test_inner_weights_of_zero_leave_by_the_steepest_descent():
+    """At y = 0 every surface is touched; beyond, the neuron is consistent with gradient descent."""
+    problem, w0 = network(width=4, n=6)
+    w0[4:] = 0.0
+    sol = solve(problem, w0, 2.0, rtol=1e-9, atol=1e-12)
+    assert sol.success, sol.message
+    energy = sol["train_loss"] + 0.5 * RATE * sol["norm"] ** 2
+    assert (np.diff(energy) <= 1e-12).all()
+
+
+def test_a_split_is_recorded():
+    """A kink at a data point that repels on both sides: the side below is taken."""
+    problem = gf.models.TwoLayerNetwork([[1.0]], [1.0], width=1, activation="abs")
+    sol = solve(problem, [1.0, 1.0, -1.0], 5.0)
+    assert tuple(sol.mode_changes[0])[1:] == (0, 0, "split")
+    assert preactivations(problem, sol.final)[0][0, 0] < 0
+
+
+@KINKED
+def test_the_steps_tell_the_time_once(activation):
+    problem, w0 = network(activation=activation)
+    integrator = gf.Integrator(problem, w0, (0, 50), weight_decay=RATE)
+    times = [(integrator._run.previous_t, integrator.t) for _ in integrator]
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(times))
+    assert integrator.status == "finished"
+    changes = integrator.solution().mode_changes
+    assert np.isin(changes["t"], [0.0, *(end for _, end in times)]).all()
+
+
+def test_dense_output_inside_a_step_is_continuous():
+    problem, w0 = network()
+    integrator = gf.Integrator(problem, w0, (0, 50), weight_decay=RATE)
+    before = integrator.w
+    for step in integrator:
+        start = integrator.interpolate(integrator._run.previous_t)
+        np.testing.assert_allclose(start, before, atol=1e-9)
+        before = step.w
+
+
+def test_times_and_events_are_those_asked_for():
+    problem, w0 = network()
+    times = np.linspace(0, 50, 101)
+    sol = solve(problem, w0, 50.0, t_eval=times)
+    np.testing.assert_array_equal(sol.t, times)
+
+    def small(t, w):
+        return np.linalg.norm(w) - 0.7 * np.linalg.norm(w0)
+
+    small.terminal = True
+    stopped = solve(problem, w0, events=small)
+    assert stopped.status == "event"
+    assert abs(small(0.0, stopped.final)) < 1e-9
+    assert (stopped.mode_changes["t"] <= stopped.t_final).all()
+
+
+def test_settings_say_that_the_method_is_radau():
+    problem, w0 = network()
+    assert solve(problem, w0, 1.0).settings["method"] == "Radau"
+    smooth = gf.models.TwoLayerNetwork([[1.0]], [1.0], width=2)
+    assert solve(smooth, smooth.initial_weights(), 1.0).settings["method"] == "BDF"
+
+
+def test_a_multistep_method_is_refused():
+    problem, w0 = network()
+    with pytest.raises(ValueError, match=r"kink.*'Radau'"):
+        solve(problem, w0, method="BDF")
+    with pytest.raises(ValueError, match="kink"):
+        solve(problem, w0, method=gf.BDF())
+
+
+def test_inner_weights_must_decay_alike():
+    problem, w0 = network()
+    with pytest.raises(ValueError, match="'V' and 'b'"):
+        solve(problem, w0, weight_decay={"*": 1e-2, "b": 0.0})
+    sol = solve(problem, w0, 30.0, weight_decay={"u": 0.0, "*": 1e-2}, t_eval=None)
+    energy = sol["train_loss"] + 0.5 * 1e-2 * (sol.w[:, 12:] ** 2).sum(1)
+    assert (np.diff(energy) <= 1e-7 * energy[:-1]).all()
+
+
+def test_changes_of_mode_are_saved(tmp_path):
+    problem, w0 = network()
+    sol = solve(problem, w0, 50.0)
+    sol.save(tmp_path / "flow.npz")
+    loaded = gf.Solution.load(tmp_path / "flow.npz")
+    np.testing.assert_array_equal(loaded.mode_changes, sol.mode_changes)
+    assert "mode changes" in repr(loaded)
+    data = sol.to_xarray()
+    np.testing.assert_array_equal(data["mode_kind"], sol.mode_changes["kind"])
+
+
+def test_a_limit_keeps_the_changes_until_then():
+    problem, w0 = network()
+    sol = solve(problem, w0, max_steps=40)
+    assert sol.status == "max_steps"
+    assert sol.mode_changes.size > 0

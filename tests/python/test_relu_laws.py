@@ -1,0 +1,202 @@
+"""Networks whose activation has a kink: the limits that their flow is, and the laws that it obeys."""
+
+import grokflow as gf
+import numpy as np
+import pytest
+
+LAM = 0.02
+
+
+def network(activation="relu", seed=1, inputs=1, n=4, width=4, **options):
+    rng = np.random.default_rng(seed)
+    X, y = rng.uniform(-2, 2, (n, inputs)), rng.normal(size=n)
+    return gf.models.TwoLayerNetwork(X, y, width=width, activation=activation, **options)
+
+
+def figure_problem(seed=3):
+    """Return the paper's problem (Figure 3), and its start."""
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.uniform(-2, 2, 10))
+    y = np.maximum(np.outer(x, [1, -1, 1]) + np.array([0.5, 0.3, -0.7]), 0) @ [1, 1, -2]
+    net = gf.models.TwoLayerNetwork(x[:, None], y, width=100, activation="relu")
+    return net, net.initial_weights(std=2.0, seed=seed)
+
+
+def run(net, w0, t_end, weight_decay=LAM, rtol=1e-8, atol=1e-11, t_eval=None, **options):
+    sol = gf.gradient_flow(
+        net, w0, (0, t_end), weight_decay=weight_decay, rtol=rtol, atol=atol, t_eval=t_eval, **options
+    )
+    assert sol.success, sol.message
+    return sol
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize(
+    ("activation", "seed", "inputs"),
+    [("relu", 1, 1), ("relu", 5, 2), ("relu", 2, 2), ("abs", 0, 1), ("abs", 5, 2), ("leaky_relu", 1, 1)],
+)
+def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs):
+    net = network(activation, seed, inputs)
+    w0, t_end = net.initial_weights(seed=seed), 20.0
+    exact = run(net, w0, t_end).final
+    steps, errors = 0.01 / 2.0 ** np.arange(4), []
+    for step in steps:
+        w = w0.copy()
+        for _ in range(round(t_end / step)):
+            w -= step * (net._core.gradient(w) + LAM * w)
+        errors.append(np.abs(w - exact).max())
+    assert errors[-1] < 2e-3
+    assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_smoothed_flow_tends_to_it(seed):
+    exact, errors = network("relu", seed), []
+    w0 = exact.initial_weights(seed=seed)
+    end = run(exact, w0, 20.0).final
+    for smoothing in (1e-2, 1e-3, 1e-4, 1e-5):
+        smooth = network("smooth_relu", seed, smoothing=smoothing)
+        errors.append(np.abs(run(smooth, w0, 20.0, method="Radau").final - end).max())
+    assert errors[-1] < 1e-4
+    assert np.all(np.diff(np.log10(errors)) < -0.7)
+
+
+# ---------------------------------------------------------------- laws
+
+
+def test_the_regularised_loss_falls_along_every_mode_and_over_every_change():
+    net, w0 = figure_problem()
+    lam = 1e-3
+    sol = run(net, w0, 1e5, lam, rtol=1e-6, atol=1e-9)
+    energy = sol["train_loss"] + lam / 2 * sol["norm"] ** 2
+    assert sol.mode_changes.size > 100
+    assert np.isin(sol.mode_changes["t"], sol.t).all()  # a change of mode is the end of a step
+    assert np.all(np.diff(energy) <= 1e-9 * energy[:-1])
+
+
+def test_no_time_is_stepped_over_twice():
+    net, w0 = figure_problem()
+    sol = run(net, w0, 1e4, 1e-3, rtol=1e-6, atol=1e-9)
+    assert np.all(np.diff(sol.t) > 0)
+    assert len(sol.t) == sol.stats["nsteps"] + 1
+    assert np.all(np.diff(sol.mode_changes["t"]) >= 0)
+
+
+def test_no_chatter():
+    """Changes of mode belong to the solution: a smaller tolerance finds no more of them."""
+    net, w0 = figure_problem()
+    counts = [run(net, w0, 1e5, 1e-3, rtol, 1e-3 * rtol).mode_changes.size for rtol in (1e-5, 1e-7, 1e-9)]
+    assert max(counts[1:]) <= 1.02 * counts[0]
+    assert counts[-1] < 400
+
+
+@pytest.mark.parametrize("activation", ["relu", "abs", "leaky_relu"])
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_neurons_keep_their_balance(activation, inputs):
+    """d/dt (u_j^2 - |y_j|^2) = -2 lam (u_j^2 - |y_j|^2), for act(z) = act'(z) z, and what sliding takes from
+    the velocity of y_j is orthogonal to y_j."""
+    net = network(activation, 2, inputs, n=8, width=12)
+    parts = net.blocks
+
+    def balance(t, w):
+        inner = np.sum(w[parts["V"]].reshape(12, -1) ** 2, axis=1) + w[parts["b"]] ** 2
+        return w[parts["u"]] ** 2 - inner
+
+    sol = run(net, net.initial_weights(seed=2), 100.0, observe={"balance": balance})
+    assert (sol.mode_changes["kind"] == "stick").sum() >= 3
+    exact = np.exp(-2 * LAM * sol.t)[:, None] * sol["balance"][0]
+    np.testing.assert_allclose(sol["balance"], exact, atol=1e-6)
+
+
+def slid(changes):
+    """Return {(neuron, sample)} that slide after these changes."""
+    sliding = set()
+    for _, neuron, sample, kind in changes:
+        (sliding.add if kind in ("stick", "pin") else sliding.discard)((int(neuron), int(sample)))
+    return sliding
+
+
+def test_kinks_that_slide_stay_at_their_data_points():
+    net, w0 = figure_problem()
+    sol = run(net, w0, 1e4, 1e-3, rtol=1e-6, atol=1e-9)
+    x, (v, b) = net._arguments["X"][:, 0], (sol.final[net.blocks[name]] for name in "Vb")
+    now = slid(sol.mode_changes)
+    assert len(now) > 20
+    for neuron, sample in now:
+        size = max(abs(v[neuron]), abs(b[neuron]))
+        assert abs(v[neuron] * x[sample] + b[neuron]) <= 1e-12 * size + 1e-30  # a pinned one has all but died
+
+
+def test_inputs_in_three_dimensions_let_a_neuron_slide_on_several_data_points():
+    net = network("relu", 4, inputs=3, n=15, width=15)
+    sol = run(net, net.initial_weights(seed=4), 1e3, 1e-2, rtol=1e-6, atol=1e-9)
+    neurons = [neuron for neuron, _ in slid(sol.mode_changes)]
+    assert 2 <= max(map(neurons.count, neurons)) <= 3
+
+
+# ---------------------------------------------------------------- the same flow, told otherwise
+
+
+def test_order_of_neurons_and_data_points_does_not_matter():
+    net = network("relu", 1, n=6, width=5)
+    w0, rng = net.initial_weights(seed=1), np.random.default_rng(0)
+    neurons, samples = rng.permutation(5), rng.permutation(6)
+    X, y = net._arguments["X"], net._arguments["y"]
+    other = gf.models.TwoLayerNetwork(X[samples], y[samples], width=5, activation="relu")
+    index = np.arange(15).reshape(3, 5)[:, neurons].ravel()
+    a, b = run(net, w0, 50.0), run(other, w0[index], 50.0)
+    np.testing.assert_allclose(b.final, a.final[index], atol=1e-6)
+    assert a.mode_changes.size == b.mode_changes.size > 0
+    assert neurons[b.mode_changes["neuron"]].tolist() == a.mode_changes["neuron"].tolist()
+    assert samples[b.mode_changes["sample"]].tolist() == a.mode_changes["sample"].tolist()
+
+
+@pytest.mark.parametrize("activation", ["relu", "abs"])
+def test_a_repeated_data_point_is_one_of_twice_the_weight(activation):
+    net = network(activation, 1)
+    X, y, w0 = net._arguments["X"], net._arguments["y"], net.initial_weights(seed=1)
+    twice = np.repeat(np.arange(4), 2)
+    two = gf.models.TwoLayerNetwork(X[twice], y[twice], width=4, activation=activation, scale="sum")
+    one = gf.models.TwoLayerNetwork(X, y, width=4, activation=activation, scale=2.0)
+    a, b = run(one, w0, 20.0), run(two, w0, 20.0)
+    np.testing.assert_allclose(b.final, a.final, atol=1e-6)
+
+
+def test_leaky_relu_of_slope_0_is_relu():
+    a, b = (network(name, 1, **o) for name, o in [("relu", {}), ("leaky_relu", {"negative_slope": 0.0})])
+    w0 = a.initial_weights(seed=1)
+    assert np.array_equal(run(a, w0, 20.0).final, run(b, w0, 20.0).final)
+
+
+def test_leaky_relu_of_slope_1_has_no_kink():
+    net = network("leaky_relu", 1, negative_slope=1.0)
+    linear = network("identity", 1)
+    w0 = net.initial_weights(seed=1)
+    a, b = run(net, w0, 20.0), run(linear, w0, 20.0)
+    np.testing.assert_allclose(a.final, b.final, atol=1e-7)
+    assert a.mode_changes.size == 0
+
+
+# ---------------------------------------------------------------- limits of what it does
+
+
+def test_dead_neurons_and_zero_weights_only_decay():
+    net = network("relu", 1)
+    sol = run(net, np.zeros(net.num_params), 5.0)
+    assert not sol.final.any()
+    dead = np.array([1.0, -1.0, 0.5, 2.0, *np.zeros(4), -1.0, -2.0, -3.0, -1e-9])
+    np.testing.assert_allclose(run(net, dead, 5.0).final, dead * np.exp(-LAM * 5.0), rtol=1e-6)
+
+
+def test_inner_weights_have_to_decay_alike():
+    net = network("relu", 1)
+    with pytest.raises(ValueError, match="'V' and 'b'"):
+        gf.gradient_flow(net, net.initial_weights(), (0, 1), weight_decay={"*": 1e-3, "b": 0.0})
+
+
+def test_bdf_needs_a_smooth_past():
+    net = network("relu", 1)
+    with pytest.raises(ValueError, match="smooth only piece by piece"):
+        gf.gradient_flow(net, net.initial_weights(), (0, 1), weight_decay=1e-3, method="BDF")
