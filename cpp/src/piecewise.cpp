@@ -3,6 +3,7 @@
 #include <Eigen/LU>
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <sstream>
 #include <utility>
 
@@ -188,7 +189,7 @@ double Modes::refine(const OneStepMethod& method) {
   const Bernstein b = polynomial(first);
   const auto value = [&](double x) {
     const Vector basis = bernstein_basis(degree, x);
-    return first.level + basis.dot(Eigen::Map<const Vector>(b.data(), degree + 1));
+    return std::inner_product(basis.begin(), basis.end(), b.begin(), first.level);
   };
   double last = 1.0 - 0.01, x = 1.0, f_last = value(last), f = value(x);
   for (int i = 0; i < 6 && f != 0.0; ++i) {

@@ -26,6 +26,8 @@ class PiecewiseStepper final : public Stepper {
   }
 
   Attempt attempt(double h) override {
+    // The last step keeps its mode until here: its dense output may be asked for.
+    if (restart_) modes_.change(t_.t(), w_);
     if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
     if (restart_) {
       inner_->restart(w_);
@@ -61,7 +63,6 @@ class PiecewiseStepper final : public Stepper {
       return next;
     }
     w_.swap(new_w_);
-    modes_.change(t_.t(), w_);
     restart_ = true;
     return asked_;
   }

@@ -241,3 +241,39 @@ def test_a_limit_keeps_the_changes_until_then():
     sol = solve(problem, w0, max_steps=40)
     assert sol.status == "max_steps"
     assert sol.mode_changes.size > 0
+
+
+def test_the_drift_slides_on_the_manifold():
+    problem, w0 = network(width=30, n=5)
+    landing = gf.limit_map(problem, w0)
+    assert landing.success, landing.message
+    slow = gf.norm_flow(problem, landing.w, (0, 2))
+    assert slow.success, slow.message
+    assert slow["train_loss"].max() < 1e-18 * slow["norm"][0] ** 2
+    assert (np.diff(slow["norm"]) < 0).all()
+    assert "stick" in slow.mode_changes["kind"]
+
+
+def test_the_drift_is_the_limit_of_the_flow():
+    problem, w0 = network(width=30, n=5)
+    landing = gf.limit_map(problem, w0)
+    s = np.array([0.05, 0.1, 0.2])
+    slow = gf.norm_flow(problem, landing.w, (0, 0.2), t_eval=s, rtol=1e-8, atol=1e-11)
+    distances = []
+    for rate in (1e-5, 1e-6):
+        times, limits = s / rate, (0, 0.2 / rate)
+        flow = gf.gradient_flow(
+            problem, landing.w, limits, weight_decay=rate, t_eval=times, rtol=1e-8, atol=1e-11
+        )
+        distances.append(np.linalg.norm(flow.w - slow.w, axis=1).max())
+    assert distances[1] < 0.2 * distances[0]  # first order in the rate
+    assert distances[1] < 1e-3 * np.linalg.norm(landing.w)
+
+
+def test_the_drift_asks_for_the_norm():
+    problem, w0 = network(width=30, n=5)
+    w = gf.limit_map(problem, w0).w
+    with pytest.raises(ValueError, match="kink"):
+        gf.norm_flow(problem, w, (0, 1), regularizer="hessian_trace")
+    with pytest.raises(ValueError, match="'V' and 'b'"):
+        gf.norm_flow(problem, w, (0, 1), regularizer={"*": 1.0, "b": 0.0})

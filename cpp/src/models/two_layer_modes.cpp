@@ -17,8 +17,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "grokflow/models/symmetric.hpp"
 #include "grokflow/models/two_layer_network.hpp"
+#include "symmetric.hpp"
 
 namespace grokflow {
 namespace {
@@ -322,7 +322,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     for (const auto& [unit, slid] : piece_.sliding_) {
       auto C = C_.middleCols(column, slid.Q.cols());
       C.noalias() = piece_.inputs_.transpose() * slid.Q;
-      C.array().colwise() *= u_[unit] * piece_.slope_.col(unit).array();
+      for (Index k = 0; k < C.cols(); ++k) C.col(k).array() *= u_[unit] * piece_.slope_.col(unit).array();
       column += slid.Q.cols();
     }
     K.selfadjointView<Eigen::Lower>().rankUpdate(C_, -1.0);
