@@ -18,7 +18,7 @@
 #include <utility>
 
 #include "grokflow/models/two_layer_network.hpp"
-#include "symmetric.hpp"
+#include "../symmetric.hpp"
 
 namespace grokflow {
 namespace {
