@@ -198,7 +198,6 @@ def test_an_interrupt_keeps_the_flows():
         ({"s_end": 0.0}, ValueError, "s_end"),
         ({"eps": 20.0}, ValueError, "eps is 20; it must be smaller than s_end"),
         ({"kappa": 0.0}, ValueError, "kappa"),
-        ({"curvature": "krylov"}, ValueError, "implicit steps need 'gram' or 'dense'"),
     ],
 )
 def test_misuse(change, error, message):
