@@ -137,9 +137,9 @@ class MatrixCompletion::At final : public Linearization {
     H.setZero();
     for (Index e = 0; e < g_.size(); ++e) {
       const Index i = rows()[e], j = cols()[e], u = i * width, v = half + j * width;
-      H.block(u, u, width, width) += c * V.col(j) * V.col(j).transpose();
-      H.block(v, v, width, width) += c * U.col(i) * U.col(i).transpose();
-      H.block(u, v, width, width) += c * V.col(j) * U.col(i).transpose();
+      H.block(u, u, width, width).noalias() += c * V.col(j) * V.col(j).transpose();
+      H.block(v, v, width, width).noalias() += c * U.col(i) * U.col(i).transpose();
+      H.block(u, v, width, width).noalias() += c * V.col(j) * U.col(i).transpose();
       H.block(u, v, width, width).diagonal().array() += g_[e];
       H.block(v, u, width, width) = H.block(u, v, width, width).transpose();  // no entry occurs twice
     }

@@ -19,10 +19,10 @@
 namespace grokflow {
 namespace {
 
-/// B(io + k) = row k of `rows`, for each of the n samples.
-void repeat_rows(const ConstMatrixRef& rows, Index n, MatrixRef B) {
-  for (Index j = 0; j < B.cols(); ++j)
-    for (Index i = 0; i < n; ++i) B.col(j).segment(i * rows.rows(), rows.rows()) = rows.col(j);
+/// B(io + k) = e_k, for each of the n samples.
+void set_unit_rows(Index outputs, MatrixRef B) {
+  for (Index j = 0; j < outputs; ++j)
+    for (Index i = 0; i < B.rows(); ++i) B(i, j) = i % outputs == j;
 }
 
 /// B <- A' o B, where a row of A' counts for each output of its sample.
@@ -67,7 +67,7 @@ void MLPLinearization::gram(Index begin, Index end, MatrixRef K) const {
     if (layer.b + layer.out <= begin) break;  // nor does any layer below count
     Map B = work->E[here].matrix(n * outputs, layer.out);
     if (l == last) {
-      repeat_rows(Matrix::Identity(outputs, outputs), n, B);
+      set_unit_rows(outputs, B);
     } else {
       const MLP::Layer& next = net_.layer(l + 1);
       const Map from = work->E[above].matrix(n * outputs, next.out);
@@ -91,10 +91,10 @@ void MLPLinearization::add_layer(Index l, double weight, double offset, const Ma
   const Matrix& A = net_.input(pass_, l);
   const Index depth = outputs * outputs * B.cols() + A.cols();
   for_lower_tiles(A.rows(), depth, std::max<Index>(parallel::kTriangle / outputs, 8), [&](const Tile& t) {
-    auto work = net_.scratch();
-    Map S = work->E[0].matrix(t.rows, t.cols);
+    auto products = net_.products_.borrow([] { return std::make_unique<MLP::Products>(); });
+    Map S = products->inputs.matrix(t.rows, t.cols);
     const Tile of_rows{t.row * outputs, t.rows * outputs, t.col * outputs, t.cols * outputs};
-    Map R = work->E[1].matrix(of_rows.rows, of_rows.cols);
+    Map R = products->rows.matrix(of_rows.rows, of_rows.cols);
     if (weight == 0.0)
       S.setConstant(offset);
     else
@@ -119,7 +119,7 @@ double MLP::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   forward(w, 2, pass);
   std::vector<Matrix> B(layers_.size()), bar(layers_.size()), slope(layers_.size());  // B_l, Bbar_l, A'bar_l
   at(B, last).resize(n * outputs, outputs);
-  repeat_rows(Matrix::Identity(outputs, outputs), n, at(B, last));
+  set_unit_rows(outputs, at(B, last));
   for (Index l = last; l > 0; --l) {
     at(B, l - 1).noalias() = at(B, l) * weights(w, l).transpose();
     scale_rows(at(pass.A1, l - 1), outputs, at(B, l - 1));

@@ -70,12 +70,17 @@ class MLP final : public Problem {
     Vector r;
   };
 
-  /// Scratch of one thread; everything takes its size when first needed.
+  /// Scratch of one call; everything takes its size when first needed.
   struct Scratch {
     Pass pass;
     std::vector<Matrix> dA, curved;  ///< dA_l, and A''_l o dZ_l
     Buffer E[2], dE[2];              ///< of the layer above and of this one
     Vector h;                        ///< n o
+  };
+
+  /// Scratch for one tile of K: products of the inputs, and of the sensitivities.
+  struct Products {
+    Buffer inputs, rows;
   };
 
   WorkspacePool<Scratch>::Lease scratch() const;
@@ -112,6 +117,7 @@ class MLP final : public Problem {
   std::vector<Layer> layers_;
   Index max_width_;  ///< of anything between two layers, the output included
   mutable WorkspacePool<Scratch> pool_;
+  mutable WorkspacePool<Products> products_;
 };
 
 }  // namespace grokflow
