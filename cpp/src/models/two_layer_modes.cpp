@@ -17,8 +17,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "grokflow/models/two_layer_network.hpp"
 #include "../symmetric.hpp"
+#include "grokflow/models/two_layer_network.hpp"
 
 namespace grokflow {
 namespace {
