@@ -32,6 +32,24 @@ bool residual_vanishes(const Problem& problem, const ConstVectorRef& w) {
   return r.norm() <= kOnManifold * (change.norm() + w.norm());
 }
 
+namespace {
+
+/// Whether w is (next to) a critical point where the residual stays: J^T r vanishes there, and r does not. On
+/// the way to zero loss both are small together.
+bool residual_stays(const Problem& problem, const ConstVectorRef& w) {
+  constexpr double kCritical = 1e-5;  // ||J^T r|| over the size of J times that of r
+  if (residual_vanishes(problem, w)) return false;
+  Vector r(problem.num_residuals()), change(problem.num_residuals()), pull(problem.num_params());
+  problem.residual(w, r);
+  std::unique_ptr<Linearization> lin;
+  problem.linearize(w, lin);
+  lin->jvp(w, change);
+  lin->vjp(r, pull);
+  return pull.norm() * w.norm() <= kCritical * change.norm() * r.norm();
+}
+
+}  // namespace
+
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget) {
   const Index n = problem.num_residuals(), d = problem.num_params();
   const bool matrix_free = problem.has_residuals() || problem.has_hvp();
@@ -47,7 +65,7 @@ CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, d
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget,
                                    const ConstVectorRef& w) {
   const CurvatureKind chosen = choose_tangent_space(problem, kind, memory_budget);
-  if (kind != CurvatureKind::automatic || chosen != CurvatureKind::gram || residual_vanishes(problem, w))
+  if (kind != CurvatureKind::automatic || chosen != CurvatureKind::gram || !residual_stays(problem, w))
     return chosen;
   if (problem.has_hessian() && problem.num_params() <= kDenseLimit) return CurvatureKind::dense;
   return problem.has_hvp() ? CurvatureKind::krylov : CurvatureKind::gram;

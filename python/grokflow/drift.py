@@ -249,9 +249,15 @@ def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDec
     TypeError
         The problem has no residuals.
     ValueError
-        A rate is negative, or the kernel K is singular.
+        A rate is negative, the kernel K is singular, or the activation has a kink: neurons that slide change
+        K, and which of them do is not known from `w` alone.
     """
     point = as_point(problem, w)
+    if problem.is_piecewise:
+        raise ValueError(
+            "the activation has a kink, and which neurons slide along data points is not known from w alone: "
+            "the first order in lam is for smooth problems"
+        )
     pull = np.empty_like(point)
     for begin, end, rate in as_decay(weight_decay, problem):
         pull[begin:end] = rate * point[begin:end]

@@ -120,6 +120,7 @@ class TwoPhase:
         Returns
         -------
         ndarray, shape (T, d)
+            nan beyond the end of a drift that stopped early.
 
         Raises
         ------
@@ -142,6 +143,7 @@ class TwoPhase:
         early = times < self.landing.t
         out: FloatArray = drift.w[nearest(drift.t, weight_decay * times)].copy()
         out[early] += fast.w[nearest(fast.t, times[early])] - self.landing.w
+        out[weight_decay * times > drift.t_final * (1.0 + SAME)] = math.nan
         return out
 
     def predicted_loss(self, weight_decay: float) -> FloatArray:

@@ -141,7 +141,9 @@ def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArr
     assert slow is not None
     values: FloatArray
     if name in phases.problem.quantities and fast.w is not None and slow.w is not None:
-        values = np.array([phases.problem.quantity(name, w) for w in phases.composite(lam)])
+        values = np.array(
+            [np.nan if np.isnan(w[0]) else phases.problem.quantity(name, w) for w in phases.composite(lam)]
+        )
     else:
         early = sol.t < phases.landing.t
         values = slow[name][nearest(slow.t, lam * sol.t)].copy()
@@ -153,7 +155,7 @@ def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArr
 def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
     """Return the train loss of the slow phase to first order in lam, at the times of a flow; 0 if unknown."""
     problem, slow = phases.problem, phases.slow
-    regular = 0 < problem.num_residuals == phases.landing.rank
+    regular = 0 < problem.num_residuals == phases.landing.rank and not problem.is_piecewise
     if not regular or slow is None or slow.w is None:
         return np.zeros_like(sol.t)
     decay = phases._decays[lam]

@@ -119,7 +119,7 @@ def test_the_norm_falls_as_its_projection_says(name):
 
 def test_a_start_close_to_the_manifold_is_taken_there():
     problem, w = landed("diagonal")
-    sol = gf.norm_flow(problem, w * (1.0 + 1e-8), (0, 1), t_eval=None, curvature="gram")
+    sol = gf.norm_flow(problem, w * (1.0 + 1e-8), (0, 1), t_eval=None)
     assert sol["train_loss"][0] < 1e-28
     assert sol.w[0] == pytest.approx(w, abs=1e-7)
 

@@ -1,5 +1,6 @@
 """The theorem itself: flows with small weight decay against the landing and the drift."""
 
+import dataclasses
 from functools import cache
 
 import grokflow as gf
@@ -213,3 +214,28 @@ def test_misuse_of_the_result():
         phases.grokking_times(0.0, 1.0)
     with pytest.raises(ValueError, match="test_loss was not observed"):
         phases.grokking_times(1e-3, 1e-3)  # this matrix has no test entries
+
+
+def test_a_network_with_kinks_has_both_phases():
+    """Its drift slides too; the first order in lam is not drawn, since K depends on which neurons slide."""
+    x = np.array([-1.8, -1.0, -0.2, 0.5, 1.1, 1.9])
+    net = gf.models.TwoLayerNetwork(x[:, None], np.maximum(x, 0.0), width=10, activation="relu")
+    phases = gf.two_phase(net, net.initial_weights(seed=0), [1e-3, 1e-4], s_end=0.1, eps=0.01)
+    assert phases.success, phases.message
+    assert np.abs(phases.slow["train_loss"]).max() < 1e-20
+    assert np.diff(phases.slow["norm"]).max() <= 1e-12
+    with pytest.raises(ValueError, match="the activation has a kink"):
+        phases.predicted_loss(1e-3)
+    phases.plot()
+
+
+def test_composite_knows_nothing_beyond_the_drift():
+    X = np.eye(2, 4)
+    problem = gf.models.LinearRegression(X, np.ones(2))
+    phases = gf.two_phase(problem, np.ones(4), [1e-2], s_end=3.0)
+    short = gf.norm_flow(problem, phases.landing.w, (0, 1), t_eval=phases.slow.t[phases.slow.t <= 1.0])
+    cut = dataclasses.replace(phases, slow=short).composite(1e-2)
+    beyond = 1e-2 * phases.flows[1e-2].t > 1.0 + 1e-9
+    assert beyond.any()
+    assert np.isnan(cut[beyond]).all()
+    assert cut[~beyond] == pytest.approx(phases.composite(1e-2)[~beyond], abs=1e-5)

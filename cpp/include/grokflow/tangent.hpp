@@ -81,7 +81,7 @@ class TangentSpace {
 /// else krylov. Throws std::invalid_argument if the problem does not offer what `kind` needs.
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget);
 
-/// The same at w, where `automatic` takes `gram` only if the residual is at round-off there.
+/// The same at w, where `automatic` takes `gram` unless w is a critical point at which the residual stays.
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget,
                                    const ConstVectorRef& w);
 
