@@ -28,6 +28,7 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
       multiplier_(problem_->num_residuals()),
       params_(problem_->num_params()),
       image_(problem_->num_params()),
+      curved_(problem_->num_params()),
       foot_(problem_->num_params()),
       step_(problem_->num_params()) {}
 
@@ -112,7 +113,14 @@ void KrylovTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
     problem_->gradient(w, image_);
     ++stats_.nfev;
     params_.setZero();
-    if (image_.norm() > 0.1 * kRoundOff * on_hessian_.norm() * w.norm()) solve(image_, params_);
+    if (image_.norm() > 0.1 * kRoundOff * on_hessian_.norm() * w.norm()) {
+      // Beside M the gradient is not quite in the range of H, and MINRES grows in the kernel: H^+ (H^+ H grad
+      // F).
+      lin_->hvp(image_, curved_);
+      ++stats_.nhvp;
+      solve(curved_, image_);
+      solve(image_, params_);
+    }
     out = params_;
   }
   out = -out;

@@ -29,7 +29,7 @@ class KrylovTangent final : public TangentSpace {
   Linearization* lin_ = nullptr;                // that of the two which is newer
   bool by_kernel_ = false;                      // MINRES on K rather than on H
   Minres on_kernel_, on_hessian_;
-  Vector rows_, multiplier_, params_, image_, foot_, step_;
+  Vector rows_, multiplier_, params_, image_, curved_, foot_, step_;
 };
 
 }  // namespace grokflow

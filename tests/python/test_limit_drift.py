@@ -186,3 +186,25 @@ def test_misuse(change, error, message):
     problem, w = landed("linear")
     with pytest.raises(error, match=message):
         gf.norm_flow(**({"problem": problem, "w": w, "s_span": (0, 1)} | change))
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+def test_a_loss_that_gives_only_products_with_its_hessian_drifts_alike(rtol):
+    """On an ellipsoid, where the gradient beside the manifold is not in the range of the frozen Hessian."""
+    a = np.array([1.0, 2.0, 3.0, 4.0])
+    problem = gf.Objective(
+        loss=lambda w: (a @ w**2 - 1.0) ** 2 / 4,
+        gradient=lambda w: (a @ w**2 - 1.0) * a * w,
+        hvp=lambda w, v: 2.0 * a * w * (a * w @ v) + (a @ w**2 - 1.0) * a * v,
+        num_params=4,
+    )
+    w = np.array([0.4, 0.3, 0.2, 0.3])
+    w /= np.sqrt(a @ w**2)
+    dense, krylov = (
+        gf.norm_flow(problem, w, (0, 3), curvature=curvature, rtol=rtol, atol=1e-3 * rtol)
+        for curvature in ("dense", "krylov")
+    )
+    assert krylov.success
+    assert krylov.stats["nsteps"] == dense.stats["nsteps"]
+    assert krylov.final == pytest.approx(dense.final, abs=rtol)
+    assert a @ krylov.final**2 == pytest.approx(1.0, abs=1e-12)
