@@ -53,6 +53,7 @@ Modes::Modes(std::shared_ptr<Piece> piece, Forces forces, Tolerance tolerance)
       residual_(piece_->num_residuals()),
       force_(piece_->num_residuals()),
       sizes_(piece_->num_units()),
+      signs_(Vector::Ones(piece_->num_units())),
       recent_(piece_->num_units()) {}
 
 void Modes::begin(double t, VectorRef w) {
@@ -77,9 +78,11 @@ void Modes::look(const ConstVectorRef& w, Look& out) {
   piece_->look(w, out.distances, residual_);
   forces_(w, residual_, force_);
   const Index sliding = piece_->num_sliding();
+  out.gains.resize(piece_->num_units());
+  piece_->gains(w, out.gains);
   out.low.resize(sliding);
   out.high.resize(sliding);
-  if (sliding > 0) piece_->multipliers(w, force_, out.low, out.high);
+  if (sliding > 0) piece_->multipliers(signs_, force_, out.low, out.high);
 }
 
 void Modes::look_along(const OneStepMethod& method) {
@@ -117,6 +120,8 @@ Bernstein Modes::polynomial(const Crossing& c) const {
       return interpolant([&](const Look& at) { return at.low[c.slot]; });
     case Trigger::high:
       return interpolant([&](const Look& at) { return at.high[c.slot]; });
+    case Trigger::gain:
+      return interpolant([&](const Look& at) { return signs_[c.unit] * at.gains[c.unit]; });
     default:
       break;
   }
@@ -151,6 +156,7 @@ void Modes::find_crossings() {
   Index slot = 0;
   for (Index j = 0; j < mode.cols(); ++j) {
     const double slack = kSlack * (atol + tolerance_.rtol * sizes_[j]);
+    if ((mode.col(j).array() == 0).any()) examine({2.0, j, 0, 0, Trigger::gain, 0.0}, kSlack * atol);
     for (Index i = 0; i < mode.rows(); ++i) {
       if (mode(i, j) == 0) {
         const double small = kSlackOfTheta * (start.low[slot] + start.high[slot]);
@@ -244,26 +250,38 @@ void Modes::resolve_crossings(double t, VectorRef w) {
   crossings_.clear();
 }
 
+bool Modes::ends(Index unit, Trigger trigger) const {
+  return std::any_of(crossings_.begin(), crossings_.end(),
+                     [&](const Crossing& c) { return c.unit == unit && c.trigger == trigger; });
+}
+
+bool Modes::ends(Index unit, Trigger trigger, Index surface) const {
+  return std::any_of(crossings_.begin(), crossings_.end(), [&](const Crossing& c) {
+    return c.unit == unit && c.trigger == trigger && c.surface == surface;
+  });
+}
+
 void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   const Mode& mode = piece_->mode();
   const Index surfaces = piece_->num_surfaces();
   std::vector<Index> touching;
   std::vector<Touch> touches;
   std::vector<char> split(surfaces, 0);
-  const auto of = [&](Index i, Trigger trigger) {
-    return std::any_of(crossings_.begin(), crossings_.end(), [&](const Crossing& c) {
-      return c.unit == unit && c.surface == i && c.trigger == trigger;
-    });
-  };
+  const bool turns = ends(unit, Trigger::gain);
+  if (turns)
+    signs_[unit] = -signs_[unit];
+  else if ((mode.col(unit).array() != 0).all())
+    signs_[unit] = looks_[0].gains[unit] < 0.0 ? -1.0 : 1.0;
   const auto touch = [&](Index i) {
-    const bool low = of(i, Trigger::low), high = of(i, Trigger::high);
+    const bool low = !turns && ends(unit, Trigger::low, i), high = !turns && ends(unit, Trigger::high, i);
     touching.push_back(i);
     touches.push_back({static_cast<Side>(mode(i, unit)), low || high, low ? Side::off : Side::on});
     split[i] = low && high;
   };
   for (Index i = 0; i < surfaces; ++i) {
     const double distance = std::abs(looks_[0].distances(i, unit));
-    if (mode(i, unit) == 0 || distance <= kRoundOff * sizes_[unit] || of(i, Trigger::distance)) touch(i);
+    if (mode(i, unit) == 0 || distance <= kRoundOff * sizes_[unit] || ends(unit, Trigger::distance, i))
+      touch(i);
   }
   const bool pinned = piece_->snap(unit, touching, w);
   if (pinned) {  // at 0 every surface is touched
@@ -272,7 +290,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     for (Index i = 0; i < surfaces; ++i) touch(i);
   }
   Kinks kinks;
-  piece_->kinks(w, force_, unit, touching, kinks);
+  piece_->kinks(signs_[unit], force_, unit, touching, kinks);
   const Resolution next = resolve_kinks(kinks, touches, moving);
   const int most = 40 + 4 * static_cast<int>(surfaces);
   const bool crowded = recent_[unit].crowded(t, most);
@@ -297,7 +315,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
                       : after != Side::slide   ? Kind::cross
                       : pinned && next.at_rest ? Kind::pin
                                                : Kind::stick;
-    changes_.push_back({t, unit, i, kind});
+    changes_.push_back({t, unit, piece_->sample(i), kind});
   }
   piece_->enter(unit, sides.data());
 }

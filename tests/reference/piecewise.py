@@ -3,7 +3,9 @@
 The solution is Filippov's (Differential Equations with Discontinuous Righthand Sides, 1988). A mode says of
 each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1), whether it is off (-1: it is
 negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
-reaches 0, or a multiplier of one that slides leaves [0, 1]. Then every mode of that neuron is tried.
+reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight u_j of a neuron that slides
+changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
+u_j / |u_j| for u_j, to which its field is proportional.
 """
 
 import itertools
@@ -40,6 +42,7 @@ class Modes:
         self.mode = np.zeros((len(self.X), self.m), dtype=int)
         self.slope = np.zeros(self.mode.shape)  # of the activation; where it slides, z is 0
         self.projectors = np.tile(np.eye(self.X.shape[1]), (self.m, 1, 1))
+        self.sign = np.ones(self.m)  # of u_j while neuron j slides
         self.changes = []
 
     def inner(self, w):
@@ -73,25 +76,29 @@ class Modes:
     def jacobian(self, w):
         return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
 
-    def multipliers(self, w, j, field, f):
+    def multipliers(self, j, field, f):
         """Return theta of the surfaces that neuron j slides on: they hold its velocity orthogonal to them."""
         S = np.flatnonzero(self.mode[:, j] == 0)
-        jumps = self.problem.s * w[j] * (self.above - self.below) * f[S]
+        jumps = self.jumps(j, f)[S]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.linalg.lstsq(self.X[S].T, field, rcond=None)[0] / jumps
 
-    def field(self, w, j, f):
-        """Return the velocity of y_j, without decay, with all that it slides on switched off."""
+    def jumps(self, j, f):
+        """Return what moves y_j less on each surface when it is switched on, where |u_j| is 1."""
+        return self.problem.s * self.sign[j] * (self.above - self.below) * f
+
+    def field(self, j, f):
+        """Return the velocity of y_j, without decay, with all that it slides on switched off; |u_j| is 1."""
         slope = np.where(self.mode[:, j] > 0, self.above, self.below)
-        return -self.problem.s * w[j] * (slope * f) @ self.X
+        return -self.problem.s * self.sign[j] * (slope * f) @ self.X
 
     def ends(self, w):
         """Return for each neuron the smallest of the functions that are positive while its mode lasts."""
         f = self.force(w)
         least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
         for j in np.flatnonzero((self.mode == 0).any(axis=0)):
-            theta = self.multipliers(w, j, self.field(w, j, f), f)
-            least[j] = min(least[j], *(theta + LEAVE), *(1 - theta + LEAVE))
+            theta = self.multipliers(j, self.field(j, f), f)
+            least[j] = min(least[j], *(theta + LEAVE), *(1 - theta + LEAVE), self.sign[j] * w[j] + TOUCH)
         return least
 
     def distances(self, w):
@@ -104,7 +111,7 @@ class Modes:
         S = self.X[self.mode[:, j] == 0]
         self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
 
-    def consistent(self, w, j, f, touching, forced):
+    def consistent(self, j, f, touching, forced):
         """Yield (sides, velocity) of each mode in which neuron j stays."""
         before = self.mode[:, j].copy()
         for choice in itertools.product((-1, 1, 0), repeat=len(touching)):
@@ -114,10 +121,10 @@ class Modes:
             if any(sides[i] != side for i, side in forced.items()) or np.linalg.matrix_rank(S) < len(S):
                 continue
             self.enter(j, sides)
-            field = self.field(w, j, f)
+            field = self.field(j, f)
             velocity = self.projectors[j] @ field
-            theta = self.multipliers(w, j, field, f)
-            terms = np.abs(self.problem.s * w[j] * f) @ np.linalg.norm(self.X, axis=1)
+            theta = self.multipliers(j, field, f)
+            terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
             moves = sides * (self.X @ velocity) >= -ZERO * terms * np.linalg.norm(self.X, axis=1)
             free = [i for i in touching if i not in forced and sides[i] != 0]
             if moves[free].all() and (np.abs(theta - 0.5) <= 0.5 + LEAVE / 2).all():
@@ -129,8 +136,11 @@ class Modes:
         y, f, distances = self.inner(w).copy(), self.force(w), self.distances(w)
         for j in np.flatnonzero(start | (self.ends(w) <= 0)):
             before = self.mode[:, j].copy()
+            slides = (before == 0).any()
+            turns = slides and self.sign[j] * w[j] <= 0
+            self.sign[j] = -self.sign[j] if turns else self.sign[j] if slides else np.sign(w[j]) or 1.0
             near = (np.abs(distances[:, j]) <= 3 * TOUCH) | (before == 0)
-            theta = self.multipliers(w, j, self.field(w, j, f), f)
+            theta = self.multipliers(j, self.field(j, f), f)
             forced = {
                 i: -1 if x < 0.5 else 1
                 for i, x in zip(np.flatnonzero(before == 0), theta, strict=True)
@@ -139,7 +149,7 @@ class Modes:
             y[j] -= np.linalg.pinv(self.X[near]) @ (self.X[near] @ y[j])
             if np.linalg.matrix_rank(self.X[near]) == self.X.shape[1]:
                 y[j], near = 0.0, np.ones_like(near)
-            found = list(self.consistent(w, j, f, np.flatnonzero(near), forced))
+            found = list(self.consistent(j, f, np.flatnonzero(near), forced))
             if not found:
                 raise RuntimeError(f"no mode follows at t = {t} for neuron {j} at {np.flatnonzero(near)}")
             sides, velocity, terms = found[0]

@@ -2,13 +2,14 @@
 // mode does.
 //
 // The surface i of neuron j is z_ij = <y_j, x~_i> = 0, with the inner weights y_j = (v_j, b_j) and x~_i =
-// (x_i, 1). Where a neuron slides on the surfaces S its slope is put to 0, for z is 0, and y_j moves
-// orthogonally to x~_i, i in S: with X~_S^T = Q R the projector is Pi_j = I - Q Q^T, and
+// (x_i, 1). Samples with the same input share a surface, on which their forces add up. Where a neuron slides
+// on the surfaces S its slope is put to 0, for z is 0, and y_j moves orthogonally to x~_i, i in S: with
+// X~_S^T = Q R the projector is Pi_j = I - Q Q^T, and
 //
 //   K = s^2 (A A^T + (B B^T) o (X X^T + 1) - C C^T) [+ 1],    C = [diag(B_j) X~ Q_j, all sliding j].
 //
 // The multipliers of its surfaces solve X~_S X~_S^T q = X~_S field_j, q_i = theta_i jump_i, with the field on
-// the side off; decay has no part in it, since X~_S y_j = 0.
+// the side off; decay has no part in it, since X~_S y_j = 0. All are proportional to u_j, the gain.
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
@@ -36,11 +37,10 @@ class TwoLayerNetwork::InMode final : public Piece {
       : Piece(net.num_params(), net.num_residuals(), net.scale()),
         net_(net),
         slopes_(slopes),
-        inputs_(net.inputs_ + 1, net.num_residuals()),
-        lengths_(net.num_residuals()),
         slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)) {
-    inputs_.topRows(net.inputs_) = net.train_.X.transpose();
-    inputs_.bottomRows(1).setOnes();
+    find_surfaces();
+    inputs_.resize(net.inputs_ + 1, num_surfaces());
+    for (Index i = 0; i < num_surfaces(); ++i) inputs_.col(i) << net.train_.X.row(sample(i)).transpose(), 1.0;
     lengths_ = inputs_.colwise().norm().transpose();
     mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
     inner_.resize(inputs_.rows());
@@ -49,7 +49,7 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   bool has_hvp() const override { return true; }
   Index num_units() const override { return net_.width_; }
-  Index num_surfaces() const override { return num_residuals(); }
+  Index num_surfaces() const override { return static_cast<Index>(samples_.size()); }
   Index num_sliding() const override { return num_sliding_; }
   std::vector<Block> blocks() const override { return net_.blocks(); }
 
@@ -68,8 +68,11 @@ class TwoLayerNetwork::InMode final : public Piece {
     Slid slid;
     for (Index i = 0; i < num_surfaces(); ++i) {
       mode_(i, unit) = sides[i];
-      slope_(i, unit) = sides[i] == 0 ? 0.0 : sides[i] > 0 ? slopes_.above : slopes_.below;
       if (sides[i] == 0) slid.surfaces.push_back(i);
+    }
+    for (Index k = 0; k < num_residuals(); ++k) {
+      const signed char side = sides[surface_of_[k]];
+      slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
     }
     const auto old = sliding_.find(unit);
     if (old != sliding_.end()) {
@@ -88,11 +91,12 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const override {
     const Index m = net_.width_;
-    preactivation(w, distances);
-    A_ = distances.cwiseProduct(slope_);
+    A_.resize(num_residuals(), m);
+    preactivation(w, A_);
+    for (Index i = 0; i < num_surfaces(); ++i) distances.row(i) = A_.row(sample(i)) / lengths_[i];
+    A_.array() *= slope_.array();
     residual.noalias() = A_ * w.head(m);
     finish(w, residual);
-    distances.array().colwise() /= lengths_.array();
   }
 
   void sizes(const ConstVectorRef& w, VectorRef out) const override {
@@ -101,6 +105,8 @@ class TwoLayerNetwork::InMode final : public Piece {
            w.segment(m * (1 + p), m).cwiseAbs2())
               .cwiseSqrt();
   }
+
+  void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
 
   void project(VectorRef v) const override {
     for (const auto& [unit, slid] : sliding_) {
@@ -112,30 +118,29 @@ class TwoLayerNetwork::InMode final : public Piece {
     }
   }
 
-  void multipliers(const ConstVectorRef& w, const ConstVectorRef& force, VectorRef low,
+  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
                    VectorRef high) const override {
     Index slot = 0;
-    const double s = net_.output_scale_;
+    add_up(force);
     for (const auto& [unit, slid] : sliding_) {
-      const double u = s * w[unit];
       const Index k = static_cast<Index>(slid.surfaces.size());
-      set_field(unit, u, force, slid.surfaces, inner_);
+      set_field(unit, signs[unit], slid.surfaces, inner_);
       auto q = low.segment(slot, k);
       q.noalias() = slid.Q.transpose() * inner_;
       slid.R.triangularView<Eigen::Upper>().solveInPlace(q);
-      for (Index i = 0; i < k; ++i) high[slot + i] = jump(u, force[slid.surfaces[i]]) - q[i];
+      for (Index i = 0; i < k; ++i) high[slot + i] = jump(signs[unit], slid.surfaces[i]) - q[i];
       slot += k;
     }
   }
 
-  void kinks(const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
-             const std::vector<Index>& surfaces, Kinks& out) const override {
-    const double u = net_.output_scale_ * w[unit];
+  void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
+             Kinks& out) const override {
     out.normals = columns(surfaces);
     out.field.resize(inputs_.rows());
     out.jumps.resize(static_cast<Index>(surfaces.size()));
-    set_field(unit, u, force, surfaces, out.field);
-    for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(u, force[surfaces[i]]);
+    add_up(force);
+    set_field(unit, sign, surfaces, out.field);
+    for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(sign, surfaces[i]);
   }
 
   bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override {
@@ -153,10 +158,12 @@ class TwoLayerNetwork::InMode final : public Piece {
     return inner_.isZero(0.0);
   }
 
+  Index sample(Index surface) const override { return samples_[surface]; }
+
   std::string describe(Index unit, const std::vector<Index>& surfaces) const override {
     std::ostringstream text;
     text << "neuron " << unit << " at data point" << (surfaces.size() == 1 ? " " : "s ");
-    for (std::size_t i = 0; i < surfaces.size(); ++i) text << (i ? ", " : "") << surfaces[i];
+    for (std::size_t i = 0; i < surfaces.size(); ++i) text << (i ? ", " : "") << sample(surfaces[i]);
     return text.str();
   }
 
@@ -168,6 +175,20 @@ class TwoLayerNetwork::InMode final : public Piece {
     std::vector<Index> surfaces;
     Matrix Q, R;
   };
+
+  /// One surface for each distinct input, in the order of their first samples.
+  void find_surfaces() {
+    const auto row = [this](Index i) { return net_.train_.X.row(i); };
+    const auto before = [&](Index a, Index b) {
+      return std::lexicographical_compare(row(a).begin(), row(a).end(), row(b).begin(), row(b).end());
+    };
+    std::map<Index, Index, decltype(before)> seen(before);
+    for (Index k = 0; k < num_residuals(); ++k) {
+      const auto [first, is_new] = seen.emplace(k, static_cast<Index>(samples_.size()));
+      if (is_new) samples_.push_back(k);
+      surface_of_.push_back(first->second);
+    }
+  }
 
   Matrix columns(const std::vector<Index>& surfaces) const {
     Matrix out(inputs_.rows(), static_cast<Index>(surfaces.size()));
@@ -187,15 +208,23 @@ class TwoLayerNetwork::InMode final : public Piece {
     w[m * (1 + p) + unit] = y[p];
   }
 
-  double jump(double u, double force) const { return u * (slopes_.above - slopes_.below) * force; }
+  /// The forces on each surface, for `jump` and `set_field`.
+  void add_up(const ConstVectorRef& force) const {
+    forces_.setZero(num_surfaces());
+    for (Index k = 0; k < num_residuals(); ++k) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
+  }
 
-  /// -u sum_i slope_i force_i x~_i, with the surfaces named off.
-  void set_field(Index unit, double u, const ConstVectorRef& force, const std::vector<Index>& surfaces,
-                 Vector& out) const {
-    pull_.resize(num_residuals());
-    pull_ = slope_.col(unit).cwiseProduct(force);
-    for (const Index i : surfaces) pull_[i] = slopes_.below * force[i];
-    out.noalias() = -u * (inputs_ * pull_);
+  /// Both with a gain of this sign and size 1.
+  double jump(double sign, Index surface) const {
+    return sign * (slopes_.above - slopes_.below) * forces_[surface];
+  }
+
+  /// -sum_i slope_i force_i x~_i, with the surfaces named off.
+  void set_field(Index unit, double sign, const std::vector<Index>& surfaces, Vector& out) const {
+    pull_.resize(num_surfaces());
+    for (Index i = 0; i < num_surfaces(); ++i) pull_[i] = slope_(sample(i), unit) * forces_[i];
+    for (const Index i : surfaces) pull_[i] = slopes_.below * forces_[i];
+    out.noalias() = -sign * (inputs_ * pull_);
   }
 
   void preactivation(const ConstVectorRef& w, MatrixRef Z) const {
@@ -232,13 +261,14 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   const TwoLayerNetwork& net_;
   Activation::Slopes slopes_;
-  Matrix inputs_;   // x~_i, one column for each sample
-  Vector lengths_;  // ||x~_i||
-  Matrix slope_;    // n x m
+  std::vector<Index> samples_, surface_of_;  // the first sample on a surface, and the surface of a sample
+  Matrix inputs_;                            // x~_i, one column for each surface
+  Vector lengths_;                           // ||x~_i||
+  Matrix slope_;                             // n x m
   std::map<Index, Slid> sliding_;
   Index num_sliding_ = 0;
   mutable Matrix A_, E_;  // scratch: a piece serves one run
-  mutable Vector force_, pull_, inner_, part_;
+  mutable Vector force_, forces_, pull_, inner_, part_;
 };
 
 /// A, u and r at one point, in the mode of that time.
@@ -321,7 +351,8 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     Index column = 0;
     for (const auto& [unit, slid] : piece_.sliding_) {
       auto C = C_.middleCols(column, slid.Q.cols());
-      C.noalias() = piece_.inputs_.transpose() * slid.Q;
+      C.noalias() = net_.train_.X * slid.Q.topRows(net_.inputs_);
+      C.rowwise() += slid.Q.row(net_.inputs_);
       for (Index k = 0; k < C.cols(); ++k) C.col(k).array() *= u_[unit] * piece_.slope_.col(unit).array();
       column += slid.Q.cols();
     }
