@@ -5,7 +5,7 @@ each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1),
 negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
 reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight u_j of a neuron that slides
 changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
-u_j / |u_j| for u_j, to which its field is proportional.
+u_j / |u_j| for u_j, to which its field is proportional. Samples with equal inputs are one: their forces add up.
 """
 
 import itertools
@@ -36,7 +36,10 @@ class Modes:
 
     def __init__(self, problem, D):
         self.problem, self.D = problem, D
-        self.X = np.hstack([problem.X, np.ones((problem.num_residuals, 1))])
+        _, first, group = np.unique(problem.X, axis=0, return_index=True, return_inverse=True)
+        self.samples = np.sort(first)  # i counts distinct inputs; each by its first sample
+        self.group = np.searchsorted(self.samples, first[group.ravel()])  # the i of each sample
+        self.X = np.hstack([problem.X[self.samples], np.ones((self.samples.size, 1))])
         self.below, self.above = problem.slopes
         self.m = problem.blocks["u"].stop
         self.mode = np.zeros((len(self.X), self.m), dtype=int)
@@ -56,12 +59,13 @@ class Modes:
         return np.concatenate([u, V, y[..., -1], *([a] if "a" in self.problem.blocks else [])], axis=-1)
 
     def force(self, w):
-        """Return c r, shape (..., n): the activation is slope * z in this mode."""
+        """Return c r, added up for equal inputs: the activation is slope * z in this mode."""
         z = np.einsum("...jq,iq->...ij", self.inner(w), self.X)
         outputs = self.problem.s * np.einsum("...ij,...j->...i", self.slope * z, w[..., : self.m])
         if "a" in self.problem.blocks:
             outputs = outputs + w[..., -1:]
-        return self.problem.scale * (outputs - self.problem._targets)
+        r = outputs[..., self.group] - self.problem._targets
+        return self.problem.scale * r @ np.eye(self.samples.size)[self.group]
 
     def rhs(self, w):
         """Return dw/dt in this mode, shape (..., d); the inner weights keep to the surfaces slid on."""
@@ -158,7 +162,7 @@ class Modes:
             for i in np.flatnonzero(near):
                 kind = "split" if split else kind_of(before[i], sides[i], y[j], start)
                 if kind:
-                    self.changes.append((t, j, i, kind))
+                    self.changes.append((t, j, self.samples[i], kind))
         return self.flat(w[: self.m], y, w[-1:])
 
 
