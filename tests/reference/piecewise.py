@@ -5,7 +5,8 @@ each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1),
 negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
 reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight u_j of a neuron that slides
 changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
-u_j / |u_j| for u_j, to which its field is proportional. Samples with equal inputs are one: their forces add up.
+u_j / |u_j| for u_j, to which its field is proportional. Samples with equal inputs are one: their forces add
+up.
 """
 
 import itertools
