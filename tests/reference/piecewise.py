@@ -19,7 +19,7 @@ from reference import flows
 from reference.observe import observables
 
 TOUCH = 1e-12  # a pre-activation of this size, relative to the weights, is 0
-LEAVE = 1e-10  # a multiplier is beyond its bounds
+LEAVE = 1e-12  # a multiplier this far beyond its bounds, times the jump and relative to the field's terms, is
 ZERO = 1e-9  # a velocity of this size, relative to its terms, is 0
 MODE_CHANGE = [("t", float), ("neuron", int), ("sample", int), ("kind", "U7")]
 STEP = 1e-30  # of a derivative by complex steps, which is exact
@@ -82,11 +82,14 @@ class Modes:
         return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
 
     def multipliers(self, j, field, f):
-        """Return theta of the surfaces that neuron j slides on: they hold its velocity orthogonal to them."""
+        """Return theta and 1 - theta of the surfaces that neuron j slides on, times the jump, over all terms.
+
+        They hold its velocity orthogonal to the surfaces. Theta itself would pass through infinity with f.
+        """
         S = np.flatnonzero(self.mode[:, j] == 0)
-        jumps = self.jumps(j, f)[S]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.linalg.lstsq(self.X[S].T, field, rcond=None)[0] / jumps
+        low = np.linalg.lstsq(self.X[S].T, field, rcond=None)[0]
+        terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1) + np.finfo(float).tiny
+        return low / terms, (self.jumps(j, f)[S] - low) / terms
 
     def jumps(self, j, f):
         """Return what moves y_j less on each surface when it is switched on, where |u_j| is 1."""
@@ -102,8 +105,8 @@ class Modes:
         f = self.force(w)
         least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
         for j in np.flatnonzero((self.mode == 0).any(axis=0)):
-            theta = self.multipliers(j, self.field(j, f), f)
-            least[j] = min(least[j], *(theta + LEAVE), *(1 - theta + LEAVE), self.sign[j] * w[j] + TOUCH)
+            low, high = self.multipliers(j, self.field(j, f), f)
+            least[j] = min(least[j], *(low + LEAVE), *(high + LEAVE), self.sign[j] * w[j] + TOUCH)
         return least
 
     def distances(self, w):
@@ -116,10 +119,19 @@ class Modes:
         S = self.X[self.mode[:, j] == 0]
         self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
 
-    def consistent(self, j, f, touching, forced):
-        """Yield (sides, velocity) of each mode in which neuron j stays."""
+    def arriving(self, j, f):
+        """Return the signs of the rates of z_ij in the present mode."""
+        rates = self.X @ (self.projectors[j] @ self.field(j, f))
+        terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
+        return np.where(np.abs(rates) <= ZERO * terms * np.linalg.norm(self.X, axis=1), 0, np.sign(rates))
+
+    def consistent(self, j, f, touching, forced, came):
+        """Yield (sides, velocity) of each mode in which neuron j stays, first those that go on as it came."""
         before = self.mode[:, j].copy()
-        for choice in itertools.product((-1, 1, 0), repeat=len(touching)):
+        choices = itertools.product((-1, 1, 0), repeat=len(touching))
+        for choice in sorted(
+            choices, key=lambda sides: np.sum((came[touching] != 0) * (came[touching] != sides))
+        ):
             sides = before.copy()
             sides[touching] = choice
             S = self.X[sides == 0]
@@ -128,11 +140,11 @@ class Modes:
             self.enter(j, sides)
             field = self.field(j, f)
             velocity = self.projectors[j] @ field
-            theta = self.multipliers(j, field, f)
+            low, high = self.multipliers(j, field, f)
             terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
             moves = sides * (self.X @ velocity) >= -ZERO * terms * np.linalg.norm(self.X, axis=1)
             free = [i for i in touching if i not in forced and sides[i] != 0]
-            if moves[free].all() and (np.abs(theta - 0.5) <= 0.5 + LEAVE / 2).all():
+            if moves[free].all() and (low >= -LEAVE / 2).all() and (high >= -LEAVE / 2).all():
                 yield sides, velocity, terms
         self.enter(j, before)
 
@@ -145,20 +157,22 @@ class Modes:
             turns = slides and self.sign[j] * w[j] <= 0
             self.sign[j] = -self.sign[j] if turns else self.sign[j] if slides else np.sign(w[j]) or 1.0
             near = (np.abs(distances[:, j]) <= 3 * TOUCH) | (before == 0)
-            theta = self.multipliers(j, self.field(j, f), f)
+            multipliers = zip(*self.multipliers(j, self.field(j, f), f), strict=True)
             forced = {
-                i: -1 if x < 0.5 else 1
-                for i, x in zip(np.flatnonzero(before == 0), theta, strict=True)
-                if abs(x - 0.5) > 0.5 + LEAVE / 2
+                i: -1 if low < high else 1
+                for i, (low, high) in zip(np.flatnonzero(before == 0), multipliers, strict=True)
+                if min(low, high) < -LEAVE / 2 and not turns
             }
             y[j] -= np.linalg.pinv(self.X[near]) @ (self.X[near] @ y[j])
             if np.linalg.matrix_rank(self.X[near]) == self.X.shape[1]:
                 y[j], near = 0.0, np.ones_like(near)
-            found = list(self.consistent(j, f, np.flatnonzero(near), forced))
+            came = np.zeros(near.size) if start else self.arriving(j, f)
+            found = list(self.consistent(j, f, np.flatnonzero(near), forced, came))
             if not found:
                 raise RuntimeError(f"no mode follows at t = {t} for neuron {j} at {np.flatnonzero(near)}")
             sides, velocity, terms = found[0]
             split = any(np.linalg.norm(v - velocity) > 1e3 * ZERO * terms for _, v, _ in found)
+            split = split and not came[near].any()
             self.enter(j, sides)
             for i in np.flatnonzero(near):
                 kind = "split" if split else kind_of(before[i], sides[i], y[j], start)
