@@ -308,7 +308,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     const Index i = touching[f];
     const Side before = touches[f].before, after = next.sides[f];
     sides[i] = static_cast<signed char>(after);
-    const bool splits = next.split[f] || split[i];
+    const bool splits = next.split[f] || split[i] || (turns && before == Side::slide);
     if (!splits && (after == before || (!moving && after != Side::slide))) continue;
     const Kind kind = splits                   ? Kind::split
                       : before == Side::slide  ? Kind::release

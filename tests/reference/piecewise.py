@@ -120,22 +120,32 @@ class Modes:
         self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
 
     def arriving(self, j, f):
-        """Return the signs of the rates of z_ij in the present mode."""
+        """Return the signs of the rates of z_ij with which neuron j moves in its mode."""
         rates = self.X @ (self.projectors[j] @ self.field(j, f))
         terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
         return np.where(np.abs(rates) <= ZERO * terms * np.linalg.norm(self.X, axis=1), 0, np.sign(rates))
 
     def consistent(self, j, f, touching, forced, came):
-        """Yield (sides, velocity) of each mode in which neuron j stays, first those that go on as it came."""
+        """Yield (sides, velocity, terms) of each mode in which neuron j stays.
+
+        First those that go on as it came, and then those that go as it is driven with all surfaces off.
+        """
         before = self.mode[:, j].copy()
-        choices = itertools.product((-1, 1, 0), repeat=len(touching))
-        for choice in sorted(
-            choices, key=lambda sides: np.sum((came[touching] != 0) * (came[touching] != sides))
-        ):
+        off = before.copy()
+        off[touching] = -1
+        self.enter(j, off)
+        came, driven = came[touching], self.arriving(j, f)[touching]
+
+        def strangeness(sides):
+            return np.sum((came != 0) * (came != sides)), np.sum(driven != sides)
+
+        for choice in sorted(itertools.product((-1, 1, 0), repeat=len(touching)), key=strangeness):
             sides = before.copy()
             sides[touching] = choice
             S = self.X[sides == 0]
             if any(sides[i] != side for i, side in forced.items()) or np.linalg.matrix_rank(S) < len(S):
+                continue
+            if (self.jumps(j, f)[sides == 0] < 0).any():  # a surface that repels: nothing stays on it
                 continue
             self.enter(j, sides)
             field = self.field(j, f)
