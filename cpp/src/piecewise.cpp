@@ -17,6 +17,7 @@ constexpr double kRoundOff = 32.0 * std::numeric_limits<double>::epsilon();
 constexpr double kSlack = 0.01;         // of the tolerance: an excursion over a surface that is not seen
 constexpr double kSlackOfTheta = 1e-8;  // the same for multipliers
 constexpr int kMostRounds = 100;
+constexpr int kMostRoundsAtStart = 20;
 constexpr double kTogether = 1e-12;  // fractions of a step that are one instant
 constexpr double kShortest = 1e-10;  // fraction of a step for a mode that ends at once
 constexpr double kFarthest = 0.05;   // correction of the length of a step that was cut short
@@ -62,14 +63,24 @@ void Modes::begin(double t, VectorRef w) {
   piece_->sizes(w, sizes_);
   const Matrix& distances = looks_[0].distances;
   std::vector<Index> touching;
-  std::vector<signed char> sides(surfaces);
+  Mode sides(surfaces, units);
   for (Index j = 0; j < units; ++j) {
-    for (Index i = 0; i < surfaces; ++i) sides[i] = distances(i, j) > kRoundOff * sizes_[j] ? 1 : -1;
+    for (Index i = 0; i < surfaces; ++i) sides(i, j) = distances(i, j) > kRoundOff * sizes_[j] ? 1 : -1;
     if ((distances.col(j).array().abs() <= kRoundOff * sizes_[j]).any()) touching.push_back(j);
-    piece_->enter(j, sides.data());
+    piece_->enter(j, sides.col(j).data());
   }
-  look(w, looks_[0]);
-  for (const Index j : touching) resolve(t, w, j, false);
+  // Where the forces depend on the mode, what one unit does may decide what another does.
+  bool changed = true;
+  for (int round = 0; round < kMostRoundsAtStart && changed; ++round) {
+    const Mode before = piece_->mode();
+    look(w, looks_[0]);
+    changes_.clear();
+    for (const Index j : touching) {
+      piece_->enter(j, sides.col(j).data());
+      resolve(t, w, j, false);
+    }
+    changed = before != piece_->mode();
+  }
   settle(t, w);
 }
 

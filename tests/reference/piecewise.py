@@ -191,6 +191,33 @@ class Modes:
         return self.flat(w[: self.m], y, w[-1:])
 
 
+class DriftModes(Modes):
+    """The same for the drift on the manifold, where the forces keep r = 0: -K^-1 J D w."""
+
+    def jacobian_at(self, w):
+        """Return J along the surfaces slid on, shape (n, d)."""
+        J, index = self.problem.jacobian(w), self.inner(np.arange(w.size))
+        for j, projector in enumerate(self.projectors):
+            J[:, index[j]] = J[:, index[j]] @ projector
+        return J
+
+    def force(self, w):
+        J = self.jacobian_at(w)
+        return -np.linalg.pinv(J @ J.T) @ J @ (self.D * w) @ np.eye(self.samples.size)[self.group]
+
+
+def drift_jacobian(problem, D, w):
+    """Return J of the mode in which the drift goes on from w, shape (n, d)."""
+    modes = DriftModes(problem, D)
+    for j, distance in enumerate(modes.distances(w).T):
+        modes.enter(j, np.where(distance > 0, 1, -1))
+    before = None
+    while not np.array_equal(before, modes.mode):  # a change of one neuron may end the mode of another
+        before = modes.mode.copy()
+        modes.change(0.0, w, start=True)
+    return modes.jacobian_at(w)
+
+
 def kind_of(before, after, y, start):
     """Return what happened at one surface; None if nothing, or if the run starts beside it."""
     if before == after or (start and after != 0):
