@@ -75,8 +75,7 @@ def test_first_order_residuals_agree():
 def test_first_order_residuals_of_a_network_that_slides_agree():
     x = np.array([-1.8, -1.0, -0.2, 0.5, 1.1, 1.9])
     ours, twin = (
-        M.TwoLayerNetwork(x[:, None], np.sin(2 * x), width=12, activation="relu")
-        for M in (gf.models, models)
+        M.TwoLayerNetwork(x[:, None], np.sin(2 * x), width=12, activation="relu") for M in (gf.models, models)
     )
     slow = gf.norm_flow(
         ours, gf.limit_map(ours, ours.initial_weights(seed=0)).w, (0, 0.5), t_eval=[0.0, 0.3, 0.5]
