@@ -141,8 +141,8 @@ Bernstein Modes::polynomial(const Crossing& c) const {
   return interpolant([&](const Look& at) { return side * at.distances(c.surface, c.unit); });
 }
 
-/// Notes where a switching function ends its mode. One that starts at 0, as each does that has just changed,
-/// may go below by `slack`.
+/// Notes where a switching function ends its mode. One that starts at 0 but for `slack`, as each does that
+/// has just changed, may go below by `slack`: so near the surface the path is not known to either side of it.
 void Modes::examine(Crossing c, double slack) {
   Bernstein b = polynomial(c);
   const int degree = static_cast<int>(looks_.size()) - 1;
@@ -152,7 +152,7 @@ void Modes::examine(Crossing c, double slack) {
   for (double& value : below) value += slack;
   c.x = first_zero(below, degree);
   if (c.x > 1.0) return;
-  c.level = b[0] > 0.0 ? 0.0 : slack;
+  c.level = b[0] > slack ? 0.0 : slack;
   if (c.level == 0.0) c.x = first_zero(b, degree);
   c.x = std::max(c.x, kShortest);
   crossings_.push_back(c);

@@ -201,6 +201,7 @@ class Radau final : public OneStepMethod {
       if (!fresh) {
         fresh = relinearize();
       } else if (!lin_->sharpen()) {
+        ahead_ = !ahead_;  // the shorter step may do better with the other one
         return outcome;
       }
     }
@@ -211,7 +212,9 @@ class Radau final : public OneStepMethod {
 
   bool relinearize() {
     stale_ = true;  // until it has succeeded
-    flow_.linearize(w_, lin_);
+    new_w_ = w_;
+    if (ahead_) new_w_ += guess_.col(1);
+    flow_.linearize(new_w_, lin_);
     stale_ = false;
     return true;
   }
@@ -309,6 +312,7 @@ class Radau final : public OneStepMethod {
   std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
   bool stale_ = false, rejected_ = false;
+  bool ahead_ = true;    // the Jacobian is taken in the middle of the step foreseen, not at its start
   bool first_ = true;    // no step was accepted since the start or the restart
   bool jumped_ = false;  // the field, by jump_, at that restart
   double growth_ = kGrowth;
