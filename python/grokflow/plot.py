@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 GREY = "0.45"
+LEGEND_ROW = 5  # entries that fit beside each other
 STYLE: Any = {  # Any: matplotlib types the keys of rcParams one by one
     "font.size": 9,
     "figure.titlesize": 10,
@@ -143,6 +144,6 @@ def legend_above(ax: Axes) -> None:
     """Put the legend above the axes, where it cannot cover data."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        ax.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.06), ncols=len(handles), borderpad=0
-        )
+        rows = -(-len(handles) // LEGEND_ROW)
+        columns = -(-len(handles) // rows)
+        ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.06), ncols=columns, borderpad=0)

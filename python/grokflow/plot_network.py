@@ -117,7 +117,7 @@ def draw_function(
     for i, time in enumerate(times):
         nearest = int(np.argmin(np.abs(sol.t - time)))
         t, f = sol.t[nearest], model.predict(sol.w[nearest], x)  # type: ignore[index]
-        label = f"$t={t:g}$" if 1e-3 < t < 1e3 or t == 0.0 else f"$t=$ {scientific(t)}"
+        label = f"$t={t:.3g}$" if 1e-3 < t < 1e3 or t == 0.0 else f"$t=${scientific(t)}"
         ax.plot(x, f, color=COLOURS[i % len(COLOURS)], label=label, zorder=2 + 0.01 * i)
         if t > 0.0:
             settled.append(f)

@@ -120,6 +120,15 @@ def test_run_takes_activations_with_a_parameter(csv, tmp_path, activation):
         assert np.array_equal(Solution.load(tmp_path / "out" / "trajectory.npz").final, first)
 
 
+def test_a_deep_network_with_kinks_is_warned_of_in_one_line(csv, tmp_path):
+    arguments = ["--model", "mlp", "--widths", "3,3", "--activation", "relu", "--t-end", 0.1]
+    result = grokflow("run", "--data", csv, "--target", "y", *arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("grokflow: warning: activation 'relu' has kinks")
+    assert "'smooth_relu'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("model", ["linear", "diagonal", "two-layer", "mlp"])
 def test_a_run_repeats_bit_for_bit_from_its_settings(csv, tmp_path, model):
     first = grokflow(

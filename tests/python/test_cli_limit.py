@@ -87,6 +87,7 @@ def test_options_win_over_the_file(csv, tmp_path):
         (["--kappa", "0"], ["kappa is 0.0", "positive"]),
         (["--method", "RK45"], ["method", "BDF", "Radau"]),
         (["--curvature", "dence"], ["curvature", "dense"]),
+        (["--activation", "relu", "--curvature", "dense"], ["curvature is 'dense'", "a kink", "'gram'"]),
         (["--rtol", "0"], ["rtol is 0.0"]),
         (["--model", "lineer"], ["unknown model 'lineer'; did you mean 'linear'"]),
         (["--target", "z"], ["unknown column 'z'"]),
@@ -139,6 +140,19 @@ def test_a_time_limit_keeps_the_trajectories_and_says_so(csv, tmp_path):
     assert "time_limit" in (out / "report.txt").read_text()
     assert not (out / "slow.npz").exists()
     assert not (out / "landing.npy").exists()
+
+
+def test_where_no_drift_starts_the_flows_are_written(csv, tmp_path):
+    out = tmp_path / "out"
+    options = ["--target", "y", "--activation", "relu", "--width", 2, "--weight-decay", "1e-2", "--s-end", 1]
+    result = grokflow("limit", "--data", csv, *options, "--out", out)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("grokflow: drift: the residual does not vanish")
+    assert result.stderr.count("\n") == 1
+    assert Solution.load(out / "flow-0.01.npz").success
+    assert (out / "landing.npy").exists()
+    assert not (out / "slow.npz").exists()
+    assert "residual does not vanish" in " ".join((out / "report.txt").read_text().split())
 
 
 @pytest.mark.parametrize(

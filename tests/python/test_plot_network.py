@@ -112,3 +112,13 @@ def test_what_cannot_be_drawn(sol, problem):
         dataclasses.replace(sol, w=None).plot_function([1.0], problem)
     with pytest.raises(ValueError, match=r"times has 2000.0; recorded are 0.0 to 1000.0"):
         sol.plot_function([1.0, 2000.0])
+
+
+def test_many_times_have_a_legend_of_several_rows(sol, problem):
+    figure = sol.plot_function([0, 1, 5, 10, 100, 1e3], problem=problem)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    frame, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+    assert frame.width > 0.8 * figure.bbox.width
+    assert legend.x1 <= figure.bbox.x1
+    assert legend.y0 >= frame.y1
