@@ -122,3 +122,12 @@ def test_many_times_have_a_legend_of_several_rows(sol, problem):
     assert frame.width > 0.8 * figure.bbox.width
     assert legend.x1 <= figure.bbox.x1
     assert legend.y0 >= frame.y1
+
+
+def test_drifts_are_drawn_in_slow_time():
+    net = gf.models.TwoLayerNetwork(X, Y, width=12, activation="relu")
+    slow = gf.norm_flow(net, gf.limit_map(net, net.initial_weights(seed=0)).w, (0, 2))
+    assert slow.plot().axes[1].get_xlabel() == "$s$"
+    assert slow.plot_modes().axes[0].get_xlabel() == "$s$"
+    legend = slow.plot_function([0, 2]).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["$s=0$", "$s=2$"]
