@@ -254,6 +254,8 @@ class _Checker:
         def measure() -> tuple[float, bool, str]:
             found = remainder(f, derivative(), self.w, self.v)
             advice = f"is not the derivative: the remainder {law} falls like h^{found.slope:.2f}, not h^2"
+            if self.problem.is_piecewise:
+                advice += " (w may lie on a kink of the activation, where there is none; check elsewhere)"
             return found.slope, found.is_right, advice
 
         self.record(function, f"Taylor, {law}", "2 or more", measure, needs)

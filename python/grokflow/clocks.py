@@ -58,7 +58,7 @@ def clocks(sol: Solution, eps: float = 1e-3) -> Clocks:
     Raises
     ------
     ValueError
-        "grad_norm" or "norm" was not observed, or ``eps`` is not between 0 and 1.
+        `sol` is a drift, "grad_norm" or "norm" was not observed, or ``eps`` is not between 0 and 1.
 
     Notes
     -----
@@ -70,6 +70,8 @@ def clocks(sol: Solution, eps: float = 1e-3) -> Clocks:
     """
     if not 0.0 < eps < 1.0:
         raise ValueError(f"eps must lie between 0 and 1, got {eps!r}")
+    if "s_span" in sol.settings:
+        raise ValueError("clocks are those of a flow, and sol is a drift, returned by norm_flow")
     missing = [name for name in ("grad_norm", "norm") if name not in sol.observed]
     if missing or not len(sol.t):
         what = " and ".join(missing) or "any time"

@@ -19,7 +19,7 @@ from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
-from grokflow.tangent import as_point, as_rtol_rank, project
+from grokflow.tangent import NoTangentSpace, as_point, as_rtol_rank, length, project, require_kernel_space
 
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
 
@@ -184,6 +184,7 @@ def norm_flow(
     """
     point = as_point(problem, w)
     name, budget, _ = as_curvature(curvature)
+    require_kernel_space(problem, name)
     threshold = as_rtol_rank(rtol_rank)
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
@@ -276,6 +277,12 @@ def onto_manifold(
 ) -> tuple[FloatArray, str]:
     """Return the point of the manifold that `w` is close to, and the curvature to use there."""
     found = project(problem, w, v, curvature, budget, rtol_rank)
+    if problem.is_piecewise and found.curvature != "gram":
+        raise NoTangentSpace(
+            f"the residual does not vanish at w: ||r|| = {length(problem._core.residual(w)):.3g}; the "
+            "activation of this network has a kink, and how its drift slides along data points is known only "
+            "where they are fitted: make the network wider, or smooth (activation='smooth_relu')"
+        )
     if found.distance > 1e-13 * np.linalg.norm(w):
         w, _ = core.pull_back(problem._core, w, found.curvature, budget, rtol_rank)
     return w, found.curvature

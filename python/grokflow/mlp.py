@@ -121,7 +121,8 @@ class MLP(Regression):
         if activation in KINKED:
             self._kinks = (
                 f"activation {activation!r} has kinks, so that the flow of this network is not smooth, and "
-                "it is integrated as if it were; activation='smooth_relu' has a smooth flow"
+                "it is integrated as if it were, in steps that may become very small; "
+                "activation='smooth_relu' has a smooth flow"
             )
 
     def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:

@@ -61,7 +61,8 @@ class TwoPhase:
     landing : Landing
         ``Phi(w0)``.
     slow : Solution or None
-        The drift from there, in slow time; None if the flow has not landed.
+        The drift from there, in slow time; None if the flow has not landed, or on a point where no drift
+        starts: `message` says why.
     flows : dict of float to Solution
         The flow with weight decay, by its rate lam (the largest one where it differs by block).
     distance : dict of float to float
@@ -91,6 +92,7 @@ class TwoPhase:
     kappa: float
     _decays: dict[float, WeightDecay]
     _options: dict[str, Any]
+    _no_drift: str = ""  # why none starts at the landing
 
     @property
     def success(self) -> bool:
@@ -103,6 +105,7 @@ class TwoPhase:
         """What has gone wrong, or that nothing has."""
         runs = {"drift": self.slow, **{f"lam = {lam:g}": sol for lam, sol in self.flows.items()}}
         trouble = [] if self.landing.success else [f"landing: {self.landing.message}"]
+        trouble += [f"drift: {self._no_drift}."] if self._no_drift else []
         trouble += [f"{name}: {sol.message}" for name, sol in runs.items() if sol and not sol.success]
         return " ".join(trouble) or "Both phases and all flows have come to their ends."
 
@@ -255,7 +258,8 @@ class TwoPhase:
 
     def _require_slow(self) -> Solution:
         if self.slow is None:
-            raise ValueError(f"there is no drift, because the flow has not landed: {self.landing.message}")
+            reason = self._no_drift or f"the flow has not landed: {self.landing.message}"
+            raise ValueError(f"there is no drift, because {reason}")
         return self.slow
 
     def _flow(self, weight_decay: float) -> Solution:

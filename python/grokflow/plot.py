@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 GREY = "0.45"
+LEGEND_ROW = 5  # entries that fit beside each other
 STYLE: Any = {  # Any: matplotlib types the keys of rcParams one by one
     "font.size": 9,
     "figure.titlesize": 10,
@@ -59,7 +60,7 @@ def plot(sol: Solution, ax: Axes | None = None) -> Figure:
         right.spines["right"].set_visible(True)
         draw_norm(right, sol)
         mark_clocks(ax, sol)
-        ax.set_xlabel("$t$")
+        ax.set_xlabel(f"${time_name(sol)}$")
         return ax.get_figure(root=True)  # type: ignore[return-value]
 
 
@@ -70,7 +71,7 @@ def draw_run(axes: Any, sol: Solution) -> None:
     draw_norm(lower, sol)
     mark_clocks(upper, sol)
     mark_clocks(lower, sol, label=False)
-    lower.set_xlabel("$t$")
+    lower.set_xlabel(f"${time_name(sol)}$")
 
 
 def draw_losses(ax: Axes, sol: Solution) -> None:
@@ -99,7 +100,8 @@ def draw_norm(ax: Axes, sol: Solution) -> None:
 
 def mark_clocks(ax: Axes, sol: Solution, label: bool = True) -> None:
     """Mark t_GF and t_WD, where the run reached them, by thin vertical lines."""
-    if not {"grad_norm", "norm"} <= sol.observed.keys() or not len(sol.t):
+    drifts = time_name(sol) == "s"
+    if drifts or not {"grad_norm", "norm"} <= sol.observed.keys() or not len(sol.t):
         return
     times = clocks(sol)
     for t, name, side in ((times.t_gf, "GF", "right"), (times.t_wd, "WD", "left")):
@@ -116,6 +118,11 @@ def time_axis(ax: Axes, sol: Solution) -> None:
     ax.set_xscale("log")
     left = start_of_axis(sol)
     ax.set_xlim(left, max([10.0 * left, *sol.t[-1:]]))
+
+
+def time_name(sol: Solution) -> str:
+    """Return "t", or "s" for a drift."""
+    return "s" if "s_span" in sol.settings else "t"
 
 
 def start_of_axis(sol: Solution) -> float:
@@ -143,6 +150,6 @@ def legend_above(ax: Axes) -> None:
     """Put the legend above the axes, where it cannot cover data."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        ax.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.06), ncols=len(handles), borderpad=0
-        )
+        rows = -(-len(handles) // LEGEND_ROW)
+        columns = -(-len(handles) // rows)
+        ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.06), ncols=columns, borderpad=0)

@@ -22,6 +22,7 @@ from grokflow.plot import (
     legend_above,
     scientific,
     time_axis,
+    time_name,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def draw_modes(ax: Axes, sol: Solution, network: TwoLayerNetwork) -> None:
         ax.axhline(x, color="black", linewidth=0.5, linestyle=(0, (1, 3)))
     time_axis(ax, sol)
     ax.set_ylim(low, high)
-    ax.set_xlabel("$t$")
+    ax.set_xlabel(f"${time_name(sol)}$")
     ax.set_ylabel("kink $-b_j/v_j$")
 
 
@@ -117,7 +118,8 @@ def draw_function(
     for i, time in enumerate(times):
         nearest = int(np.argmin(np.abs(sol.t - time)))
         t, f = sol.t[nearest], model.predict(sol.w[nearest], x)  # type: ignore[index]
-        label = f"$t={t:g}$" if 1e-3 < t < 1e3 or t == 0.0 else f"$t=$ {scientific(t)}"
+        number = f"{t:.3g}" if 1e-3 < t < 1e3 or t == 0.0 else scientific(t).strip("$")
+        label = f"${time_name(sol)}={number}$"
         ax.plot(x, f, color=COLOURS[i % len(COLOURS)], label=label, zorder=2 + 0.01 * i)
         if t > 0.0:
             settled.append(f)

@@ -73,7 +73,10 @@ def draw_phases(figure: Figure, phases: TwoPhase, lam: float) -> None:
     norm.set_xlabel("$t$")
     draw_inset(losses, phases, lam)
     if phases.slow is None:
-        note = f"no limit is drawn: the unregularised flow has not landed ({phases.landing.status})"
+        landed = f"has not landed ({phases.landing.status})"
+        if phases.landing.success:
+            landed = "has landed where no drift starts"
+        note = f"no limit is drawn: the unregularised flow {landed}"
         norm.set_title(note, fontsize=8, color=GREY)
     if known:
         several = not np.isnan(phases.slope)
@@ -153,7 +156,10 @@ def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArr
 
 
 def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
-    """Return the train loss of the slow phase to first order in lam, at the times of a flow; 0 if unknown."""
+    """Return the train loss of the slow phase to first order in lam, at the times of a flow.
+
+    It is 0 if it is unknown, and nan beyond the horizon.
+    """
     problem, slow = phases.problem, phases.slow
     regular = 0 < problem.num_residuals == phases.landing.rank
     if not regular or slow is None or slow.w is None:
@@ -164,7 +170,7 @@ def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> Flo
     for i, w in enumerate(slow.w[chosen]):
         with suppress(ValueError):  # a kernel that has become singular on the way
             loss[i] = 0.5 * problem.scale * np.sum(first_order_residual(problem, w, decay) ** 2)
-    return loss[back]
+    return np.where(lam * sol.t <= phases.horizon[lam], loss[back], np.nan)
 
 
 def shade(ax: Axes, phases: TwoPhase, lam: float) -> None:

@@ -19,6 +19,10 @@ CLEAR_GAP = (
 )
 
 
+class NoTangentSpace(ValueError):
+    """The tangent space at a point is not known, so that no drift starts there."""
+
+
 @dataclass(frozen=True, eq=False)
 class TangentProjection:
     """A vector projected on ``ker Hess F(w)``, and what was decided about the Hessian on the way.
@@ -119,7 +123,7 @@ def project(
     )
     require_on_manifold(problem, w, distance, spectrum)
     if rtol_rank == 0.0 and spectrum["rank"] > 0 and spectrum["gap"] < CLEAR_GAP:
-        raise ValueError(
+        raise NoTangentSpace(
             "the rank of the Hessian at w cannot be decided: its smallest eigenvalue that counts as "
             f"non-zero, {spectrum['eta']:.3g}, is only {spectrum['gap']:.2g} times the next, and the "
             f"largest is {spectrum['largest']:.3g}; set rtol_rank"
@@ -137,20 +141,29 @@ def project(
 
 
 def require_on_manifold(problem: Problem, w: FloatArray, distance: float, spectrum: dict[str, float]) -> None:
-    """Raise ValueError if `w` is not a critical point of F up to a small error, or if it is a saddle."""
+    """Raise NoTangentSpace if `w` is not a critical point of F up to a small error, or if it is a saddle."""
     gradient = problem._core.gradient(w)
     slope, norm = length(gradient), length(w)
     offset = max(distance, slope / spectrum["largest"] if spectrum["largest"] > 0 else math.inf * slope)
     if slope > 0 and not offset <= ON_MANIFOLD * norm:
         residual = f", ||r|| = {length(problem._core.residual(w)):.3g}" if problem.num_residuals else ""
-        raise ValueError(
+        raise NoTangentSpace(
             f"w is not on the manifold of minimisers: its distance is about {offset:.3g} (||w|| = {norm:.3g}"
             f"{residual}, ||grad F|| = {slope:.3g}); land first: w = gf.limit_map(problem, w).w"
         )
     if spectrum["num_negative"] > 0:
-        raise ValueError(
+        raise NoTangentSpace(
             f"w is a saddle of F: {spectrum['num_negative']} eigenvalues of its Hessian are negative; "
             "start from a minimiser, e.g. gf.limit_map(problem, w + noise).w"
+        )
+
+
+def require_kernel_space(problem: Problem, curvature: str) -> None:
+    """Raise ValueError if the drift of `problem` slides along kinks and `curvature` cannot tell how."""
+    if problem.is_piecewise and curvature not in ("auto", "gram"):
+        raise ValueError(
+            f"curvature is {curvature!r}, but the activation of this network has a kink: how its drift "
+            "slides along data points is known in kernel space alone; choose 'gram' or 'auto'"
         )
 
 

@@ -20,7 +20,7 @@ from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.phases import SAME, TwoPhase, distance_path
 from grokflow.problems import Problem
 from grokflow.solution import Solution
-from grokflow.tangent import as_point
+from grokflow.tangent import NoTangentSpace, as_point, require_kernel_space
 
 
 def two_phase(
@@ -100,7 +100,7 @@ def two_phase(
     if first >= end:
         raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {end:g}")
     as_positive("kappa", kappa)
-    as_curvature(curvature)
+    require_kernel_space(problem, as_curvature(curvature).name)
     common: dict[str, Any] = {
         "rtol": rtol,
         "atol": atol,
@@ -132,18 +132,21 @@ def two_phase(
             **common,
         )
         regularizer = drift_of(decays)
-        slow = None
+        slow, no_drift = None, ""
         if landing.success:
             grid = merged([lam * sol.t for lam, sol in flows.items()])
-            slow = norm_flow(
-                problem,
-                landing.w,
-                (0.0, end),
-                regularizer=regularizer,
-                curvature=curvature,
-                t_eval=np.minimum(grid, end),
-                **common,
-            )
+            try:
+                slow = norm_flow(
+                    problem,
+                    landing.w,
+                    (0.0, end),
+                    regularizer=regularizer,
+                    curvature=curvature,
+                    t_eval=np.minimum(grid, end),
+                    **common,
+                )
+            except NoTangentSpace as error:
+                no_drift = str(error)
     except BaseException as error:
         attach(error, flows, "flows")
         attach(error, landing, "landing")
@@ -174,6 +177,7 @@ def two_phase(
         kappa=float(kappa),
         _decays=decays,
         _options=options,
+        _no_drift=no_drift,
     )
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 from grokflow.app.commands import app
 from typer.testing import CliRunner
@@ -21,6 +22,20 @@ def command(*arguments, **options):
         text=True,
         **options,
     )
+
+
+def interrupted(sent, out, *arguments):
+    """Start a command that writes into `out`, send a signal in the midst of it, and check how it ends."""
+    process = command(*arguments, "--out", out)
+    deadline = time.monotonic() + 30.0
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(sent)
+    stderr = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + sent, stderr
+    assert stderr.startswith(f"grokflow: interrupted by {sent.name} at t = ")
+    assert stderr.count("\n") == 1
 
 
 def refused(result, *words):

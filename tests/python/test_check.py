@@ -3,6 +3,7 @@
 import re
 import warnings
 
+import grokflow as gf
 import numpy as np
 import pytest
 from grokflow.callbacks import LeastSquares, Objective, PrecisionWarning
@@ -255,3 +256,10 @@ def test_the_point_is_validated():
         check_problem(least_squares(), np.ones(3))
     with pytest.raises(ValueError, match=re.escape("w[1] is nan")):
         check_problem(objective(), [0.0, np.nan, 0, 0, 0, 0, 0, 0])
+
+
+def test_a_point_on_a_kink_is_suspected():
+    net = gf.models.TwoLayerNetwork([[1.0], [2.0]], [1.0, 0.5], width=1, activation="relu")
+    assert check_problem(net, [1.0, 1.0, 0.5])
+    with pytest.raises(ValueError, match="may lie on a kink of the activation"):
+        check_problem(net, [1.0, 1.0, -1.0]).raise_if_failed()

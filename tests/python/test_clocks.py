@@ -2,6 +2,7 @@
 
 import math
 
+import grokflow as gf
 import numpy as np
 import pytest
 import reference.clocks
@@ -85,5 +86,8 @@ def test_misuse():
     with pytest.raises(ValueError, match="eps must lie between 0 and 1, got 2"):
         clocks(sol, eps=2)
     del sol.observed["grad_norm"]
+    problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
+    with pytest.raises(ValueError, match="sol is a drift"):
+        clocks(gf.norm_flow(problem, [1.5, 0.5], (0, 1)))
     with pytest.raises(ValueError, match="did not record grad_norm"):
         clocks(sol)

@@ -57,6 +57,20 @@ def test_interrupt_of_a_native_run(method):
     assert np.isfinite(sol["train_loss"]).all()
 
 
+def test_interrupt_of_a_network_with_kinks_keeps_its_changes_of_mode():
+    rng = np.random.default_rng(0)
+    X, y = rng.uniform(-2.0, 2.0, (200, 10)), rng.normal(size=200)
+    net = gf.models.TwoLayerNetwork(X, y, width=100, activation="relu")
+    timer = interrupt_after(0.3)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        gf.gradient_flow(net, net.initial_weights(seed=0), (0, 1e6), weight_decay=1e-6, rtol=1e-9)
+    timer.join()
+    sol = caught.value.solution
+    assert sol.status == "interrupted"
+    assert sol.mode_changes.size > 0
+    assert 0.0 < sol.mode_changes["t"].max() <= sol.t_final < 1e6
+
+
 def test_interrupt_of_python_callbacks():
     model = gf.LeastSquares(
         residual=lambda w: w - 1.0, jacobian=lambda w: np.eye(80), num_params=80, num_residuals=80

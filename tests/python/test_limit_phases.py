@@ -1,6 +1,9 @@
 """The theorem itself: flows with small weight decay against the landing and the drift."""
 
 import dataclasses
+import io
+import re
+import sys
 from functools import cache
 
 import grokflow as gf
@@ -238,6 +241,51 @@ def test_the_loss_of_a_network_with_kinks_is_predicted(target):
     late = 1e-6 * sol.t > 0.05
     loss = np.interp(1e-6 * sol.t[late], phases.slow.t, phases.predicted_loss(1e-6))
     assert sol["train_loss"][late] == pytest.approx(loss, rel=5e-3)
+
+
+def overdetermined():
+    """Return a ReLU network that cannot fit its data."""
+    x = np.linspace(-2, 2, 15)[:, None]
+    return gf.models.TwoLayerNetwork(x, np.sin(3 * x[:, 0]), width=2, activation="relu")
+
+
+def test_where_no_drift_starts_the_flows_are_kept():
+    net = overdetermined()
+    w0 = net.initial_weights(seed=0)
+    phases = gf.two_phase(net, w0, [1e-2], s_end=1.0)
+    assert phases.landing.success
+    assert phases.flows[1e-2].success
+    assert phases.slow is None
+    assert not phases.success
+    assert re.search(r"drift: the residual does not vanish at w: .*'smooth_relu'", phases.message)
+    phases.report(text := io.StringIO())
+    assert "the residual does not vanish" in " ".join(text.getvalue().split())
+    assert "has landed where no drift starts" in phases.plot().axes[1].get_title()
+    with pytest.raises(ValueError, match="there is no drift, because the residual does not vanish"):
+        phases.composite(1e-2)
+    with pytest.raises(ValueError, match="the residual does not vanish"):
+        gf.norm_flow(net, phases.landing.w, (0, 1))
+
+
+@pytest.mark.parametrize("curvature", ["dense", "krylov", gf.Dense()])
+def test_kinks_ask_for_kernel_space_before_any_work(curvature, monkeypatch):
+    net = overdetermined()
+    monkeypatch.setattr(sys.modules["grokflow.two_phase"], "gradient_flow", None)
+    for run in (gf.two_phase, lambda *a, **o: gf.norm_flow(*a, (0, 1), **o)):
+        with pytest.raises(ValueError, match=r"curvature is '\w+', but .* a kink.* choose 'gram' or 'auto'"):
+            run(net, net.initial_weights(seed=0), curvature=curvature)
+
+
+def test_an_error_of_the_callback_is_not_taken_for_one_of_the_drift():
+    problem = gf.models.LinearRegression(np.eye(2, 4), np.ones(2))
+
+    def fail(t, w):
+        if t < 1.0 and problem.loss(w) < 1e-25:  # the drift
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        gf.two_phase(problem, np.ones(4), [1e-2], callback=fail)
+    assert caught.value.landing.success
 
 
 def test_composite_knows_nothing_beyond_the_drift():

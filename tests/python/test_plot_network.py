@@ -112,3 +112,22 @@ def test_what_cannot_be_drawn(sol, problem):
         dataclasses.replace(sol, w=None).plot_function([1.0], problem)
     with pytest.raises(ValueError, match=r"times has 2000.0; recorded are 0.0 to 1000.0"):
         sol.plot_function([1.0, 2000.0])
+
+
+def test_many_times_have_a_legend_of_several_rows(sol, problem):
+    figure = sol.plot_function([0, 1, 5, 10, 100, 1e3], problem=problem)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    frame, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+    assert frame.width > 0.8 * figure.bbox.width
+    assert legend.x1 <= figure.bbox.x1
+    assert legend.y0 >= frame.y1
+
+
+def test_drifts_are_drawn_in_slow_time():
+    net = gf.models.TwoLayerNetwork(X, Y, width=12, activation="relu")
+    slow = gf.norm_flow(net, gf.limit_map(net, net.initial_weights(seed=0)).w, (0, 2))
+    assert slow.plot().axes[1].get_xlabel() == "$s$"
+    assert slow.plot_modes().axes[0].get_xlabel() == "$s$"
+    legend = slow.plot_function([0, 2]).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["$s=0$", "$s=2$"]

@@ -94,6 +94,13 @@ def test_the_loss_beside_the_manifold_is_the_predicted_one(phases):
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_predicted_loss_ends_at_the_horizon(phases):
+    sol = phases.flows[1e-4]
+    cut = dataclasses.replace(phases, horizon=phases.horizon | {1e-4: 2.0})
+    found = loss_beside_the_manifold(cut, sol, 1e-4)
+    assert np.array_equal(np.isnan(found), 1e-4 * sol.t > 2.0)
+
+
 def test_plateau_and_drop_are_shaded(phases):
     plateau, drop = phases.plot().axes[0].patches
     assert (plateau.get_label(), drop.get_label()) == ("plateau", "drop")

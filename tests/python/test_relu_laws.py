@@ -76,6 +76,21 @@ def test_the_regularised_loss_falls_along_every_mode_and_over_every_change():
     assert np.all(np.diff(energy) <= 1e-9 * energy[:-1])
 
 
+def test_the_laws_hold_with_many_inputs():
+    """In ten dimensions a neuron slides on several data points, and hundreds of modes follow each other."""
+    net = network("relu", 4, inputs=10, n=20, width=20)
+    w0, lam, counts = net.initial_weights(seed=4), 1e-3, []
+    for rtol in (1e-5, 1e-7, 1e-9):
+        sol = run(net, w0, 1e4, lam, rtol=rtol, atol=1e-3 * rtol)
+        energy = sol["train_loss"] + lam / 2 * sol["norm"] ** 2
+        assert np.all(np.diff(energy) <= 1e-12 * energy[:-1])
+        assert np.all(np.diff(sol.t) > 0)
+        assert np.isin(sol.mode_changes["t"], sol.t).all()
+        counts.append(sol.mode_changes.size)
+    assert counts[0] > 200
+    assert counts[-1] <= counts[0]
+
+
 def test_no_time_is_stepped_over_twice():
     net, w0 = figure_problem()
     sol = run(net, w0, 1e4, 1e-3, rtol=1e-6, atol=1e-9)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
@@ -91,9 +92,12 @@ def finish(solutions: Mapping[str, gf.Solution]) -> None:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn wrong input and signals into one line on stderr and an exit code."""
+    """Turn warnings, wrong input and signals into one line on stderr each, and the latter into exit codes."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", UserWarning)
+            warnings.showwarning = show_warning
+            yield
     except Interrupted as interrupt:
         fail(str(interrupt) + "; what was found so far is saved", interrupt.exit_code)
     except KeyboardInterrupt:
@@ -105,6 +109,11 @@ def reported() -> Iterator[None]:
         fail(f"{error.filename}: {reason}" if error.filename else reason, 2)
     except ValueError as error:
         fail(str(error), 2)
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one line on stderr, in place of `warnings.showwarning`."""
+    print("grokflow: warning:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def fail(message: str, code: int) -> NoReturn:

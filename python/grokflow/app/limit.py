@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,12 +10,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import grokflow as gf
-from grokflow.app.report import save_figure, save_trajectories, solutions_of, writable_directory
-from grokflow.app.run import build, load, write_inputs
+from grokflow.app.report import save_figure, save_trajectories, solutions_of
 from grokflow.app.settings import LimitSettings
 from grokflow.app.solve import Interrupted, solve
+from grokflow.app.task import Task, prepare
 from grokflow.files import write_atomically
-from grokflow.plot import STYLE, scientific
+from grokflow.plot import STYLE
 from grokflow.plot_phases import draw_phases, figure_size
 
 
@@ -33,43 +32,36 @@ def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
     Interrupted
         A signal has ended the work; the trajectories so far have been written.
     """
-    settings, parts = load(settings)
-    problem = build(settings, parts)
-    w0 = problem.initial_weights(settings.init_scale, settings.seed)
-    out = writable_directory(Path(settings.out))
+    task = prepare(settings)
 
     def compute(progress: bool) -> gf.TwoPhase:
         return gf.two_phase(
-            problem,
-            w0,
+            task.problem,
+            task.w0,
             settings.weight_decay,
             s_end=settings.s_end,
             eps=settings.eps,
             kappa=settings.kappa,
-            method=settings.method,
-            curvature=settings.curvature,
-            rtol=settings.rtol,
-            atol=settings.atol,
-            max_time=settings.max_time,
             progress=progress,
+            **task.solver,
         )
 
     try:
         phases = solve(console, compute)
     except Interrupted as interrupt:
-        write_inputs(settings, parts, out)
-        save_trajectories(interrupt.solutions, out)
+        task.write_inputs()
+        save_trajectories(interrupt.solutions, task.out)
         raise
-    write_inputs(settings, parts, out)
-    written = write_results(phases, settings, out)
+    written = write_results(phases, task)
     phases.report(console.file)
-    names = ", ".join(["settings.toml", "data.npz", *written])
-    console.print(f"written: {out}/ {names}", soft_wrap=True, highlight=False)
+    console.print(f"written: {task.out}/ {', '.join(written)}", soft_wrap=True, highlight=False)
     return phases
 
 
-def write_results(phases: gf.TwoPhase, settings: LimitSettings, out: Path) -> list[str]:
-    """Write trajectories, landing and report, then the figure; return the names of the files."""
+def write_results(phases: gf.TwoPhase, task: Task[LimitSettings]) -> list[str]:
+    """Write settings and data, trajectories, landing, report, and last the figure; return all names."""
+    out = task.out
+    task.write_inputs()
     written = save_trajectories(solutions_of(phases), out)
     if phases.landing.success:
         stream = io.BytesIO()
@@ -82,9 +74,7 @@ def write_results(phases: gf.TwoPhase, settings: LimitSettings, out: Path) -> li
     with rc_context(STYLE):
         figure = Figure(figsize=figure_size(phases), layout="constrained")
         lam = min(phases.flows)
-        figure.suptitle(
-            f"{settings.model} on {Path(settings.data or '').name}, $\\lambda$ = {scientific(lam)}"
-        )
+        figure.suptitle(task.title(lam))
         draw_phases(figure, phases, lam)
         save_figure(figure, out / "figure.png")
-    return [*written, "report.txt", "figure.png"]
+    return ["settings.toml", "data.npz", *written, "report.txt", "figure.png"]
