@@ -140,7 +140,7 @@ class DriftRun {
         monitor_(*flow_, {stop_on_rank_change, kkt_tol}) {
     std::unique_ptr<Modes> modes;
     if (ground_.piece) {
-      require_sliding_drift(*problem, *regularizer, curvature_kind(curvature));
+      require_sliding_drift(*problem, *regularizer);
       modes = std::make_unique<Modes>(ground_.piece,
                                       drift_forces(ground_.piece, regularizer, {rtol_rank, memory_budget}),
                                       Tolerance(options.rtol, options.atol));
@@ -180,20 +180,13 @@ class DriftRun {
 
  private:
   /// The velocity of a neuron that slides is known if the regularizer is the norm, and multipliers if K is.
-  static void require_sliding_drift(const Problem& problem, const Regularizer& regularizer,
-                                    CurvatureKind curvature) {
+  static void require_sliding_drift(const Problem& problem, const Regularizer& regularizer) {
     const auto* norm = dynamic_cast<const WeightedNorm*>(&regularizer);
     if (!norm)
       throw std::invalid_argument(
           "the regularizer must be the norm, or rates by block: the activation of this network has a kink, "
-          "and its "
-          "neurons slide along data points");
+          "and its neurons slide along data points");
     piecewise(problem)->require_decay(norm->weights());
-    if (curvature != CurvatureKind::gram)
-      throw std::invalid_argument(
-          std::string("curvature is '") + to_string(curvature) +
-          "', but the activation of this network has a kink: its drift needs 'gram', and a w0 "
-          "whose residual is zero");
   }
 
   Ground ground_;

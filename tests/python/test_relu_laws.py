@@ -76,6 +76,18 @@ def test_the_regularised_loss_falls_along_every_mode_and_over_every_change():
     assert np.all(np.diff(energy) <= 1e-9 * energy[:-1])
 
 
+@pytest.mark.parametrize("seed", [26, 28])
+def test_figure_3_takes_few_steps_with_any_data(seed):
+    """With 28 two neurons come back to the data point they have left before the stages tell them from it."""
+    pytest.importorskip("matplotlib")
+    from grokflow.app.experiments.relu import experiment
+
+    figure = experiment(seed, None, small=False)
+    sol = run(figure.problem, figure.w0, 1e6, 1e-3, rtol=1e-6, atol=1e-9)
+    assert sol.stats["nsteps"] <= 2000
+    assert sol.stats["nfev"] <= 12000
+
+
 def test_the_laws_hold_with_many_inputs():
     """In ten dimensions a neuron slides on several data points, and hundreds of modes follow each other."""
     net = network("relu", 4, inputs=10, n=20, width=20)

@@ -417,8 +417,7 @@ void TwoLayerNetwork::require_decay(const Decay& decay) const {
     for (const Decay::Range& range : group.ranges)
       if (range.begin <= begin && end <= range.end) return;
   throw std::invalid_argument(
-      "weight_decay differs between 'V' and 'b', and the activation has a kink: the inner weights of a "
-      "neuron that "
+      "the rates of 'V' and 'b' differ, and the activation has a kink: the inner weights of a neuron that "
       "slides along data points must decay alike; give 'V' and 'b' one rate");
 }
 
