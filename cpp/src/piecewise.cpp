@@ -17,10 +17,12 @@ constexpr double kRoundOff = 32.0 * std::numeric_limits<double>::epsilon();
 constexpr double kSlack = 0.01;         // of the tolerance: an excursion over a surface that is not seen
 constexpr double kSlackOfTheta = 1e-8;  // the same for multipliers
 constexpr int kMostRounds = 100;
+constexpr int kMostRoundsAtStart = 20;
 constexpr double kTogether = 1e-12;  // fractions of a step that are one instant
 constexpr double kShortest = 1e-10;  // fraction of a step for a mode that ends at once
 constexpr double kFarthest = 0.05;   // correction of the length of a step that was cut short
-constexpr double kInstant = 1e-10;   // relative: times that are too close for many changes of one unit
+constexpr double kInstant = 1e-10;   // relative: times that are too close for many changes of one unit ...
+constexpr double kManyShort = 1e3;   // ... as are these many modes that end at once
 
 }  // namespace
 
@@ -53,6 +55,7 @@ Modes::Modes(std::shared_ptr<Piece> piece, Forces forces, Tolerance tolerance)
       residual_(piece_->num_residuals()),
       force_(piece_->num_residuals()),
       sizes_(piece_->num_units()),
+      signs_(Vector::Ones(piece_->num_units())),
       recent_(piece_->num_units()) {}
 
 void Modes::begin(double t, VectorRef w) {
@@ -61,14 +64,24 @@ void Modes::begin(double t, VectorRef w) {
   piece_->sizes(w, sizes_);
   const Matrix& distances = looks_[0].distances;
   std::vector<Index> touching;
-  std::vector<signed char> sides(surfaces);
+  Mode sides(surfaces, units);
   for (Index j = 0; j < units; ++j) {
-    for (Index i = 0; i < surfaces; ++i) sides[i] = distances(i, j) > kRoundOff * sizes_[j] ? 1 : -1;
+    for (Index i = 0; i < surfaces; ++i) sides(i, j) = distances(i, j) > kRoundOff * sizes_[j] ? 1 : -1;
     if ((distances.col(j).array().abs() <= kRoundOff * sizes_[j]).any()) touching.push_back(j);
-    piece_->enter(j, sides.data());
+    piece_->enter(j, sides.col(j).data());
   }
-  look(w, looks_[0]);
-  for (const Index j : touching) resolve(t, w, j, false);
+  // Where the forces depend on the mode, what one unit does may decide what another does.
+  bool changed = true;
+  for (int round = 0; round < kMostRoundsAtStart && changed; ++round) {
+    const Mode before = piece_->mode();
+    look(w, looks_[0]);
+    changes_.clear();
+    for (const Index j : touching) {
+      piece_->enter(j, sides.col(j).data());
+      resolve(t, w, j, false);
+    }
+    changed = before != piece_->mode();
+  }
   settle(t, w);
 }
 
@@ -77,9 +90,11 @@ void Modes::look(const ConstVectorRef& w, Look& out) {
   piece_->look(w, out.distances, residual_);
   forces_(w, residual_, force_);
   const Index sliding = piece_->num_sliding();
+  out.gains.resize(piece_->num_units());
+  piece_->gains(w, out.gains);
   out.low.resize(sliding);
   out.high.resize(sliding);
-  if (sliding > 0) piece_->multipliers(w, force_, out.low, out.high);
+  if (sliding > 0) piece_->multipliers(signs_, force_, out.low, out.high);
 }
 
 void Modes::look_along(const OneStepMethod& method) {
@@ -117,6 +132,8 @@ Bernstein Modes::polynomial(const Crossing& c) const {
       return interpolant([&](const Look& at) { return at.low[c.slot]; });
     case Trigger::high:
       return interpolant([&](const Look& at) { return at.high[c.slot]; });
+    case Trigger::gain:
+      return interpolant([&](const Look& at) { return signs_[c.unit] * at.gains[c.unit]; });
     default:
       break;
   }
@@ -151,6 +168,7 @@ void Modes::find_crossings() {
   Index slot = 0;
   for (Index j = 0; j < mode.cols(); ++j) {
     const double slack = kSlack * (atol + tolerance_.rtol * sizes_[j]);
+    if ((mode.col(j).array() == 0).any()) examine({2.0, j, 0, 0, Trigger::gain, 0.0}, kSlack * atol);
     for (Index i = 0; i < mode.rows(); ++i) {
       if (mode(i, j) == 0) {
         const double small = kSlackOfTheta * (start.low[slot] + start.high[slot]);
@@ -207,7 +225,8 @@ void Modes::advance(VectorRef w) {
   std::swap(looks_.front(), looks_.back());
 }
 
-void Modes::change(double t, VectorRef w) {
+void Modes::change(double t, double h, VectorRef w) {
+  instant_ = kInstant * std::abs(t) + kManyShort * kShortest * h;
   look(w, looks_[0]);
   piece_->sizes(w, sizes_);
   resolve_crossings(t, w);
@@ -244,26 +263,38 @@ void Modes::resolve_crossings(double t, VectorRef w) {
   crossings_.clear();
 }
 
+bool Modes::ends(Index unit, Trigger trigger) const {
+  return std::any_of(crossings_.begin(), crossings_.end(),
+                     [&](const Crossing& c) { return c.unit == unit && c.trigger == trigger; });
+}
+
+bool Modes::ends(Index unit, Trigger trigger, Index surface) const {
+  return std::any_of(crossings_.begin(), crossings_.end(), [&](const Crossing& c) {
+    return c.unit == unit && c.trigger == trigger && c.surface == surface;
+  });
+}
+
 void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   const Mode& mode = piece_->mode();
   const Index surfaces = piece_->num_surfaces();
   std::vector<Index> touching;
   std::vector<Touch> touches;
   std::vector<char> split(surfaces, 0);
-  const auto of = [&](Index i, Trigger trigger) {
-    return std::any_of(crossings_.begin(), crossings_.end(), [&](const Crossing& c) {
-      return c.unit == unit && c.surface == i && c.trigger == trigger;
-    });
-  };
+  const bool turns = ends(unit, Trigger::gain);
+  if (turns)
+    signs_[unit] = -signs_[unit];
+  else if ((mode.col(unit).array() != 0).all())
+    signs_[unit] = looks_[0].gains[unit] < 0.0 ? -1.0 : 1.0;
   const auto touch = [&](Index i) {
-    const bool low = of(i, Trigger::low), high = of(i, Trigger::high);
+    const bool low = !turns && ends(unit, Trigger::low, i), high = !turns && ends(unit, Trigger::high, i);
     touching.push_back(i);
     touches.push_back({static_cast<Side>(mode(i, unit)), low || high, low ? Side::off : Side::on});
     split[i] = low && high;
   };
   for (Index i = 0; i < surfaces; ++i) {
     const double distance = std::abs(looks_[0].distances(i, unit));
-    if (mode(i, unit) == 0 || distance <= kRoundOff * sizes_[unit] || of(i, Trigger::distance)) touch(i);
+    if (mode(i, unit) == 0 || distance <= kRoundOff * sizes_[unit] || ends(unit, Trigger::distance, i))
+      touch(i);
   }
   const bool pinned = piece_->snap(unit, touching, w);
   if (pinned) {  // at 0 every surface is touched
@@ -272,10 +303,10 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     for (Index i = 0; i < surfaces; ++i) touch(i);
   }
   Kinks kinks;
-  piece_->kinks(w, force_, unit, touching, kinks);
+  piece_->kinks(signs_[unit], force_, unit, touching, kinks);
   const Resolution next = resolve_kinks(kinks, touches, moving);
   const int most = 40 + 4 * static_cast<int>(surfaces);
-  const bool crowded = recent_[unit].crowded(t, most);
+  const bool crowded = recent_[unit].crowded(t, instant_, most);
   if (!next.found || crowded) {
     std::ostringstream text;
     text << "No mode was found to go on in at t = " << t << " for " << piece_->describe(unit, touching)
@@ -290,14 +321,14 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     const Index i = touching[f];
     const Side before = touches[f].before, after = next.sides[f];
     sides[i] = static_cast<signed char>(after);
-    const bool splits = next.split[f] || split[i];
+    const bool splits = next.split[f] || split[i] || (turns && before == Side::slide);
     if (!splits && (after == before || (!moving && after != Side::slide))) continue;
     const Kind kind = splits                   ? Kind::split
                       : before == Side::slide  ? Kind::release
                       : after != Side::slide   ? Kind::cross
                       : pinned && next.at_rest ? Kind::pin
                                                : Kind::stick;
-    changes_.push_back({t, unit, i, kind});
+    changes_.push_back({t, unit, piece_->sample(i), kind});
   }
   piece_->enter(unit, sides.data());
 }
@@ -331,8 +362,8 @@ void stay_on_surfaces(Piece& piece, const ConstVectorRef& w) {
 }
 
 /// Counts the changes of a unit around one instant.
-bool Modes::Recent::crowded(double t, int most) {
-  if (count == 0 || std::abs(t - since) > kInstant * std::abs(t)) {
+bool Modes::Recent::crowded(double t, double instant, int most) {
+  if (count == 0 || std::abs(t - since) > instant) {
     since = t;
     count = 0;
   }

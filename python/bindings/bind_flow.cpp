@@ -48,7 +48,7 @@ py::list mode_changes_of(const FlowRun& run) {
   py::list out;
   if (!run.modes()) return out;
   for (const ModeChange& change : run.modes()->changes())
-    out.append(py::make_tuple(change.t, change.unit, change.surface, to_string(change.kind)));
+    out.append(py::make_tuple(change.t, change.unit, change.sample, to_string(change.kind)));
   return out;
 }
 

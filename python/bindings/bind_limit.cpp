@@ -208,6 +208,19 @@ class DriftRun {
   std::unique_ptr<FlowRun> run_;
 };
 
+/// The problem, or if it is smooth only piece by piece the piece that the drift of this norm goes on in at w.
+std::shared_ptr<Problem> drifting_piece(std::shared_ptr<Problem> problem, Vector w, const Rates& weights) {
+  const auto* kinked = piecewise(*problem);
+  if (!kinked) return problem;
+  auto norm = std::make_shared<WeightedNorm>(make_decay(weights));
+  kinked->require_decay(norm->weights());
+  const std::shared_ptr<Piece> piece = kinked->make_piece();
+  Modes modes(piece, drift_forces(piece, norm), Tolerance(1e-6, 1e-9));
+  modes.begin(0.0, w);
+  if (!modes.trouble().empty()) throw std::invalid_argument(modes.trouble());
+  return piece;
+}
+
 /// Newton's method from w to M: (w, ||step||).
 py::tuple pull_back(std::shared_ptr<Problem> problem, const Vector& w, const std::string& curvature,
                     double memory_budget, double rtol_rank) {
@@ -262,6 +275,8 @@ void bind_limit(py::module_& m) {
         [](const Problem& problem, const std::string& curvature, double memory_budget, const Vector& w) {
           return to_string(choose_tangent_space(problem, curvature_kind(curvature), memory_budget, w));
         });
+  m.def("drifting_piece", &drifting_piece, py::arg("problem"), py::arg("w"), py::arg("weights"),
+        py::keep_alive<0, 1>(), py::call_guard<py::gil_scoped_release>());
   m.def("pull_back", &pull_back, py::arg("problem"), py::arg("w"), py::arg("curvature"),
         py::arg("memory_budget"), py::arg("rtol_rank"));
 }

@@ -118,7 +118,10 @@ def activation_parameter(activation: str, **given: float | None) -> dict[str, fl
     own, default = ACTIVATION_PARAMETERS.get(activation, ("", 0.0))
     for name, value in given.items():
         if value is not None and name != own:
-            raise ValueError(f"{name} is {value}, and activation {activation!r} has no such parameter")
+            owner = next(act for act, (parameter, _) in ACTIVATION_PARAMETERS.items() if parameter == name)
+            raise ValueError(
+                f"{name} is {value}, and activation {activation!r} has no such parameter; {owner!r} has"
+            )
     if not own:
         return {}
     value = default if given[own] is None else given[own]

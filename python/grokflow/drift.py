@@ -249,25 +249,25 @@ def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDec
     TypeError
         The problem has no residuals.
     ValueError
-        A rate is negative, the kernel K is singular, or the activation has a kink: neurons that slide change
-        K, and which of them do is not known from `w` alone.
+        A rate is negative.
+
+    Notes
+    -----
+    Where K is singular, as with equal samples or with one that nothing moves, r is the solution of least
+    norm: there is one, for ``J D w`` lies in the range of J.
+
+    In a network whose activation has a kink J is that along the data points on which neurons slide: where a
+    pre-activation is 0 at `w`, up to round-off, as in the states of :func:`norm_flow`, and the drift from
+    `w` holds it there.
     """
     point = as_point(problem, w)
-    if problem.is_piecewise:
-        raise ValueError(
-            "the activation has a kink, and which neurons slide along data points is not known from w alone: "
-            "the first order in lam is for smooth problems"
-        )
+    problem._require_residuals("residual")
+    rates = as_decay(weight_decay, problem)
     pull = np.empty_like(point)
-    for begin, end, rate in as_decay(weight_decay, problem):
+    for begin, end, rate in rates:
         pull[begin:end] = rate * point[begin:end]
-    image = problem.jvp(point, pull)
-    try:
-        residual = np.linalg.solve(problem.scale * problem.gram(point), -image)
-    except np.linalg.LinAlgError:
-        raise ValueError(
-            "the tangent kernel K = J J^T is singular at w; the first order in lam needs it regular"
-        ) from None
+    there = core.drifting_piece(problem._core, point, rates).linearize(point)
+    residual = np.linalg.lstsq(problem.scale * there.gram(), -there.jvp(pull), rcond=None)[0]
     return np.asarray(residual, dtype=np.float64)
 
 

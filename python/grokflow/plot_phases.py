@@ -155,7 +155,7 @@ def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArr
 def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
     """Return the train loss of the slow phase to first order in lam, at the times of a flow; 0 if unknown."""
     problem, slow = phases.problem, phases.slow
-    regular = 0 < problem.num_residuals == phases.landing.rank and not problem.is_piecewise
+    regular = 0 < problem.num_residuals == phases.landing.rank
     if not regular or slow is None or slow.w is None:
         return np.zeros_like(sol.t)
     decay = phases._decays[lam]

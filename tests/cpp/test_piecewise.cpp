@@ -3,6 +3,8 @@
 
 #include "bernstein.hpp"
 #include "check.hpp"
+#include "grokflow/gradient_flow.hpp"
+#include "grokflow/integrate.hpp"
 #include "kinks.hpp"
 
 namespace {
@@ -22,6 +24,52 @@ Vector vector(std::initializer_list<double> entries) {
   std::copy(entries.begin(), entries.end(), v.data());
   return v;
 }
+
+/// One parameter w and the surface w = 0. F = (w + 1)^2 / 2 takes w there from above, and nothing that the
+/// piece then says of the surface can be true: either its field is not a number, or it sends w back from
+/// wherever it is.
+class Rattle final : public Piece {
+ public:
+  explicit Rattle(bool finite) : Piece(1, 1, 1.0), finite_(finite) {
+    mode_.setConstant(1, 1, static_cast<signed char>(Side::off));
+  }
+
+  void residual(const ConstVectorRef& w, VectorRef out) const override {
+    out[0] = w[0] + (mode_(0, 0) > 0 ? 1.0 : -1.0);
+  }
+  void linearize(const ConstVectorRef&, std::unique_ptr<Linearization>& lin) const override {
+    struct Identity final : Linearization {
+      Identity() : Linearization(1, 1) {}
+      void jvp(const ConstVectorRef& v, VectorRef out) const override { out = v; }
+      void vjp(const ConstVectorRef& u, VectorRef out) const override { out = u; }
+    };
+    lin = std::make_unique<Identity>();
+  }
+
+  Index num_units() const override { return 1; }
+  Index num_surfaces() const override { return 1; }
+  void enter(Index, const signed char* sides) override { mode_(0, 0) = sides[0]; }
+  Index num_sliding() const override { return mode_(0, 0) == 0; }
+  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef out) const override {
+    distances(0, 0) = w[0];
+    residual(w, out);
+  }
+  void sizes(const ConstVectorRef&, VectorRef out) const override { out[0] = 1.0; }
+  void gains(const ConstVectorRef&, VectorRef out) const override { out[0] = 1.0; }
+  void project(VectorRef) const override {}
+  void multipliers(const ConstVectorRef&, const ConstVectorRef&, VectorRef, VectorRef) const override {}
+  void kinks(double, const ConstVectorRef&, Index, const std::vector<Index>&, Kinks& out) const override {
+    out.normals = Matrix::Identity(1, 1);
+    out.field = Vector::Constant(1, finite_ ? -mode_(0, 0) : std::nan(""));
+    out.jumps = Vector::Zero(1);
+  }
+  bool snap(Index, const std::vector<Index>&, VectorRef) const override { return false; }
+  Index sample(Index surface) const override { return surface; }
+  std::string describe(Index, const std::vector<Index>&) const override { return "neuron 3 at data point 7"; }
+
+ private:
+  bool finite_;
+};
 
 }  // namespace
 
@@ -93,4 +141,23 @@ TEST(bernstein_first_zero) {
   CHECK_NEAR(first_zero(b, 3), 0.25, 1e-12);
   for (double& c : b) c += 0.2;  // now it has no zero
   CHECK(first_zero(b, 3) > 1.0);
+}
+
+TEST(modes_that_cannot_be_resolved_end_the_run) {
+  for (const bool finite : {false, true}) {
+    const auto piece = std::make_shared<Rattle>(finite);
+    const Tolerance tolerance(1e-6, 1e-9);
+    GradientFlow flow(piece, Decay(1, 0.0));
+    Modes modes(piece, gradient_forces(*piece), tolerance);
+    Integrator integrator(flow, make_piecewise(flow, make_radau(flow, tolerance), modes, 0.0),
+                          Vector::Ones(1), 0.0, 10.0);
+    int steps = 0;
+    while (integrator.status() == Status::running && steps++ < 1000) integrator.step();
+    CHECK(integrator.status() == Status::mode_unresolved);
+    CHECK(integrator.message().find("for neuron 3 at data point 7") != std::string::npos);
+    CHECK((integrator.message().find("more than 44 times at one instant") != std::string::npos) == finite);
+    // w(t) = 2 exp(-t) - 1 reaches 0 at log 2: the run is kept up to there.
+    CHECK_NEAR(integrator.t(), std::log(2.0), 1e-5);
+    CHECK_NEAR(integrator.w()[0], 0.0, 1e-5);
+  }
 }

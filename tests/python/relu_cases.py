@@ -41,9 +41,13 @@ class Hinge:
         return C, middle + root, middle - root
 
     def time_at(self, zeta):
-        """Return when zeta has this value."""
-        C, high, low = self._constants
-        G = [(A - high) / (A - low) for A in ((self.u + self.zeta) ** 2, (zeta + sqrt(zeta**2 + C)) ** 2)]
+        """Return when zeta has this value, and u is positive."""
+        return self.time_of(zeta + sqrt(zeta**2 + self._constants[0]))
+
+    def time_of(self, total):
+        """Return when u + zeta has this value."""
+        _, high, low = self._constants
+        G = [(A - high) / (A - low) for A in ((self.u + self.zeta) ** 2, total**2)]
         return np.log(G[0] / G[1]) * 2 / (self.kappa**2 * (high - low))
 
     def at(self, t):
@@ -137,6 +141,33 @@ def release():
         activation=RELU,
         weight_decay=lam,
         t_after=1.0,
+    )
+
+
+def turn():
+    """A neuron slides on the data point at -2 until its outer weight changes sign, and is repelled then.
+
+    It takes the side off: only the other data point moves it from there on.
+    """
+    slide = Hinge(4 / sqrt(5), 0.3, -0.5, 1.0)  # y = zeta (1, 2) / sqrt(5)
+    turn = slide.time_of(sqrt(0.75))  # u^2 - zeta^2 stays, and u is 0
+    y, pull = sqrt(0.75 / 5) * np.array([1, 2]), row(2) / sqrt(5)
+    leave = Hinge(sqrt(5), 0.3, 0.0, y @ pull)
+
+    def w(t):
+        if t < turn:
+            u, zeta = slide.at(t)
+            return weights(u, zeta * np.array([1, 2]) / sqrt(5))
+        u, zeta = leave.at(t - turn)
+        return weights(u, y + (zeta - leave.zeta) * pull)
+
+    return Case(
+        X=[-2, 2],
+        y=[2, 0.3],
+        w0=w(0.0),
+        changes=[(0.0, 0, 0, "stick"), (turn, 0, 0, "split")],
+        states=[(t, w(t)) for t in (0.5 * turn, 0.999 * turn, turn + 0.1, turn + 1.0, 20.0)],
+        activation=RELU,
     )
 
 
@@ -235,6 +266,7 @@ CASES = {
     "stick and slide": stick_and_slide(),
     "stick and slide, twice at once": stick_and_slide(copies=2),
     "release": release(),
+    "turn": turn(),
     "death": death(),
     "leaky crossing": leaky_crossing(),
     "absolute value": absolute_value(),

@@ -106,6 +106,20 @@ def test_run_writes_everything_beside_each_other(csv, tmp_path):
         assert data["X_test"].shape == (6, 4)
 
 
+@pytest.mark.parametrize(
+    "activation", [["leaky_relu", "--negative-slope", 0.2], ["smooth_relu", "--smoothing", 0.1]]
+)
+def test_run_takes_activations_with_a_parameter(csv, tmp_path, activation):
+    arguments = ["--width", 4, "--weight-decay", "1e-2", "--t-end", 10, "--out", tmp_path / "out"]
+    for model in ("two-layer", "mlp")[: 1 + (activation[0] == "smooth_relu")]:  # kinks are for two layers
+        options = ["--model", model, "--widths", "4,4", "--activation", *activation, *arguments]
+        result = grokflow("run", "--data", csv, "--target", "y", *options)
+        assert result.exit_code == 0, result.output
+        first = Solution.load(tmp_path / "out" / "trajectory.npz").final
+        assert grokflow("run", tmp_path / "out" / "settings.toml").exit_code == 0
+        assert np.array_equal(Solution.load(tmp_path / "out" / "trajectory.npz").final, first)
+
+
 @pytest.mark.parametrize("model", ["linear", "diagonal", "two-layer", "mlp"])
 def test_a_run_repeats_bit_for_bit_from_its_settings(csv, tmp_path, model):
     first = grokflow(
@@ -176,6 +190,13 @@ def test_npz_input(tmp_path):
         (["--curvature", "dence"], ["curvature", "dense"]),
         (["--model", "lineer"], ["unknown model 'lineer'; did you mean 'linear'"]),
         (["--model", "two-layer", "--activation", "sin"], ["activation", "'sin'", "tanh"]),
+        (["--model", "two-layer", "--negative-slope", "0.1"], ["negative_slope", "leaky_relu"]),
+        (
+            ["--model", "two-layer", "--activation", "leaky_relu", "--negative-slope", "nan"],
+            ["negative_slope"],
+        ),
+        (["--model", "two-layer", "--activation", "smooth_relu", "--smoothing", "0"], ["smoothing"]),
+        (["--model", "two-layer", "--activation", "relu", "--method", "BDF"], ["kink", "'Radau'"]),
         (["--model", "two-layer", "--width", "0"], ["width is 0"]),
         (["--model", "mlp", "--widths", "5,0"], ["widths[1] is 0"]),
         (["--model", "mlp", "--widths", "5 6"], ["widths is '5 6'; it must be integers with commas between"]),

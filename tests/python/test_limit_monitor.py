@@ -138,10 +138,15 @@ def test_first_order_residual_of_a_decay_by_block():
     assert gf.first_order_residual(problem, w, {"u": 1e-3, "*": 0.0}) == pytest.approx(expected, rel=1e-10)
 
 
-def test_first_order_residual_needs_a_regular_kernel():
-    twice = gf.models.LinearRegression([[1.0, 0.0], [1.0, 0.0]], [1.0, 1.0])
-    with pytest.raises(ValueError, match="kernel K = J J\\^T is singular"):
-        gf.first_order_residual(twice, [1.0, 1.0], 1e-3)
+def test_first_order_residual_of_equal_samples():
+    x, y = [[1.0, 2.0, 0.5], [0.0, 1.0, -1.0]], [1.0, 1.0]
+    one = gf.models.LinearRegression(x, y, scale=1.0)
+    two = gf.models.LinearRegression(x + x, y + y, scale=0.5)
+    r = gf.first_order_residual(one, [1.0, 1.0, 2.0], 1e-3)
+    assert gf.first_order_residual(two, [1.0, 1.0, 2.0], 1e-3) == pytest.approx(np.tile(r, 2), rel=1e-10)
+
+
+def test_first_order_residual_says_what_is_wrong():
     with pytest.raises(ValueError, match="weight_decay"):
         gf.first_order_residual(linear(), np.ones(9), -1.0)
     with pytest.raises(ValueError, match="w has shape"):

@@ -234,16 +234,27 @@ def test_misuse_of_the_result():
 
 
 def test_a_network_with_kinks_has_both_phases():
-    """Its drift slides too; the first order in lam is not drawn, since K depends on which neurons slide."""
+    """Its drift slides too."""
     x = np.array([-1.8, -1.0, -0.2, 0.5, 1.1, 1.9])
     net = gf.models.TwoLayerNetwork(x[:, None], np.maximum(x, 0.0), width=10, activation="relu")
     phases = gf.two_phase(net, net.initial_weights(seed=0), [1e-3, 1e-4], s_end=0.1, eps=0.01)
     assert phases.success, phases.message
     assert np.abs(phases.slow["train_loss"]).max() < 1e-20
     assert np.diff(phases.slow["norm"]).max() <= 1e-12
-    with pytest.raises(ValueError, match="the activation has a kink"):
-        phases.predicted_loss(1e-3)
     phases.plot()
+
+
+@pytest.mark.parametrize("target", [lambda x: np.maximum(x, 0.0), lambda x: np.abs(x) - 0.5])
+def test_the_loss_of_a_network_with_kinks_is_predicted(target):
+    """With K of those that slide: with |x| some neurons only touch a data point, and do not."""
+    x = np.array([-1.8, -1.0, -0.2, 0.5, 1.1, 1.9])
+    net = gf.models.TwoLayerNetwork(x[:, None], target(x), width=12, activation="relu")
+    phases = gf.two_phase(net, net.initial_weights(seed=0), [1e-6], s_end=0.5)
+    assert phases.slow.mode_changes.size > 0
+    sol = phases.flows[1e-6]
+    late = 1e-6 * sol.t > 0.05
+    loss = np.interp(1e-6 * sol.t[late], phases.slow.t, phases.predicted_loss(1e-6))
+    assert sol["train_loss"][late] == pytest.approx(loss, rel=5e-3)
 
 
 def test_composite_knows_nothing_beyond_the_drift():

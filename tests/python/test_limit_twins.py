@@ -72,6 +72,20 @@ def test_first_order_residuals_agree():
         assert gf.first_order_residual(ours, w0, decay) == pytest.approx(expected, rel=1e-10)
 
 
+def test_first_order_residuals_of_a_network_that_slides_agree():
+    x = np.array([-1.8, -1.0, -0.2, 0.5, 1.1, 1.9])
+    ours, twin = (
+        M.TwoLayerNetwork(x[:, None], np.sin(2 * x), width=12, activation="relu") for M in (gf.models, models)
+    )
+    slow = gf.norm_flow(
+        ours, gf.limit_map(ours, ours.initial_weights(seed=0)).w, (0, 0.5), t_eval=[0.0, 0.3, 0.5]
+    )
+    assert "stick" in slow.mode_changes["kind"]
+    for w in slow.w:
+        expected = limit.first_order_residual(twin, w, 1e-3)
+        assert gf.first_order_residual(ours, w, 1e-3) == pytest.approx(expected, rel=1e-6)
+
+
 def test_both_phases_agree():
     ours, twin, w0 = PAIRS["diagonal"]
     a, b = (f(p, w0, [1e-2, 1e-3], s_end=3.0) for f, p in ((gf.two_phase, ours), (phases.two_phase, twin)))

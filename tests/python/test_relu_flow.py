@@ -90,3 +90,35 @@ def test_agrees_with_the_twin(activation, inputs, seed, options):
     for name in ("neuron", "sample", "kind"):
         assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
     np.testing.assert_allclose(found.mode_changes["t"], exact.mode_changes["t"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [62, 74])
+def test_agrees_with_the_twin_on_a_grid(seed):
+    """Where a neuron that slides on two data points is repelled (62), and with equal inputs (74)."""
+    rng = np.random.default_rng(seed)
+    inputs, n, width = rng.integers(1, 4), rng.integers(2, 7), rng.integers(2, 7)
+    X, y = np.round(2 * rng.uniform(-2, 2, (n, inputs))) / 2, rng.normal(size=n)
+    check_against_twin(X, y, width, lambda net: net.initial_weights(seed=seed))
+
+
+def test_agrees_with_the_twin_where_a_neuron_slides_through_zero():
+    """At y = 0 all its signs change at once; several modes are consistent, and it goes on as it came."""
+    X = [[0.5], [0.5], [0.0], [-2.0], [1.0], [2.0]]
+    y = [0.1757, -0.1958, 0.8137, 1.5428, 0.9991, -0.3134]
+    changes = check_against_twin(X, y, 3, lambda net: 3 * net.initial_weights(seed=74))
+    assert max(np.unique(changes["t"], return_counts=True)[1]) == 5
+
+
+def check_against_twin(X, y, width, start):
+    """Compare the flow of a leaky network with its twin's, and return the changes of mode."""
+
+    def network(models):
+        return models.TwoLayerNetwork(X, y, width=width, activation="leaky_relu", negative_slope=0.2)
+
+    w0 = start(network(gf.models))
+    exact = run("reference", network, w0, (0, 60), weight_decay=0.02, rtol=1e-6, atol=1e-9, t_eval=[20, 60])
+    found = run("compiled", network, w0, (0, 60), weight_decay=0.02, t_eval=[20, 60])
+    np.testing.assert_allclose(found.w, exact.w, atol=1e-6)
+    for name in ("neuron", "sample", "kind"):
+        assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
+    return found.mode_changes

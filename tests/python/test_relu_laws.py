@@ -153,15 +153,19 @@ def test_order_of_neurons_and_data_points_does_not_matter():
     assert samples[b.mode_changes["sample"]].tolist() == a.mode_changes["sample"].tolist()
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5])
 @pytest.mark.parametrize("activation", ["relu", "abs"])
-def test_a_repeated_data_point_is_one_of_twice_the_weight(activation):
+def test_a_repeated_data_point_is_one_of_twice_the_weight(activation, spread):
+    """Its target is their mean: the rest of F is constant."""
     net = network(activation, 1)
     X, y, w0 = net._arguments["X"], net._arguments["y"], net.initial_weights(seed=1)
     twice = np.repeat(np.arange(4), 2)
-    two = gf.models.TwoLayerNetwork(X[twice], y[twice], width=4, activation=activation, scale="sum")
+    targets = y[twice] + np.tile([-spread, spread], 4)
+    two = gf.models.TwoLayerNetwork(X[twice], targets, width=4, activation=activation, scale="sum")
     one = gf.models.TwoLayerNetwork(X, y, width=4, activation=activation, scale=2.0)
     a, b = run(one, w0, 20.0), run(two, w0, 20.0)
     np.testing.assert_allclose(b.final, a.final, atol=1e-6)
+    assert (twice[b.mode_changes["sample"]] == a.mode_changes["sample"]).all()
 
 
 def test_leaky_relu_of_slope_0_is_relu():

@@ -6,6 +6,7 @@ import numpy as np
 
 from reference.flows import decay_rates, gradient_flow, integrate
 from reference.observe import observables
+from reference.piecewise import drift_jacobian
 from reference.tangent import normal_space, onto_manifold, tangent_projection
 
 
@@ -143,5 +144,6 @@ def horizon(sol, weight_decay, kappa=10.0):
 
 def first_order_residual(problem, w, weight_decay):
     """Return r = -(c K)^-1 J D w."""
-    J = problem.jacobian(w)
-    return -np.linalg.inv(problem.scale * J @ J.T) @ J @ (decay_rates(problem, weight_decay) * w)
+    D = decay_rates(problem, weight_decay)
+    J = drift_jacobian(problem, D, w) if getattr(problem, "slopes", None) else problem.jacobian(w)
+    return -np.linalg.pinv(problem.scale * J @ J.T) @ J @ (D * w)

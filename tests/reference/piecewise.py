@@ -3,7 +3,10 @@
 The solution is Filippov's (Differential Equations with Discontinuous Righthand Sides, 1988). A mode says of
 each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1), whether it is off (-1: it is
 negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
-reaches 0, or a multiplier of one that slides leaves [0, 1]. Then every mode of that neuron is tried.
+reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight u_j of a neuron that slides
+changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
+u_j / |u_j| for u_j, to which its field is proportional. Samples with equal inputs are one: their forces add
+up.
 """
 
 import itertools
@@ -16,7 +19,7 @@ from reference import flows
 from reference.observe import observables
 
 TOUCH = 1e-12  # a pre-activation of this size, relative to the weights, is 0
-LEAVE = 1e-10  # a multiplier is beyond its bounds
+LEAVE = 1e-12  # a multiplier this far beyond its bounds, times the jump and relative to the field's terms, is
 ZERO = 1e-9  # a velocity of this size, relative to its terms, is 0
 MODE_CHANGE = [("t", float), ("neuron", int), ("sample", int), ("kind", "U7")]
 STEP = 1e-30  # of a derivative by complex steps, which is exact
@@ -34,12 +37,16 @@ class Modes:
 
     def __init__(self, problem, D):
         self.problem, self.D = problem, D
-        self.X = np.hstack([problem.X, np.ones((problem.num_residuals, 1))])
+        _, first, group = np.unique(problem.X, axis=0, return_index=True, return_inverse=True)
+        self.samples = np.sort(first)  # i counts distinct inputs; each by its first sample
+        self.group = np.searchsorted(self.samples, first[group.ravel()])  # the i of each sample
+        self.X = np.hstack([problem.X[self.samples], np.ones((self.samples.size, 1))])
         self.below, self.above = problem.slopes
         self.m = problem.blocks["u"].stop
         self.mode = np.zeros((len(self.X), self.m), dtype=int)
         self.slope = np.zeros(self.mode.shape)  # of the activation; where it slides, z is 0
         self.projectors = np.tile(np.eye(self.X.shape[1]), (self.m, 1, 1))
+        self.sign = np.ones(self.m)  # of u_j while neuron j slides
         self.changes = []
 
     def inner(self, w):
@@ -53,12 +60,13 @@ class Modes:
         return np.concatenate([u, V, y[..., -1], *([a] if "a" in self.problem.blocks else [])], axis=-1)
 
     def force(self, w):
-        """Return c r, shape (..., n): the activation is slope * z in this mode."""
+        """Return c r, added up for equal inputs: the activation is slope * z in this mode."""
         z = np.einsum("...jq,iq->...ij", self.inner(w), self.X)
         outputs = self.problem.s * np.einsum("...ij,...j->...i", self.slope * z, w[..., : self.m])
         if "a" in self.problem.blocks:
             outputs = outputs + w[..., -1:]
-        return self.problem.scale * (outputs - self.problem._targets)
+        r = outputs[..., self.group] - self.problem._targets
+        return self.problem.scale * r @ np.eye(self.samples.size)[self.group]
 
     def rhs(self, w):
         """Return dw/dt in this mode, shape (..., d); the inner weights keep to the surfaces slid on."""
@@ -73,25 +81,32 @@ class Modes:
     def jacobian(self, w):
         return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
 
-    def multipliers(self, w, j, field, f):
-        """Return theta of the surfaces that neuron j slides on: they hold its velocity orthogonal to them."""
-        S = np.flatnonzero(self.mode[:, j] == 0)
-        jumps = self.problem.s * w[j] * (self.above - self.below) * f[S]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.linalg.lstsq(self.X[S].T, field, rcond=None)[0] / jumps
+    def multipliers(self, j, field, f):
+        """Return theta and 1 - theta of the surfaces that neuron j slides on, times the jump, over all terms.
 
-    def field(self, w, j, f):
-        """Return the velocity of y_j, without decay, with all that it slides on switched off."""
+        They hold its velocity orthogonal to the surfaces. Theta itself would pass through infinity with f.
+        """
+        S = np.flatnonzero(self.mode[:, j] == 0)
+        low = np.linalg.lstsq(self.X[S].T, field, rcond=None)[0]
+        terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1) + np.finfo(float).tiny
+        return low / terms, (self.jumps(j, f)[S] - low) / terms
+
+    def jumps(self, j, f):
+        """Return what moves y_j less on each surface when it is switched on, where |u_j| is 1."""
+        return self.problem.s * self.sign[j] * (self.above - self.below) * f
+
+    def field(self, j, f):
+        """Return the velocity of y_j, without decay, with all that it slides on switched off; |u_j| is 1."""
         slope = np.where(self.mode[:, j] > 0, self.above, self.below)
-        return -self.problem.s * w[j] * (slope * f) @ self.X
+        return -self.problem.s * self.sign[j] * (slope * f) @ self.X
 
     def ends(self, w):
         """Return for each neuron the smallest of the functions that are positive while its mode lasts."""
         f = self.force(w)
         least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
         for j in np.flatnonzero((self.mode == 0).any(axis=0)):
-            theta = self.multipliers(w, j, self.field(w, j, f), f)
-            least[j] = min(least[j], *(theta + LEAVE), *(1 - theta + LEAVE))
+            low, high = self.multipliers(j, self.field(j, f), f)
+            least[j] = min(least[j], *(low + LEAVE), *(high + LEAVE), self.sign[j] * w[j] + TOUCH)
         return least
 
     def distances(self, w):
@@ -104,23 +119,42 @@ class Modes:
         S = self.X[self.mode[:, j] == 0]
         self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
 
-    def consistent(self, w, j, f, touching, forced):
-        """Yield (sides, velocity) of each mode in which neuron j stays."""
+    def arriving(self, j, f):
+        """Return the signs of the rates of z_ij with which neuron j moves in its mode."""
+        rates = self.X @ (self.projectors[j] @ self.field(j, f))
+        terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
+        return np.where(np.abs(rates) <= ZERO * terms * np.linalg.norm(self.X, axis=1), 0, np.sign(rates))
+
+    def consistent(self, j, f, touching, forced, came):
+        """Yield (sides, velocity, terms) of each mode in which neuron j stays.
+
+        First those that go on as it came, and then those that go as it is driven with all surfaces off.
+        """
         before = self.mode[:, j].copy()
-        for choice in itertools.product((-1, 1, 0), repeat=len(touching)):
+        off = before.copy()
+        off[touching] = -1
+        self.enter(j, off)
+        came, driven = came[touching], self.arriving(j, f)[touching]
+
+        def strangeness(sides):
+            return np.sum((came != 0) * (came != sides)), np.sum(driven != sides)
+
+        for choice in sorted(itertools.product((-1, 1, 0), repeat=len(touching)), key=strangeness):
             sides = before.copy()
             sides[touching] = choice
             S = self.X[sides == 0]
             if any(sides[i] != side for i, side in forced.items()) or np.linalg.matrix_rank(S) < len(S):
                 continue
+            if (self.jumps(j, f)[sides == 0] < 0).any():  # a surface that repels: nothing stays on it
+                continue
             self.enter(j, sides)
-            field = self.field(w, j, f)
+            field = self.field(j, f)
             velocity = self.projectors[j] @ field
-            theta = self.multipliers(w, j, field, f)
-            terms = np.abs(self.problem.s * w[j] * f) @ np.linalg.norm(self.X, axis=1)
+            low, high = self.multipliers(j, field, f)
+            terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
             moves = sides * (self.X @ velocity) >= -ZERO * terms * np.linalg.norm(self.X, axis=1)
             free = [i for i in touching if i not in forced and sides[i] != 0]
-            if moves[free].all() and (np.abs(theta - 0.5) <= 0.5 + LEAVE / 2).all():
+            if moves[free].all() and (low >= -LEAVE / 2).all() and (high >= -LEAVE / 2).all():
                 yield sides, velocity, terms
         self.enter(j, before)
 
@@ -129,27 +163,59 @@ class Modes:
         y, f, distances = self.inner(w).copy(), self.force(w), self.distances(w)
         for j in np.flatnonzero(start | (self.ends(w) <= 0)):
             before = self.mode[:, j].copy()
+            slides = (before == 0).any()
+            turns = slides and self.sign[j] * w[j] <= 0
+            self.sign[j] = -self.sign[j] if turns else self.sign[j] if slides else np.sign(w[j]) or 1.0
             near = (np.abs(distances[:, j]) <= 3 * TOUCH) | (before == 0)
-            theta = self.multipliers(w, j, self.field(w, j, f), f)
+            multipliers = zip(*self.multipliers(j, self.field(j, f), f), strict=True)
             forced = {
-                i: -1 if x < 0.5 else 1
-                for i, x in zip(np.flatnonzero(before == 0), theta, strict=True)
-                if abs(x - 0.5) > 0.5 + LEAVE / 2
+                i: -1 if low < high else 1
+                for i, (low, high) in zip(np.flatnonzero(before == 0), multipliers, strict=True)
+                if min(low, high) < -LEAVE / 2 and not turns
             }
             y[j] -= np.linalg.pinv(self.X[near]) @ (self.X[near] @ y[j])
             if np.linalg.matrix_rank(self.X[near]) == self.X.shape[1]:
                 y[j], near = 0.0, np.ones_like(near)
-            found = list(self.consistent(w, j, f, np.flatnonzero(near), forced))
+            came = np.zeros(near.size) if start else self.arriving(j, f)
+            found = list(self.consistent(j, f, np.flatnonzero(near), forced, came))
             if not found:
                 raise RuntimeError(f"no mode follows at t = {t} for neuron {j} at {np.flatnonzero(near)}")
             sides, velocity, terms = found[0]
             split = any(np.linalg.norm(v - velocity) > 1e3 * ZERO * terms for _, v, _ in found)
+            split = split and not came[near].any()
             self.enter(j, sides)
             for i in np.flatnonzero(near):
                 kind = "split" if split else kind_of(before[i], sides[i], y[j], start)
                 if kind:
-                    self.changes.append((t, j, i, kind))
+                    self.changes.append((t, j, self.samples[i], kind))
         return self.flat(w[: self.m], y, w[-1:])
+
+
+class DriftModes(Modes):
+    """The same for the drift on the manifold, where the forces keep r = 0: -K^-1 J D w."""
+
+    def jacobian_at(self, w):
+        """Return J along the surfaces slid on, shape (n, d)."""
+        J, index = self.problem.jacobian(w), self.inner(np.arange(w.size))
+        for j, projector in enumerate(self.projectors):
+            J[:, index[j]] = J[:, index[j]] @ projector
+        return J
+
+    def force(self, w):
+        J = self.jacobian_at(w)
+        return -np.linalg.pinv(J @ J.T) @ J @ (self.D * w) @ np.eye(self.samples.size)[self.group]
+
+
+def drift_jacobian(problem, D, w):
+    """Return J of the mode in which the drift goes on from w, shape (n, d)."""
+    modes = DriftModes(problem, D)
+    for j, distance in enumerate(modes.distances(w).T):
+        modes.enter(j, np.where(distance > 0, 1, -1))
+    before = None
+    while not np.array_equal(before, modes.mode):  # a change of one neuron may end the mode of another
+        before = modes.mode.copy()
+        modes.change(0.0, w, start=True)
+    return modes.jacobian_at(w)
 
 
 def kind_of(before, after, y, start):

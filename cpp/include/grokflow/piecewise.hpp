@@ -1,11 +1,10 @@
 // Losses that are smooth piece by piece, and their flows: networks whose activation has a kink.
 //
 // F is continuous, and smooth except on surfaces where its gradient jumps. The surfaces come in units (the
-// neurons of a network), n surfaces a unit (one for each sample, where the pre-activation is 0). Each is
-// linear in the unit's own parameters y: {<normal, y> = 0}. A `Mode` says on which side of each surface w is,
-// `off`
-// (<normal, y> <= 0) or `on`; or that w slides on it. Across a surface the field dw/dt = -grad F - D w jumps
-// along the normal, by minus `jump`:
+// neurons of a network), as many for each unit (one for each distinct input, where the pre-activation is 0).
+// Each is linear in the unit's own parameters y: {<normal, y> = 0}. A `Mode` says on which side of each
+// surface w is, `off` (<normal, y> <= 0) or `on`; or that w slides on it. Across a surface the field
+// dw/dt = -grad F - D w jumps along the normal, by minus `jump`:
 //
 //   field on = field off - jump * normal.
 //
@@ -18,6 +17,9 @@
 // the projection of the field on the surfaces met. It leaves where a multiplier theta reaches 0 (to the side
 // off) or 1 (on). F being continuous and jump_i normal_i the jump of its gradient, this is the steepest
 // descent: the element of least norm in Clarke's subdifferential.
+//
+// Field and jumps of a unit are proportional to its `gain` (the outer weight of a neuron). Where the gain
+// changes its sign, all surfaces that attracted the unit repel it, from both sides, and it leaves them.
 //
 //   auto piece = network->make_piece();                              // F continued smoothly from one mode
 //   GradientFlow flow(piece, decay);                                 // an ordinary flow on it
@@ -46,7 +48,7 @@ enum class Side : signed char { off = -1, slide = 0, on = 1 };
 /// The side of each surface, n x units.
 using Mode = Eigen::Matrix<signed char, Eigen::Dynamic, Eigen::Dynamic>;
 
-/// The field of one unit's parameters where they touch k surfaces.
+/// The field of one unit's parameters, over the size of its gain, where they touch k surfaces.
 struct Kinks {
   Matrix normals;  ///< one column for each surface
   Vector field;    ///< with all these surfaces off; components orthogonal to all normals may be left out
@@ -74,20 +76,24 @@ class Piece : public Problem {
   virtual void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const = 0;
   /// out (num_units): ||y|| of the parameters that the surfaces of a unit bound.
   virtual void sizes(const ConstVectorRef& w, VectorRef out) const = 0;
+  /// out (num_units): the factor of the field of each unit.
+  virtual void gains(const ConstVectorRef& w, VectorRef out) const = 0;
 
   /// v <- Pi v.
   virtual void project(VectorRef v) const = 0;
-  /// For each surface slid on, in order of unit and surface, theta jump and (1 - theta) jump: both are
-  /// positive while it is slid on. `force` (n) is what the gradient pulls back: grad F = J^T force, force = c
-  /// r.
-  virtual void multipliers(const ConstVectorRef& w, const ConstVectorRef& force, VectorRef low,
+  /// For each surface slid on, in order of unit and surface, theta jump and (1 - theta) jump over the size
+  /// of the gain, whose sign is one of `signs` (num_units): both are positive while it is slid on. `force`
+  /// (n) is what the gradient pulls back: grad F = J^T force, force = c r.
+  virtual void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
                            VectorRef high) const = 0;
-  /// The unit's field at the given surfaces, which w touches.
-  virtual void kinks(const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
-                     const std::vector<Index>& surfaces, Kinks& kinks) const = 0;
+  /// The unit's field at the given surfaces, which w touches, with this sign of its gain.
+  virtual void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
+                     Kinks& kinks) const = 0;
   /// Takes w, which is on these surfaces but for round-off, exactly there. Returns whether they leave the
   /// unit no freedom: y = 0.
   virtual bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const = 0;
+  /// The first sample whose pre-activation is 0 on this surface.
+  virtual Index sample(Index surface) const = 0;
   /// A unit and some of its surfaces, in words.
   virtual std::string describe(Index unit, const std::vector<Index>& surfaces) const = 0;
 
@@ -117,10 +123,10 @@ struct ModeChange {
     stick,
     release,
     pin,    ///< it stuck on the last surface that left the unit any freedom: y = 0
-    split,  ///< both sides repel: the solution is not unique, and the side off was taken
+    split,  ///< both sides repel: the solution is not unique, and the side off was taken where it may be
   };
   double t;
-  Index unit, surface;
+  Index unit, sample;
   Kind kind;
 };
 
@@ -150,8 +156,8 @@ class Modes {
   /// The step was accepted, and the mode goes on. Takes w back to the surfaces slid on, from its round-off.
   void advance(VectorRef w);
   /// The step was accepted at the end of the mode, at w: resolves the next one, and moves w onto the
-  /// surfaces.
-  void change(double t, VectorRef w);
+  /// surfaces. `h` is the size of the steps tried.
+  void change(double t, double h, VectorRef w);
 
   /// Whether w is in the present mode, but for the slack of the tolerance.
   bool contains(const ConstVectorRef& w);
@@ -161,7 +167,7 @@ class Modes {
   const std::string& trouble() const { return trouble_; }
 
  private:
-  enum class Trigger { distance, low, high };
+  enum class Trigger { distance, low, high, gain };
   struct Crossing {
     double x;
     Index unit, surface, slot;  // slot: among the multipliers
@@ -171,12 +177,12 @@ class Modes {
   /// The switching functions at one state.
   struct Look {
     Matrix distances;
-    Vector low, high;
+    Vector gains, low, high;
   };
   struct Recent {
     double since = 0.0;
     int count = 0;
-    bool crowded(double t, int most);
+    bool crowded(double t, double instant, int most);
   };
 
   void look(const ConstVectorRef& w, Look& out);
@@ -188,6 +194,8 @@ class Modes {
   void find_crossings();
   void resolve_crossings(double t, VectorRef w);
   void resolve(double t, VectorRef w, Index unit, bool moving);
+  bool ends(Index unit, Trigger trigger) const;
+  bool ends(Index unit, Trigger trigger, Index surface) const;
   void settle(double t, VectorRef w);
 
   std::shared_ptr<Piece> piece_;
@@ -196,8 +204,10 @@ class Modes {
   std::vector<Look> looks_;  // at the start of the step and at its nodes
   Matrix to_bernstein_;      // from the values there
   Vector state_, residual_, force_, sizes_;
+  Vector signs_;  // of the gain of each unit, where it slides: kept until it is seen to change
   std::vector<Crossing> crossings_;  // the first of the last attempt
   std::vector<Recent> recent_;       // by unit
+  double instant_ = 0.0;             // times closer than this are one
   std::vector<ModeChange> changes_;
   std::string trouble_;
 };

@@ -1,14 +1,20 @@
 // A two-layer network in one mode: act(z_ij) = slope_ij z_ij with a matrix of slopes that stays while the
-// mode does.
+// mode does. With x~_i = (x_i, 1) the rows of X~, y_j = (v_j, b_j) those of Y, and S = (slope_ij),
 //
-// The surface i of neuron j is z_ij = <y_j, x~_i> = 0, with the inner weights y_j = (v_j, b_j) and x~_i =
-// (x_i, 1). Where a neuron slides on the surfaces S its slope is put to 0, for z is 0, and y_j moves
-// orthogonally to x~_i, i in S: with X~_S^T = Q R the projector is Pi_j = I - Q Q^T, and
+//   f_i = s <x~_i, (S M)_i>,  M = diag(u) Y;       J^T q = s (rowsum(Y o G), diag(u) G),  G = S^T diag(q) X~,
 //
-//   K = s^2 (A A^T + (B B^T) o (X X^T + 1) - C C^T) [+ 1],    C = [diag(B_j) X~ Q_j, all sliding j].
+// and J v is f with M = diag(du) Y + diag(u) dY: each takes one product with S, and nothing else of size n x
+// m.
 //
-// The multipliers of its surfaces solve X~_S X~_S^T q = X~_S field_j, q_i = theta_i jump_i, with the field on
-// the side off; decay has no part in it, since X~_S y_j = 0.
+// The surface i of neuron j is z_ij = <y_j, x~_i> = 0. Samples with the same input share a surface, on which
+// their forces add up. Where a neuron slides on some surfaces its slope is put to 0, for z is 0, and y_j
+// moves orthogonally to their inputs X~_j: with X~_j^T = Q_j R_j the projector is Pi_j = I - Q_j Q_j^T, and
+//
+//   K = s^2 (A A^T + (B B^T) o (X X^T + 1) - C C^T) [+ 1],    A = S o Z, B = S diag(u),
+//   C = [diag(B_j) X~ Q_j, all sliding j].
+//
+// The multipliers of its surfaces solve X~_j X~_j^T q = X~_j field_j, q_i = theta_i jump_i, with the field on
+// the side off; decay has no part in it, since X~_j y_j = 0. All are proportional to u_j, the gain.
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
@@ -36,11 +42,12 @@ class TwoLayerNetwork::InMode final : public Piece {
       : Piece(net.num_params(), net.num_residuals(), net.scale()),
         net_(net),
         slopes_(slopes),
-        inputs_(net.inputs_ + 1, net.num_residuals()),
-        lengths_(net.num_residuals()),
         slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)) {
-    inputs_.topRows(net.inputs_) = net.train_.X.transpose();
-    inputs_.bottomRows(1).setOnes();
+    X_.resize(net.num_residuals(), net.inputs_ + 1);
+    X_ << net.train_.X, Vector::Ones(net.num_residuals());
+    find_surfaces();
+    inputs_.resize(net.inputs_ + 1, num_surfaces());
+    for (Index i = 0; i < num_surfaces(); ++i) inputs_.col(i) = X_.row(sample(i)).transpose();
     lengths_ = inputs_.colwise().norm().transpose();
     mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
     inner_.resize(inputs_.rows());
@@ -49,32 +56,39 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   bool has_hvp() const override { return true; }
   Index num_units() const override { return net_.width_; }
-  Index num_surfaces() const override { return num_residuals(); }
+  Index num_surfaces() const override { return static_cast<Index>(samples_.size()); }
   Index num_sliding() const override { return num_sliding_; }
   std::vector<Block> blocks() const override { return net_.blocks(); }
 
-  void residual(const ConstVectorRef& w, VectorRef out) const override { forward(w, A_, out); }
+  void residual(const ConstVectorRef& w, VectorRef out) const override {
+    read_inner(w, Y_);
+    forward(w, Y_, out);
+  }
 
   void gradient(const ConstVectorRef& w, VectorRef out) const override {
     force_.resize(num_residuals());
-    forward(w, A_, force_);
+    residual(w, force_);
     force_ *= scale();
-    pull_back(force_, w.head(net_.width_), A_, out);
+    pull_back(force_, w.head(net_.width_), Y_, out);
   }
 
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
 
   void enter(Index unit, const signed char* sides) override {
-    Slid slid;
+    Slid slid{unit, {}, {}, {}};
     for (Index i = 0; i < num_surfaces(); ++i) {
       mode_(i, unit) = sides[i];
-      slope_(i, unit) = sides[i] == 0 ? 0.0 : sides[i] > 0 ? slopes_.above : slopes_.below;
       if (sides[i] == 0) slid.surfaces.push_back(i);
     }
-    const auto old = sliding_.find(unit);
-    if (old != sliding_.end()) {
-      num_sliding_ -= static_cast<Index>(old->second.surfaces.size());
-      sliding_.erase(old);
+    for (Index k = 0; k < num_residuals(); ++k) {
+      const signed char side = sides[surface_of_[k]];
+      slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
+    }
+    auto place = std::lower_bound(sliding_.begin(), sliding_.end(), unit,
+                                  [](const Slid& other, Index unit) { return other.unit < unit; });
+    if (place != sliding_.end() && place->unit == unit) {
+      num_sliding_ -= static_cast<Index>(place->surfaces.size());
+      place = sliding_.erase(place);
     }
     if (slid.surfaces.empty()) return;
     const Index k = static_cast<Index>(slid.surfaces.size());
@@ -83,16 +97,14 @@ class TwoLayerNetwork::InMode final : public Piece {
     slid.Q = qr.householderQ() * Matrix::Identity(normals.rows(), k);
     slid.R = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>();
     num_sliding_ += k;
-    sliding_.emplace(unit, std::move(slid));
+    sliding_.insert(place, std::move(slid));
   }
 
   void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const override {
-    const Index m = net_.width_;
-    preactivation(w, distances);
-    A_ = distances.cwiseProduct(slope_);
-    residual.noalias() = A_ * w.head(m);
-    finish(w, residual);
+    read_inner(w, Y_);
+    distances.noalias() = inputs_.transpose() * Y_.transpose();
     distances.array().colwise() /= lengths_.array();
+    forward(w, Y_, residual);
   }
 
   void sizes(const ConstVectorRef& w, VectorRef out) const override {
@@ -102,40 +114,44 @@ class TwoLayerNetwork::InMode final : public Piece {
               .cwiseSqrt();
   }
 
+  void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
+
   void project(VectorRef v) const override {
-    for (const auto& [unit, slid] : sliding_) {
-      get(v, unit, inner_);
+    for (const Slid& slid : sliding_) {
+      get(v, slid.unit, inner_);
       auto along = part_.head(slid.Q.cols());
       along.noalias() = slid.Q.transpose() * inner_;
       inner_.noalias() -= slid.Q * along;
-      set(v, unit, inner_);
+      set(v, slid.unit, inner_);
     }
   }
 
-  void multipliers(const ConstVectorRef& w, const ConstVectorRef& force, VectorRef low,
+  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
                    VectorRef high) const override {
     Index slot = 0;
-    const double s = net_.output_scale_;
-    for (const auto& [unit, slid] : sliding_) {
-      const double u = s * w[unit];
+    add_up(force);
+    gather(force);
+    for (const Slid& slid : sliding_) {
       const Index k = static_cast<Index>(slid.surfaces.size());
-      set_field(unit, u, force, slid.surfaces, inner_);
+      const double sign = signs[slid.unit];
+      set_field(slid.unit, sign, slid.surfaces, inner_);
       auto q = low.segment(slot, k);
       q.noalias() = slid.Q.transpose() * inner_;
       slid.R.triangularView<Eigen::Upper>().solveInPlace(q);
-      for (Index i = 0; i < k; ++i) high[slot + i] = jump(u, force[slid.surfaces[i]]) - q[i];
+      for (Index i = 0; i < k; ++i) high[slot + i] = jump(sign, slid.surfaces[i]) - q[i];
       slot += k;
     }
   }
 
-  void kinks(const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
-             const std::vector<Index>& surfaces, Kinks& out) const override {
-    const double u = net_.output_scale_ * w[unit];
+  void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
+             Kinks& out) const override {
     out.normals = columns(surfaces);
     out.field.resize(inputs_.rows());
     out.jumps.resize(static_cast<Index>(surfaces.size()));
-    set_field(unit, u, force, surfaces, out.field);
-    for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(u, force[surfaces[i]]);
+    add_up(force);
+    gather(force);
+    set_field(unit, sign, surfaces, out.field);
+    for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(sign, surfaces[i]);
   }
 
   bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override {
@@ -153,21 +169,38 @@ class TwoLayerNetwork::InMode final : public Piece {
     return inner_.isZero(0.0);
   }
 
+  Index sample(Index surface) const override { return samples_[surface]; }
+
   std::string describe(Index unit, const std::vector<Index>& surfaces) const override {
     std::ostringstream text;
     text << "neuron " << unit << " at data point" << (surfaces.size() == 1 ? " " : "s ");
-    for (std::size_t i = 0; i < surfaces.size(); ++i) text << (i ? ", " : "") << surfaces[i];
+    for (std::size_t i = 0; i < surfaces.size(); ++i) text << (i ? ", " : "") << sample(surfaces[i]);
     return text.str();
   }
 
  private:
   class At;
 
-  /// A neuron that slides: on which surfaces, and X~_S^T = Q R.
+  /// A neuron that slides: on which surfaces, and X~_j^T = Q R.
   struct Slid {
+    Index unit;
     std::vector<Index> surfaces;
     Matrix Q, R;
   };
+
+  /// One surface for each distinct input, in the order of their first samples.
+  void find_surfaces() {
+    const auto row = [this](Index i) { return net_.train_.X.row(i); };
+    const auto before = [&](Index a, Index b) {
+      return std::lexicographical_compare(row(a).begin(), row(a).end(), row(b).begin(), row(b).end());
+    };
+    std::map<Index, Index, decltype(before)> seen(before);
+    for (Index k = 0; k < num_residuals(); ++k) {
+      const auto [first, is_new] = seen.emplace(k, static_cast<Index>(samples_.size()));
+      if (is_new) samples_.push_back(k);
+      surface_of_.push_back(first->second);
+    }
+  }
 
   Matrix columns(const std::vector<Index>& surfaces) const {
     Matrix out(inputs_.rows(), static_cast<Index>(surfaces.size()));
@@ -187,61 +220,87 @@ class TwoLayerNetwork::InMode final : public Piece {
     w[m * (1 + p) + unit] = y[p];
   }
 
-  double jump(double u, double force) const { return u * (slopes_.above - slopes_.below) * force; }
-
-  /// -u sum_i slope_i force_i x~_i, with the surfaces named off.
-  void set_field(Index unit, double u, const ConstVectorRef& force, const std::vector<Index>& surfaces,
-                 Vector& out) const {
-    pull_.resize(num_residuals());
-    pull_ = slope_.col(unit).cwiseProduct(force);
-    for (const Index i : surfaces) pull_[i] = slopes_.below * force[i];
-    out.noalias() = -u * (inputs_ * pull_);
+  /// The forces on each surface, for `jump` and `set_field`.
+  void add_up(const ConstVectorRef& force) const {
+    forces_.setZero(num_surfaces());
+    for (Index k = 0; k < num_residuals(); ++k) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
   }
 
-  void preactivation(const ConstVectorRef& w, MatrixRef Z) const {
+  /// Both with a gain of this sign and size 1.
+  double jump(double sign, Index surface) const {
+    return sign * (slopes_.above - slopes_.below) * forces_[surface];
+  }
+
+  /// The field of a neuron with the surfaces named off, after `gather`.
+  void set_field(Index unit, double sign, const std::vector<Index>& surfaces, Vector& out) const {
+    out = -net_.output_scale_ * G_.row(unit).transpose();
+    for (const Index i : surfaces) {
+      const double excess = slope_(sample(i), unit) - slopes_.below;
+      if (excess != 0.0) out += excess * forces_[i] * inputs_.col(i);
+    }
+    out *= sign;
+  }
+
+  /// Y at w, for a direction in place of w dY.
+  void read_inner(const ConstVectorRef& w, Matrix& Y) const {
     const Index m = net_.width_, p = net_.inputs_;
-    Z.noalias() = net_.train_.X * ConstMap(w.data() + m, p, m);
-    Z.rowwise() += w.segment(m * (1 + p), m).transpose();
+    Y.resize(m, p + 1);
+    Y.leftCols(p) = ConstMap(w.data() + m, p, m).transpose();
+    Y.col(p) = w.segment(m * (1 + p), m);
   }
 
-  void forward(const ConstVectorRef& w, Matrix& A, VectorRef out) const {
-    A.resize(num_residuals(), net_.width_);
-    preactivation(w, A);
-    A.array() *= slope_.array();
-    out.noalias() = A * w.head(net_.width_);
-    finish(w, out);
-  }
-
-  /// From the sum over neurons to the residual.
-  void finish(const ConstVectorRef& w, VectorRef out) const {
-    out = net_.output_scale_ * out - net_.train_.y;
+  void forward(const ConstVectorRef& w, const Matrix& Y, VectorRef out) const {
+    M_ = w.head(net_.width_).asDiagonal() * Y;
+    put_through(out);
+    out -= net_.train_.y;
     if (net_.output_bias_) out.array() += w[num_params() - 1];
   }
 
-  /// out = Pi J^T q at the point with this A and u.
-  void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A, VectorRef out) const {
-    const Index m = net_.width_, p = net_.inputs_;
-    const double s = net_.output_scale_;
-    E_ = q.asDiagonal() * slope_ * (s * u).asDiagonal();
-    out.head(m).noalias() = s * (A.transpose() * q);
-    Map(out.data() + m, p, m).noalias() = net_.train_.X.transpose() * E_;
-    out.segment(m * (1 + p), m) = E_.colwise().sum().transpose();
+  /// out_i = s <x~_i, (S M)_i>
+  void put_through(VectorRef out) const {
+    SM_.resize(slope_.rows(), M_.cols());
+    SM_.noalias() = slope_ * M_;
+    out = net_.output_scale_ * SM_.cwiseProduct(X_).rowwise().sum();
+  }
+
+  /// G = S^T diag(q) X~
+  void gather(const ConstVectorRef& q) const {
+    qX_ = q.asDiagonal() * X_;
+    G_.resize(slope_.cols(), X_.cols());
+    G_.noalias() = slope_.transpose() * qX_;
+  }
+
+  /// out = Pi J^T q at the point with these u and Y.
+  void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y, VectorRef out) const {
+    gather(q);
+    out.head(net_.width_) = net_.output_scale_ * G_.cwiseProduct(Y).rowwise().sum();
+    write_inner(net_.output_scale_ * u, G_, out);
     if (net_.output_bias_) out[num_params() - 1] = q.sum();
     project(out);
   }
 
+  /// The part of out that is diag(u) G.
+  template <class U>
+  void write_inner(const U& u, const Matrix& G, VectorRef out) const {
+    const Index m = net_.width_, p = net_.inputs_;
+    Map(out.data() + m, p, m) = (u.asDiagonal() * G.leftCols(p)).transpose();
+    out.segment(m * (1 + p), m) = u.cwiseProduct(G.col(p));
+  }
+
   const TwoLayerNetwork& net_;
   Activation::Slopes slopes_;
-  Matrix inputs_;   // x~_i, one column for each sample
-  Vector lengths_;  // ||x~_i||
-  Matrix slope_;    // n x m
-  std::map<Index, Slid> sliding_;
+  std::vector<Index> samples_, surface_of_;  // the first sample on a surface, and the surface of a sample
+  Matrix X_;                                 // X~: x~_i, one row for each sample,
+  Matrix inputs_;                            // and one column for each surface
+  Vector lengths_;                           // ||x~_i||
+  Matrix slope_;                             // n x m
+  std::vector<Slid> sliding_;                // in order of the units
   Index num_sliding_ = 0;
-  mutable Matrix A_, E_;  // scratch: a piece serves one run
-  mutable Vector force_, pull_, inner_, part_;
+  mutable Matrix Y_, M_, SM_, qX_, G_;  // scratch: a piece serves one run
+  mutable Vector force_, forces_, inner_, part_;
 };
 
-/// A, u and r at one point, in the mode of that time.
+/// u, Y and r at one point, in the mode of that time.
 class TwoLayerNetwork::InMode::At final : public Linearization {
  public:
   explicit At(const InMode& piece)
@@ -254,28 +313,34 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
 
   void refill(const ConstVectorRef& w) {
     u_ = w.head(net_.width_);
-    piece_.forward(w, A_, g_);
+    piece_.read_inner(w, Y_);
+    piece_.forward(w, Y_, g_);
     g_ *= piece_.scale();
   }
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
     params_ = v;
     piece_.project(params_);
-    push(params_, out);
+    push(out);
   }
 
-  void vjp(const ConstVectorRef& q, VectorRef out) const override { piece_.pull_back(q, u_, A_, out); }
+  void vjp(const ConstVectorRef& q, VectorRef out) const override { piece_.pull_back(q, u_, Y_, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
     const Index m = net_.width_, a = m * (2 + net_.inputs_), d = num_params();
     for (const Index edge : {begin, end})
       if (edge != 0 && edge != m && edge != a && edge != d) return Linearization::gram(begin, end, K);
     K.setZero();
-    if (begin == 0) K.selfadjointView<Eigen::Lower>().rankUpdate(A_);
+    if (begin == 0) {
+      AB_.resize(num_residuals(), m);
+      AB_.noalias() = piece_.X_ * Y_.transpose();
+      AB_.array() *= piece_.slope_.array();
+      K.selfadjointView<Eigen::Lower>().rankUpdate(AB_);
+    }
     if (begin <= m && a <= end) {
-      B_ = piece_.slope_ * u_.asDiagonal();
+      AB_ = piece_.slope_ * u_.asDiagonal();
       BB_.setZero();
-      BB_.selfadjointView<Eigen::Lower>().rankUpdate(B_);
+      BB_.selfadjointView<Eigen::Lower>().rankUpdate(AB_);
       K += BB_.cwiseProduct(net_.input_kernel()) + BB_;
       if (piece_.num_sliding_ > 0) subtract_slid(K);
     }
@@ -284,45 +349,43 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     mirror_lower(K);
   }
 
+  /// c J^T J v, and the curvature of the residuals: with G at c r, s (rowsum(dY o G), diag(du) G).
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
-    const Index m = net_.width_, p = net_.inputs_;
-    const double s = net_.output_scale_;
     params_ = v;
     piece_.project(params_);
-    push(params_, h_);
+    push(h_);
     h_ *= piece_.scale();
-    piece_.pull_back(h_, u_, A_, out);
-    dZ_.resize(A_.rows(), m);
-    piece_.preactivation(params_, dZ_);
-    dZ_.array() *= piece_.slope_.array();
-    out.head(m).noalias() += s * (dZ_.transpose() * g_);
-    dZ_ = g_.asDiagonal() * piece_.slope_ * (s * params_.head(m)).asDiagonal();
-    Map(out.data() + m, p, m).noalias() += net_.train_.X.transpose() * dZ_;
-    out.segment(m * (1 + p), m) += dZ_.colwise().sum().transpose();
-    piece_.project(out);
+    vjp(h_, out);
+    const Index m = net_.width_;
+    piece_.gather(g_);
+    piece_.G_ *= net_.output_scale_;
+    more_.resize(num_params());
+    more_.head(m) = piece_.G_.cwiseProduct(dY_).rowwise().sum();
+    piece_.write_inner(params_.head(m), piece_.G_, more_);
+    if (net_.output_bias_) more_[num_params() - 1] = 0.0;
+    piece_.project(more_);
+    out += more_;
   }
 
  private:
-  /// out = J v
-  void push(const Vector& v, VectorRef out) const {
-    const Index m = net_.width_;
-    dZ_.resize(A_.rows(), m);
-    piece_.preactivation(v, dZ_);
-    dZ_.array() *= piece_.slope_.array();
-    out.noalias() = A_ * v.head(m);
-    out.noalias() += dZ_ * u_;
-    out *= net_.output_scale_;
-    if (net_.output_bias_) out.array() += v[num_params() - 1];
+  /// out = J v for the v in params_, and dY.
+  void push(VectorRef out) const {
+    piece_.read_inner(params_, dY_);
+    piece_.M_ = params_.head(net_.width_).asDiagonal() * Y_;
+    piece_.M_ += u_.asDiagonal() * dY_;
+    piece_.put_through(out);
+    if (net_.output_bias_) out.array() += params_[num_params() - 1];
   }
 
   /// K <- K - C C^T, its lower triangle.
   void subtract_slid(MatrixRef K) const {
-    C_.resize(A_.rows(), piece_.num_sliding_);
+    C_.resize(num_residuals(), piece_.num_sliding_);
     Index column = 0;
-    for (const auto& [unit, slid] : piece_.sliding_) {
+    for (const Slid& slid : piece_.sliding_) {
       auto C = C_.middleCols(column, slid.Q.cols());
-      C.noalias() = piece_.inputs_.transpose() * slid.Q;
-      for (Index k = 0; k < C.cols(); ++k) C.col(k).array() *= u_[unit] * piece_.slope_.col(unit).array();
+      C.noalias() = piece_.X_ * slid.Q;
+      for (Index k = 0; k < C.cols(); ++k)
+        C.col(k).array() *= u_[slid.unit] * piece_.slope_.col(slid.unit).array();
       column += slid.Q.cols();
     }
     K.selfadjointView<Eigen::Lower>().rankUpdate(C_, -1.0);
@@ -330,10 +393,10 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
 
   const InMode& piece_;
   const TwoLayerNetwork& net_;
-  Matrix A_;
+  Matrix Y_;
   Vector u_, g_;  // g = c r
-  mutable Vector params_, h_;
-  mutable Matrix B_, BB_, C_, dZ_;
+  mutable Vector params_, h_, more_;
+  mutable Matrix dY_, AB_, BB_, C_;
 };
 
 void TwoLayerNetwork::InMode::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -95,17 +96,20 @@ def build(settings: Common, parts: data.Split) -> gf.models.Model:
         return gf.models.LinearRegression(parts.X, parts.y, test=test)
     if settings.model == "diagonal":
         return gf.models.DiagonalLinearNetwork(parts.X, parts.y, test=test)
+    activation: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("activation", "negative_slope", "smoothing")
+    }
     if settings.model == "mlp":
-        return gf.models.MLP(parts.X, parts.y, as_widths(settings), activation=settings.activation, test=test)
+        return gf.models.MLP(parts.X, parts.y, as_widths(settings), test=test, **activation)
     assert settings.output_scale is not None  # merge has filled it in
     return gf.models.TwoLayerNetwork(
         parts.X,
         parts.y,
         width=settings.width,
-        activation=settings.activation,
         output_bias=settings.output_bias,
         output_scale=settings.output_scale,
         test=test,
+        **activation,
     )
 
 

@@ -62,6 +62,8 @@ class Common:
         "tanh, erf, softplus, gelu, sigmoid, quadratic, identity or smooth_relu (two-layer, mlp); relu, "
         "leaky_relu or abs (two-layer).",
     )
+    negative_slope: float | None = option(None, "Slope of leaky_relu below 0.  [default: 0.01]")
+    smoothing: float | None = option(None, "Width of smooth_relu.  [default: 0.01]")
     output_scale: float | None = option(
         None, "Factor before the output (two-layer).  [default: 1/sqrt(width)]"
     )
