@@ -14,6 +14,8 @@ import numpy as np
 class Problem:
     """n residuals, d weights that start at w0, and the output ``grid``, logarithmic up to ``t_end``."""
 
+    tight = 1e-13  # rtol of the reference, if that is CVODE's
+
     def __init__(self, name, n, w0, weight_decay, t_end):
         self.name, self.n, self.w0, self.d = name, n, w0, w0.size
         self.weight_decay, self.t_end = float(weight_decay), float(t_end)

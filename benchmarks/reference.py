@@ -41,7 +41,7 @@ def reference(problem):
 def compute(problem):
     if hasattr(problem, "exact"):
         return problem.exact(), "closed form"
-    solver, rtol = ("SciPy Radau", 1e-11) if problem.d <= 700 else ("CVODE GMRES+GN", 1e-13)
+    solver, rtol = ("SciPy Radau", 1e-11) if problem.d <= 700 else ("CVODE GMRES+GN(K)", problem.tight)
     w, _, _ = PEERS[solver](problem, rtol, rtol * 1e-2, Flow(problem, np.inf))
     return w, f"{solver} at rtol={rtol:g}"
 

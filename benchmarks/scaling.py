@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import resource
 import subprocess
 import sys
@@ -18,21 +17,15 @@ import time
 import grokflow as gf
 import numpy as np
 
-INPUTS, SAMPLES, LAM, RTOL = 20, 200, 1e-4, 1e-5
+from benchmarks.flow import Flow, LimitReached
+from benchmarks.network import INPUTS, Network, network
+from benchmarks.solvers import PEERS
+
+SAMPLES, LAM, RTOL = 200, 1e-4, 1e-5
 NAMES = {"gram": "BDF gram", "krylov": "BDF krylov", "cvode": "CVODE GMRES", "two_phase": "two_phase"}
 COLUMNS = ("n", "d", "CPU s", "gradients", "steps", "step/grad", "GB", "vectors")
 WIDTHS = (6, 10, 9, 11, 7, 11, 7, 9)
 HEAD = f"{'run':<24}" + "".join(f"{name:>{width}}" for name, width in zip(COLUMNS, WIDTHS, strict=True))
-
-
-def model(d, n=SAMPLES, inputs=INPUTS, seed=0):
-    """Three hidden layers of equal width and about d parameters, a tanh teacher of five neurons, and w0."""
-    width = max(2, round((math.sqrt((inputs + 4) ** 2 + 8 * d) - inputs - 4) / 4))
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, inputs))
-    y = np.tanh(X @ rng.standard_normal((inputs, 5)) / math.sqrt(inputs)) @ rng.standard_normal(5)
-    problem = gf.models.MLP(X, y, widths=(width,) * 3, activation="tanh")
-    return problem, problem.initial_weights(seed=seed)
 
 
 def gradient_seconds(problem, w):
@@ -70,45 +63,26 @@ def ours(problem, w0, t_end, limit, **options):
     return sol.success, sol.t_final, sol.stats["nfev"], sol.stats["nsteps"], sol.final
 
 
-def cvode(problem, w0, t_end, limit):
+def cvode(d, n, t_end, limit):
     """CVODE with GMRES, on the same gradients and Hessian-vector products."""
-    from sksundae.cvode import CVODE, CVODEJacTimes
-
-    began, calls, reached, point = time.process_time(), [0], [0.0], [w0]
-
-    class LimitReached(Exception):
-        pass
-
-    def rhs(t, w, out):
-        if time.process_time() - began > limit:
-            raise LimitReached
-        calls[0] += 1
-        reached[0] = t
-        out[:] = -problem.gradient(w) - LAM * w
-
-    def setup(t, w, dw):
-        point[0] = w.copy()
-
-    def times(t, w, dw, v, out):
-        out[:] = -problem.hvp(point[0], v) - LAM * v
-
-    options = {"linsolver": "gmres", "krylov_dim": 40, "jactimes": CVODEJacTimes(setup, times)}
-    solver = CVODE(rhs, rtol=RTOL, atol=RTOL * 1e-3, max_num_steps=10**8, **options)
+    problem = Network("network", n, d, LAM, t_end)
+    problem.grid = problem.grid[[0, -1]]
+    flow = Flow(problem, limit)
     try:
-        sol = solver.solve(np.array([0.0, t_end]), w0)
+        w, steps, _ = PEERS["CVODE GMRES"](problem, RTOL, RTOL * 1e-3, flow)
     except LimitReached:
-        return False, reached[0], calls[0], 0, w0
-    return sol.success, t_end, calls[0], 0, sol.y[-1]
+        return False, flow.last_t, flow.counts["gradients"], flow.counts["times"], problem.w0
+    return True, t_end, flow.counts["gradients"], steps, w[-1]
 
 
 def run(kind, d, n, t_end, limit):
     """One run in this process: what it cost, and its peak memory beyond the model."""
-    problem, w0 = model(d, n)
+    problem, w0 = network(d, n)
     gradient = gradient_seconds(problem, w0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()
     if kind == "cvode":
-        done, t, nfev, steps, w = cvode(problem, w0, t_end, limit)
+        done, t, nfev, steps, w = cvode(d, n, t_end, limit)
     elif kind == "two_phase":
         found = gf.two_phase(problem, w0, weight_decay=[LAM], curvature="gram", rtol=RTOL, max_time=limit)
         runs = [found.flows[LAM], found.fast, *([found.slow] if found.slow else [])]
@@ -141,9 +115,9 @@ def run(kind, d, n, t_end, limit):
 
 def tangent(d, n):
     """The projection on the tangent space at a minimiser, in gradients, beside the eigenvalues of K."""
-    network, w = model(d, n)
-    X, width = np.random.default_rng(0).standard_normal((n, INPUTS)), network.unflatten(w)["W2"].shape[0]
-    problem = gf.models.MLP(X, network.predict(w, X), widths=(width,) * 3, activation="tanh")  # w fits them
+    fitted, w = network(d, n)
+    X, width = np.random.default_rng(0).standard_normal((n, INPUTS)), fitted.unflatten(w)["W2"].shape[0]
+    problem = gf.models.MLP(X, fitted.predict(w, X), widths=(width,) * 3, activation="tanh")  # w fits them
     gradient = gradient_seconds(problem, w)
     v = np.random.default_rng(1).standard_normal(w.size)
     began = time.process_time()
@@ -171,9 +145,8 @@ def line(row):
         )
         return f"{'tangent projection':<24}{row['n']:>6}{row['d']:>10}  in gradients: {work}"
     name = NAMES[row["kind"]] if row["done"] else f"{NAMES[row['kind']]} to {row['share']:.0%} of t"
-    steps = row["steps"] or "-"  # CVODE does not tell
-    ratio = f"{row['seconds'] / row['steps'] / row['gradient']:.2f}" if row["steps"] else "-"
-    counts = f"{row['seconds']:>9.3g}{row['nfev']:>11}{steps:>7}{ratio:>11}"
+    ratio = f"{row['seconds'] / row['steps'] / row['gradient']:.2f}"
+    counts = f"{row['seconds']:>9.3g}{row['nfev']:>11}{row['steps']:>7}{ratio:>11}"
     vectors = f"{row['vectors']:.1f}" if row["d"] > 5e5 else "-"  # below, the program itself takes more
     text = f"{name:<24}{row['n']:>6}{row['d']:>10}{counts}{row['gigabytes']:>7.2f}{vectors:>9}"
     return text + (f"  gradient descent: ~{row['descent']:.3g} s" if row["descent"] else "")

@@ -28,7 +28,9 @@ constexpr double kGrowth = 10.0;        // the largest growth of a step
 constexpr double kFirstGrowth = 1e4;    // that of the first, whose size was a guess
 constexpr double kKeep = 1.1;           // a step that could grow by less stays
 constexpr double kNewtonTarget = 0.03;  // share of the allowed local error that Newton's method may leave
-constexpr double kSharpen = 0.3;  // contraction of a fresh matrix beyond which a better one is asked for
+constexpr double kSharpen = 0.3;      // contraction of a fresh matrix beyond which a better one is asked for
+constexpr double kCheapMatrix = 2.5;  // right-hand sides: a matrix for less serves one step only
+constexpr int kShortLived = 16;       // matrices renewed early after one has failed
 
 class Bdf final : public Stepper {
  public:
@@ -64,6 +66,7 @@ class Bdf final : public Stepper {
 
   double accept() override {
     failures_ = 0;
+    ++age_;
     last_order_ = order_;
     history_.push(w_, h_);
     ++equal_steps_;
@@ -107,10 +110,10 @@ class Bdf final : public Stepper {
   Attempt::Outcome solve_newton(double gamma, double error_constant) {
     using Outcome = Attempt::Outcome;
     bool fresh = false;
-    if (!lin_ || stale_) fresh = relinearize();
+    if (!lin_ || stale_ || outlived()) fresh = relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
-      if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant);
+      if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant, fresh);
       if (outcome == Outcome::done) {
         if (monitor_.wants_new_matrix()) {
           if (!fresh)
@@ -122,6 +125,7 @@ class Bdf final : public Stepper {
       }
       if (outcome == Outcome::not_finite) return outcome;
       if (!fresh) {
+        if (age_ > 0) lifetime_ = age_, short_lived_ = kShortLived;
         fresh = relinearize();
       } else if (!lin_->sharpen()) {
         return outcome;
@@ -129,24 +133,42 @@ class Bdf final : public Stepper {
     }
   }
 
+  /// Whether the matrix has served long enough: a new one saves more iterations than it costs, or matrices
+  /// have failed of late at this age, which takes two iterations to find out.
+  bool outlived() {
+    if (flow_.is_linear() || age_ == 0) return false;
+    if (lin_->renewal_cost() <= kCheapMatrix) return true;
+    if (short_lived_ == 0 || age_ < lifetime_) return false;
+    --short_lived_;
+    return true;
+  }
+
   bool relinearize() {
     stale_ = true;  // until it has succeeded
     flow_.linearize(predicted_, lin_);
     stale_ = false;
+    age_ = 0;
     return true;
   }
 
-  Attempt::Outcome iterate(double gamma, double error_constant) {
+  ContractionMonitor::Trust trust(bool fresh) const {
+    if (flow_.is_linear() && solver_->exact()) return ContractionMonitor::Trust::exact;
+    return fresh && failures_ == 0 ? ContractionMonitor::Trust::earlier : ContractionMonitor::Trust::none;
+  }
+
+  Attempt::Outcome iterate(double gamma, double error_constant, bool fresh) {
     using Verdict = ContractionMonitor::Verdict;
     using Outcome = Attempt::Outcome;
     e_.setZero();
     w_ = predicted_;
-    monitor_.begin(flow_.is_linear() && solver_->exact());
+    monitor_.begin(trust(fresh));
     while (true) {
-      flow_.rhs(w_, step_);
-      step_ = gamma * (step_ - slope_) - e_;
-      if (!std::isfinite(step_.squaredNorm())) return Outcome::not_finite;
-      if (!solver_->solve(step_)) return Outcome::newton_failed;
+      if (!fresh || monitor_.iterations() > 0 || !correct_at_once(gamma)) {
+        flow_.rhs(w_, step_);
+        step_ = gamma * (step_ - slope_) - e_;
+        if (!std::isfinite(step_.squaredNorm())) return Outcome::not_finite;
+        if (!solver_->solve(step_)) return Outcome::newton_failed;
+      }
       e_ += step_;
       w_ = predicted_ + e_;
       switch (monitor_.judge(error_constant * rms_norm(step_, weights_), kNewtonTarget)) {
@@ -158,6 +180,12 @@ class Bdf final : public Stepper {
           break;
       }
     }
+  }
+
+  /// The first correction with a matrix of this very point, where that needs no right-hand side.
+  bool correct_at_once(double gamma) {
+    step_ = -gamma * slope_;
+    return solver_->solve_with_field(predicted_, step_);
   }
 
   /// The local error that order q would have made in the step just accepted.
@@ -199,6 +227,9 @@ class Bdf final : public Stepper {
   std::unique_ptr<ShiftedSolver<double>> solver_;
   ContractionMonitor monitor_{{4, 0.05}};
   bool stale_ = false;
+  int age_ = 0;          // steps taken with the matrix
+  int lifetime_ = 0;     // after which the last that failed had become useless
+  int short_lived_ = 0;  // matrices still to be renewed at that age
 
   Vector predicted_, slope_, e_, w_, step_, weights_;
   double h_ = 0.0, error_ = 0.0;

@@ -59,6 +59,29 @@ class GramSolver final : public ShiftedSolver<Scalar> {
         [this](double rate) { curvature_.note_contraction(rate); });
   }
 
+  /// With g = c r the right-hand side is -(J^T g + D w), so that J^T is applied once, and K g, which is at
+  /// hand, stands for J J^T g.
+  bool solve_with_field(const ConstVectorRef& w, Eigen::Ref<VectorS> v) override {
+    if constexpr (real) {
+      const Vector* g = curvature_.linearization().scaled_residual();
+      if (g == nullptr || curvature_.full_hessian()) return false;
+      ++curvature_.stats().nsolve;
+      curvature_.decay().add_product(-z_, w, v);
+      curvature_.decay().divide(z_, v);
+      jvp(v);
+      const Matrix& K = curvature_.kernels().size() == 1 ? curvature_.kernels().front() : sum_;
+      in_rows_.noalias() -= (z_ / reference_) * K * *g;
+      factor_.solve(in_rows_);
+      in_rows_ = reference_ * in_rows_ + z_ * *g;
+      vjp();
+      curvature_.decay().divide(z_, in_params_);
+      v -= in_params_;
+      return true;
+    } else {
+      return false;
+    }
+  }
+
   bool exact() const override { return factor_.exact() && !curvature_.full_hessian(); }
 
  private:
@@ -161,6 +184,15 @@ bool GramCurvature::factor(double z, std::unique_ptr<ShiftedSolver<double>>& sol
 
 bool GramCurvature::factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) {
   return refactor(*this, z, solver);
+}
+
+double GramCurvature::renewal_cost() const {
+  const double n = static_cast<double>(problem_->num_residuals());
+  std::size_t parts = 0;
+  for (const auto& group : decay_.groups()) parts += group.ranges.size();
+  // The forward pass, K, and its Cholesky factorisation at half the rate of a gradient.
+  return 0.5 + static_cast<double>(parts) * lin_->gram_cost() +
+         n * n / (9.0 * static_cast<double>(problem_->num_params()));
 }
 
 bool GramCurvature::sharpen() {

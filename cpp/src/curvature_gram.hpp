@@ -15,6 +15,7 @@ class GramCurvature final : public Curvature {
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
   bool sharpen() override;
+  double renewal_cost() const override;
 
   const Problem& problem() const { return *problem_; }
   const Decay& decay() const { return decay_; }

@@ -7,9 +7,10 @@
 namespace grokflow {
 
 /// Judges an iteration by the sizes of its corrections. The rate at which they shrink is measured in every
-/// step, which takes two: a rate measured earlier says nothing of the modes that the aged Jacobian no longer
-/// damps, as long as they hide in the norm; left to the predictor, which multiplies them, they feed on
-/// themselves. Only a linear system solved exactly needs no second look.
+/// step with an aged Jacobian, which takes two: a rate measured earlier says nothing of the modes that it no
+/// longer damps, as long as they hide in the norm; left to the predictor, which multiplies them, they feed on
+/// themselves. With a fresh Jacobian the latest rate is believed, less so each time that it is not measured.
+/// A linear system solved exactly needs no second look.
 class ContractionMonitor {
  public:
   enum class Verdict { more, converged, diverged };
@@ -21,11 +22,21 @@ class ContractionMonitor {
 
   explicit ContractionMonitor(Options options) : options_(options) {}
 
-  /// A new step: no correction has been made. `exact`: the first will be the solution.
-  void begin(bool exact) {
+  /// What is known of the first correction of a step before it is made.
+  enum class Trust {
+    none,     ///< nothing
+    earlier,  ///< that it will do about as well as those of the latest steps
+    exact     ///< that it will be the solution
+  };
+
+  /// A new step: no correction has been made.
+  void begin(Trust trust) {
     iteration_ = 0;
     measured_ = false;
-    rate_ = exact ? 0.0 : 1.0;
+    if (trust == Trust::earlier)
+      rate_ = std::clamp(kDoubt * rate_, kLeastRate, 1.0);
+    else
+      rate_ = trust == Trust::exact ? 0.0 : 1.0;
   }
 
   /// `size` is the latest correction over the allowed error; the error that remains must fall below `target`.
@@ -52,6 +63,8 @@ class ContractionMonitor {
  private:
   static constexpr double kDivergent = 0.9;
   static constexpr double kForget = 0.3;
+  static constexpr double kDoubt = 2.0;       // a rate that was not measured is taken so much larger
+  static constexpr double kLeastRate = 0.02;  // and for no smaller than this
 
   Options options_;
   double rate_ = 1.0;

@@ -240,7 +240,8 @@ class Radau final : public OneStepMethod {
     stages_ = guess_;
     real_ = combine(stages_, tableau_.l);
     complex_ = combine(stages_, tableau_.m);
-    monitor_.begin(flow_.is_linear() && real_solver_->exact() && complex_solver_->exact());
+    const bool exact = flow_.is_linear() && real_solver_->exact() && complex_solver_->exact();
+    monitor_.begin(exact ? ContractionMonitor::Trust::exact : ContractionMonitor::Trust::none);
     while (true) {
       for (int i = 0; i < 3; ++i) {
         new_w_ = w_ + stages_.col(i);

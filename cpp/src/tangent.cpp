@@ -25,6 +25,7 @@ bool residual_vanishes(const Problem& problem, const ConstVectorRef& w) {
   if (!problem.has_residuals()) return false;
   Vector r(problem.num_residuals()), change(problem.num_residuals());
   problem.residual(w, r);
+  if (r.norm() <= kOnManifold * w.norm()) return true;
   // What r would be if the weights were rounded: J w is the size of the terms that cancel in it.
   std::unique_ptr<Linearization> lin;
   problem.linearize(w, lin);
@@ -69,6 +70,14 @@ CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, d
     return chosen;
   if (problem.has_hessian() && problem.num_params() <= kDenseLimit) return CurvatureKind::dense;
   return problem.has_hvp() ? CurvatureKind::krylov : CurvatureKind::gram;
+}
+
+Offset TangentSpace::offset(const Problem& problem, const ConstVectorRef& w) {
+  Vector step(w.size());
+  normal_step(w, step);
+  const double distance = step.stableNorm();
+  problem.gradient(w, step);
+  return {distance, step.stableNorm()};
 }
 
 void TangentSpace::multipliers(const ConstVectorRef&, VectorRef) {

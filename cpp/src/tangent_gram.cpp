@@ -129,6 +129,24 @@ void GramTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   ++stats_.nvjp;
 }
 
+/// ||J^+ r||^2 = <r, K^+ r> and ||J^T r||^2 = <r, K r>: no vector of d entries is needed.
+Offset GramTangent::offset(const Problem& problem, const ConstVectorRef& w) {
+  const double c = problem.scale();
+  Vector r(K_.rows());
+  if (const Vector* scaled = lin_->scaled_residual())
+    r = *scaled / c;
+  else
+    problem.residual(w, r);
+  const double size = r.stableNorm();
+  if (size == 0.0 || !std::isfinite(size)) return {size, size};
+  r /= size;
+  rows_.noalias() = K_.selfadjointView<Eigen::Lower>() * r;
+  const double slope = r.dot(rows_);
+  rows_ = r;
+  solve(rows_);
+  return {size * std::sqrt(std::max(r.dot(rows_), 0.0)), c * size * std::sqrt(std::max(slope, 0.0))};
+}
+
 Spectrum GramTangent::spectrum() {
   if (decomposed_) return spectrum_of(eigen_.eigenvalues());
   const Eigen::SelfAdjointEigenSolver<Matrix> values(K_, Eigen::EigenvaluesOnly);

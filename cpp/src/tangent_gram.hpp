@@ -16,6 +16,7 @@ class GramTangent final : public TangentSpace {
   void project(VectorRef v) override;
   void multipliers(const ConstVectorRef& v, VectorRef out) override;
   void normal_step(const ConstVectorRef& w, VectorRef out) override;
+  Offset offset(const Problem& problem, const ConstVectorRef& w) override;
   Spectrum spectrum() override;
   Spectrum track() override;
 

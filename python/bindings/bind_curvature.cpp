@@ -32,6 +32,16 @@ class SteppedCurvature {
   py::object solve(double z, Vector v) { return solve_with(real_, z, v); }
   py::object solve(Complex z, Eigen::VectorXcd v) { return solve_with(complex_, z, v); }
 
+  /// (I + z (D + H))^-1 (v - z (grad F(w) + D w)), w the point of `linearize`, or None where that is no gain.
+  py::object solve_with_field(double z, const Vector& w, Vector v) {
+    bool solved;
+    {
+      py::gil_scoped_release unlocked;
+      solved = curvature_->factor(z, real_) && real_->solve_with_field(w, v);
+    }
+    return solved ? py::cast(std::move(v)) : py::none();
+  }
+
  private:
   template <class Scalar, class V>
   py::object solve_with(std::unique_ptr<ShiftedSolver<Scalar>>& solver, Scalar z, V& v) {
@@ -63,5 +73,6 @@ void bind_curvature(py::module_& m) {
       .def("solve", py::overload_cast<double, Vector>(&SteppedCurvature::solve), py::arg("z"), py::arg("v"))
       .def("solve", py::overload_cast<Complex, Eigen::VectorXcd>(&SteppedCurvature::solve), py::arg("z"),
            py::arg("v"))
+      .def("solve_with_field", &SteppedCurvature::solve_with_field, py::arg("z"), py::arg("w"), py::arg("v"))
       .def_property_readonly("stats", [](const SteppedCurvature& self) { return dict_of(self.stats()); });
 }

@@ -29,22 +29,28 @@ py::dict dict_of(const Spectrum& spectrum) {
   return out;
 }
 
-/// (P v, spectrum, stats, ||H^+ grad F(w)||).
+/// Of P v, relative to v: what a projector whose error is known only by a bound, a hundred times too high as
+/// a rule, has to keep.
+constexpr double kProjectionError = 1e-12;
+
+/// (P v, spectrum, stats, ||H^+ grad F(w)||, ||grad F(w)||).
 py::tuple tangent_projection(std::shared_ptr<Problem> problem, const Vector& w, const Vector& v,
                              const std::string& curvature, double memory_budget, double rtol_rank) {
   Stats stats;
-  Vector projected = v, step(w.size());
+  Vector projected = v;
   Spectrum spectrum;
+  Offset offset{};
   {
     py::gil_scoped_release unlocked;
-    const auto tangent =
-        make_tangent_space(curvature_kind(curvature), problem, {rtol_rank, memory_budget}, stats);
+    const auto tangent = make_tangent_space(curvature_kind(curvature), problem,
+                                            {rtol_rank, memory_budget, kProjectionError}, stats);
     if (!tangent->linearize(w)) throw std::invalid_argument("the Hessian at w is not finite");
-    tangent->normal_step(w, step);
+    offset = tangent->offset(*problem, w);
     tangent->project(projected);
     spectrum = tangent->track();
   }
-  return py::make_tuple(std::move(projected), dict_of(spectrum), dict_of(stats), step.stableNorm());
+  return py::make_tuple(std::move(projected), dict_of(spectrum), dict_of(stats), offset.distance,
+                        offset.slope);
 }
 
 /// What a flow runs on: the problem, or a piece of it if it is smooth only piece by piece.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["available", "core", "isa"]
 
 MODULES = {"avx2": "_core_avx2", "baseline": "_core"}
+SPINS = "1000"  # about 20 microseconds, more than lie between two parallel loops of one gradient
 
 
 def available() -> list[str]:
@@ -36,6 +38,21 @@ def choose() -> str:
     return forced
 
 
+def load(name: str) -> ModuleType:
+    """Import a build, with threads that soon sleep when they wait for each other.
+
+    GNU's OpenMP reads its settings when it is loaded. By default its threads spin for milliseconds, and where
+    another program needs the processor, those that work wait for those that spin.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        return importlib.import_module(name)
+    os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        return importlib.import_module(name)
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
 isa = choose()
 if not TYPE_CHECKING:
-    core = importlib.import_module(f"grokflow.{MODULES[isa]}")
+    core = load(f"grokflow.{MODULES[isa]}")

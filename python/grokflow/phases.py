@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from grokflow.drift import first_order_residual, norm_flow
 from grokflow.flows import gradient_flow
 from grokflow.landing import Landing
 from grokflow.problems import Problem
+from grokflow.snapshots import Snapshots, as_snapshot_path
 from grokflow.solution import Solution
 
 if TYPE_CHECKING:
@@ -109,7 +112,12 @@ class TwoPhase:
         trouble += [f"{name}: {sol.message}" for name, sol in runs.items() if sol and not sol.success]
         return " ".join(trouble) or "Both phases and all flows have come to their ends."
 
-    def composite(self, weight_decay: float, t: ArrayLike | None = None) -> FloatArray:
+    def composite(
+        self,
+        weight_decay: float,
+        t: ArrayLike | None = None,
+        save_states: str | os.PathLike[str] | None = None,
+    ) -> FloatArray:
         """Return ``w_fast(t) + w_slow(lam t) - Phi(w0)``, which describes the flow uniformly in t.
 
         Parameters
@@ -119,35 +127,61 @@ class TwoPhase:
         t : array_like, shape (T,), optional
             Times, sorted, up to ``s_end / lam``. Both phases are integrated anew for them. Default: the times
             of ``flows[weight_decay]``, where they are known.
+        save_states : path, optional
+            A file that ends in ``.npy``, for states that do not fit into memory: they are written there, as
+            by :func:`gradient_flow`, and those of both phases, integrated anew, beside it until all is done.
 
         Returns
         -------
         ndarray, shape (T, d)
-            nan beyond the end of a drift that stopped early.
+            nan beyond the end of a drift that stopped early. With `save_states` a read-only map of the file.
 
         Raises
         ------
         ValueError
             The flow has not landed, states were not kept, or a time is out of range.
+        OSError
+            The file cannot be written.
         """
         slow = self._require_slow()
         if t is None:
             times = self._flow(weight_decay).t
-            fast, drift = self.fast, slow
         else:
-            lam = as_positive("weight_decay", weight_decay)
             times = as_vector("t", np.atleast_1d(np.asarray(t)), np.size(t))
-            fast = self._fast(times[times < self.landing.t])
-            drift = self._slow(lam * times)
+        lam = as_positive("weight_decay", weight_decay)
+        early = times[times < self.landing.t]
+        if save_states is not None:
+            snapshots = Snapshots(as_snapshot_path(save_states), self.w0.size)
+            with tempfile.TemporaryDirectory(dir=snapshots.path.parent) as folder:
+                fast = self._fast(early, os.path.join(folder, "fast.npy"))
+                drift = self._slow(lam * times, os.path.join(folder, "slow.npy"))
+                snapshots.begin()
+                for time, state in zip(times, self._composed(lam, times, fast, drift), strict=True):
+                    snapshots(time, state)
+            return snapshots.states()
+        fast, drift = (self.fast, slow) if t is None else (self._fast(early), self._slow(lam * times))
         if fast.w is None or drift.w is None:
             raise ValueError(
-                "the states were not kept: they exceed 256 MiB; give the times t to integrate for"
+                "the states were not kept: they exceed 256 MiB; give the times t to integrate for, or a file "
+                "for them, save_states"
             )
-        early = times < self.landing.t
-        out: FloatArray = drift.w[nearest(drift.t, weight_decay * times)].copy()
-        out[early] += fast.w[nearest(fast.t, times[early])] - self.landing.w
-        out[weight_decay * times > drift.t_final * (1.0 + SAME)] = math.nan
-        return out
+        return np.array(list(self._composed(lam, times, fast, drift))).reshape(len(times), -1)
+
+    def _composed(
+        self, lam: float, times: FloatArray, fast: Solution, drift: Solution
+    ) -> Iterator[FloatArray]:
+        """The composite at each of the times, from the states of both phases."""
+        assert fast.w is not None
+        assert drift.w is not None
+        slow_rows = nearest(drift.t, lam * times)
+        for time, row in zip(times, slow_rows, strict=True):
+            if lam * time > drift.t_final * (1.0 + SAME):
+                yield np.full(self.w0.size, math.nan)
+                continue
+            state: FloatArray = np.array(drift.w[row])
+            if time < self.landing.t:
+                state += fast.w[nearest(fast.t, np.array([time]))[0]] - self.landing.w
+            yield state
 
     def predicted_loss(self, weight_decay: float) -> FloatArray:
         """Return the train loss of the slow phase to first order in lam, at the times of `slow`, shape (T,).
@@ -267,7 +301,7 @@ class TwoPhase:
             raise ValueError(f"weight_decay is {weight_decay!r}; the flows are those of {list(self.flows)}")
         return self.flows[weight_decay]
 
-    def _fast(self, times: FloatArray) -> Solution:
+    def _fast(self, times: FloatArray, save_states: bool | str = True) -> Solution:
         """Integrate the fast phase anew, to these times."""
         end = max([self.landing.t, *times[-1:]])
         options = {name: self._options[name] for name in ("method", "curvature", "rtol", "atol")}
@@ -278,19 +312,20 @@ class TwoPhase:
             weight_decay=0.0,
             t_eval=times,
             observe={},
-            save_states=True,
+            save_states=save_states,
             **options,
         )
 
-    def _slow(self, times: FloatArray) -> Solution:
-        """Integrate the drift anew, to these slow times."""
+    def _slow(self, times: FloatArray, save_states: bool | str = True) -> Solution:
+        """Integrate the drift anew, to these slow times; round-off may have put one beyond the end."""
+        at_end = np.abs(times - self.s_end) <= SAME * self.s_end
         return norm_flow(
             self.problem,
             self.landing.w,
             (0.0, self.s_end),
-            t_eval=times,
+            t_eval=np.where(at_end, np.minimum(times, self.s_end), times),
             observe={},
-            save_states=True,
+            save_states=save_states,
             regularizer=self._options["regularizer"],
             curvature=self._options["curvature"],
             rtol=self._options["rtol"],

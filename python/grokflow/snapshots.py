@@ -51,8 +51,7 @@ class Snapshots:
     def __call__(self, t: float, w: FloatArray) -> float:
         """Append (t, w), as an observable of the flow, which is tried out once before the start."""
         if not self._begun:
-            self.path.write_bytes(_header(self.size, 0))
-            self._begun = True
+            self.begin()
             return 0.0
         with open(self.path, "r+b") as stream:
             stream.seek(HEADER + self.count * 8 * (self.size + 1))
@@ -63,6 +62,11 @@ class Snapshots:
             stream.write(_header(self.size, self.count + 1))
         self.count += 1  # last: an interrupt before it leaves this record to be written again
         return float(self.count)
+
+    def begin(self) -> None:
+        """Begin the file, empty; what is there is lost."""
+        self.path.write_bytes(_header(self.size, 0))
+        self._begun = True
 
     def states(self) -> FloatArray:
         """The states so far, shape (T, d): a read-only map of the file, so that they take no memory."""

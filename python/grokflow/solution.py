@@ -54,9 +54,10 @@ class Solution:
     message : str
         The status in a sentence.
     stats : dict
-        Work: ``nfev`` gradients, ``njvp``, ``nvjp``, ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``,
-        ``nsolve``, ``niter`` (iterations of solves without a matrix), ``nproject``, ``nlinearize``,
-        ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and ``seconds``.
+        Work: ``nfev`` gradients (a step with a fresh linearisation may need none), ``njvp``, ``nvjp``,
+        ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``, ``nsolve``, ``niter`` (iterations of solves without a
+        matrix), ``nproject``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and
+        ``seconds``.
     settings : dict
         Everything needed to repeat the run, as JSON types.
     monitor : dict of str to ndarray, shape (steps,)

@@ -76,10 +76,10 @@ def tangent_projection(
     v : array_like, shape (d,)
         The vector.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
-        "gram": ``P v = v - J^T K^-1 J v`` with the n x n tangent kernel ``K = J J^T``, applied twice; where
-        the residual is zero. "dense": the eigenvectors of the d x d Hessian, at any critical point.
-        "krylov": MINRES, without a matrix. "auto" is gram if there are residuals, all zero, n <= d and K
-        fits the memory budget (4 GiB); else dense for d <= 2000; else krylov.
+        "gram": ``P v = v - J^T K^-1 J v`` with the n x n tangent kernel ``K = J J^T``, applied twice where K
+        is ill-conditioned; where the residual is zero. "dense": the eigenvectors of the d x d Hessian, at
+        any critical point. "krylov": MINRES, without a matrix. "auto" is gram if there are residuals, all
+        zero, n <= d and K fits the memory budget (4 GiB); else dense for d <= 2000; else krylov.
     rtol_rank : float, optional
         Eigenvalues of the Hessian (of ``c K``) below `rtol_rank` times the largest count as zero. Default:
         2.2e-15 times the size of the matrix that is factored.
@@ -118,10 +118,10 @@ def project(
 ) -> TangentProjection:
     """Project `v`, and refuse points that are not on the manifold or whose rank cannot be decided."""
     chosen = core.tangent_curvature_of(problem._core, curvature, budget, w)
-    projected, spectrum, stats, distance = core.tangent_projection(
+    projected, spectrum, stats, distance, slope = core.tangent_projection(
         problem._core, w, v, chosen, budget, rtol_rank
     )
-    require_on_manifold(problem, w, distance, spectrum)
+    require_on_manifold(problem, w, distance, slope, spectrum)
     if rtol_rank == 0.0 and spectrum["rank"] > 0 and spectrum["gap"] < CLEAR_GAP:
         raise NoTangentSpace(
             "the rank of the Hessian at w cannot be decided: its smallest eigenvalue that counts as "
@@ -140,10 +140,11 @@ def project(
     )
 
 
-def require_on_manifold(problem: Problem, w: FloatArray, distance: float, spectrum: dict[str, float]) -> None:
+def require_on_manifold(
+    problem: Problem, w: FloatArray, distance: float, slope: float, spectrum: dict[str, float]
+) -> None:
     """Raise NoTangentSpace if `w` is not a critical point of F up to a small error, or if it is a saddle."""
-    gradient = problem._core.gradient(w)
-    slope, norm = length(gradient), length(w)
+    norm = length(w)
     offset = max(distance, slope / spectrum["largest"] if spectrum["largest"] > 0 else math.inf * slope)
     if slope > 0 and not offset <= ON_MANIFOLD * norm:
         residual = f", ||r|| = {length(problem._core.residual(w)):.3g}" if problem.num_residuals else ""

@@ -89,6 +89,23 @@ def test_the_composite_at_times_of_ones_own():
     assert w[3] == pytest.approx(near[i[0]], abs=1e-2)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["times of the flow", "times of one's own"])
+def test_the_composite_on_disk_is_that_in_memory(own, tmp_path):
+    """Nothing is left there but the one file, from which any program can read the states."""
+    phases, lam = regular(), LAMS[1]
+    t = np.array([0.0, 0.1, 10.0, 1e3, phases.s_end / lam]) if own else None
+    w = phases.composite(lam, t, save_states=tmp_path / "composite.npy")
+    assert isinstance(w, np.memmap)
+    assert w == pytest.approx(phases.composite(lam, t), abs=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["composite.npy"]
+    kept = np.load(tmp_path / "composite.npy", mmap_mode="r")
+    np.testing.assert_array_equal(kept["t"], phases.flows[lam].t if t is None else t)
+    with pytest.raises(ValueError, match=r"must end in \.npy"):
+        phases.composite(lam, t, save_states=tmp_path / "composite.zarr")
+    with pytest.raises(FileNotFoundError):
+        phases.composite(lam, t, save_states=tmp_path / "nowhere" / "composite.npy")
+
+
 def test_the_loss_of_the_slow_phase_is_predicted():
     """To first order in lam the residual beside the manifold gives the train loss, which falls as lam^2."""
     phases = regular()

@@ -148,3 +148,26 @@ def test_what_the_problem_lacks_is_named():
     with pytest.raises(ValueError, match="hvp="):
         gf.tangent_projection(blind, np.zeros(2), np.ones(2))
     assert diagonal().num_residuals  # a model offers all three
+
+
+def test_a_projection_costs_one_product_with_J_and_one_with_its_transpose():
+    """As long as K is conditioned well; a second pass repairs what an ill-conditioned one has spoilt."""
+    rng = np.random.default_rng(5)
+    left, right = np.linalg.qr(rng.standard_normal((8, 8)))[0], np.linalg.qr(rng.standard_normal((30, 8)))[0]
+    v = rng.standard_normal(30)
+    for decades, passes in ((0.5, 1), (5.0, 2)):
+        X = (left * np.logspace(0, -decades, 8)) @ right.T
+        found = gf.tangent_projection(gf.models.LinearRegression(X, np.zeros(8)), np.zeros(30), v)
+        assert (found.stats["njvp"], found.stats["nvjp"]) == (passes, passes)
+        assert found.v == pytest.approx(v - right @ (right.T @ v), abs=1e-13 * 10**decades)
+
+
+@each_problem
+def test_the_distance_is_that_of_newtons_method(name):
+    """Of a point a little beside the manifold: the length of -H^+ grad F, found without that vector."""
+    problem, w = landed(name)
+    J = problem.jacobian(w)
+    beside = w + 1e-8 * J.T @ np.linalg.solve(J @ J.T, np.cos(np.arange(len(J))))
+    found = gf.tangent_projection(problem, beside, w, curvature="gram")
+    J, r = problem.jacobian(beside), problem.residual(beside)
+    assert found.distance == pytest.approx(np.linalg.norm(np.linalg.pinv(J) @ r), rel=1e-6)

@@ -80,6 +80,37 @@ def test_environment_that_is_no_number(text):
         python("import grokflow", GROKFLOW_NUM_THREADS=text)
 
 
+def waiting(**environment):
+    """What GNU's OpenMP has read about waiting threads, and the environment after the import."""
+    code = "import os, grokflow; print('GOMP_SPINCOUNT' in os.environ)"
+    inherited = {k: v for k, v in os.environ.items() if k not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=inherited | {"OMP_DISPLAY_ENV": "verbose"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("not GNU's OpenMP")
+    return done.stderr, done.stdout.strip()
+
+
+@THREADED
+def test_waiting_threads_soon_sleep():
+    """Else they take the processor from other programs; nothing is left in the environment."""
+    read, left = waiting()
+    assert "GOMP_SPINCOUNT = '1000'" in read
+    assert left == "False"
+
+
+@THREADED
+def test_how_threads_wait_is_for_the_user_to_say():
+    assert "GOMP_SPINCOUNT = '77'" in waiting(GOMP_SPINCOUNT="77")[0]
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in waiting(OMP_WAIT_POLICY="passive")[0]
+
+
 # ---------------------------------------------------------------- the same bits
 
 

@@ -22,6 +22,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "grokflow/types.hpp"
@@ -35,6 +36,12 @@ class ShiftedSolver {
   virtual ~ShiftedSolver() = default;
   /// Overwrites v with the solution; false if the system cannot be solved as it should (negative curvature).
   virtual bool solve(Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> v) = 0;
+  /// v <- (I - z f'(w))^-1 (v + z f(w)), where w is the point at which f' is frozen, if that is cheaper than
+  /// a right-hand side and a solve; else false, and v is as it was.
+  virtual bool solve_with_field(const ConstVectorRef& /*w*/,
+                                Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> /*v*/) {
+    return false;
+  }
   /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that
   /// Newton's method needs.
   virtual bool exact() const { return true; }
@@ -54,6 +61,10 @@ class LinearizedFlow {
   /// Told when Newton's method contracts badly although the linearisation is fresh. True if solves from now
   /// on come closer to the true Jacobian, at a higher price; the solvers must be factored again.
   virtual bool sharpen() { return false; }
+
+  /// What it costs to freeze f' anew and to factor it, in right-hand sides, to a factor of two. Default:
+  /// much.
+  virtual double renewal_cost() const { return std::numeric_limits<double>::infinity(); }
 };
 
 class Flow {

@@ -79,6 +79,12 @@ class Linearization {
   /// Default: n products with J^T and J; a model overrides it where its structure makes K cheap.
   virtual void gram(Index begin, Index end, MatrixRef K) const;
 
+  /// What the whole K costs, in gradients, to a factor of two. Default: n.
+  virtual double gram_cost() const { return static_cast<double>(num_residuals_); }
+
+  /// c r, if it is at hand.
+  virtual const Vector* scaled_residual() const { return nullptr; }
+
   /// out (d) = Hess F(w) v: the full Hessian, with the factor c. Only if `Problem::has_hvp()`.
   virtual void hvp(const ConstVectorRef& v, VectorRef out) const;
 

@@ -19,8 +19,8 @@
 //
 // at the price of one n x n Cholesky factorisation. The non-zero eigenvalues of H are those of c K. A Gram
 // matrix squares the condition number; the projector is applied twice, which repairs that up to
-// cond(J) of about 1e7. Where K is singular (duplicate samples, sparse ends of the drift) an
-// eigendecomposition of K takes over.
+// cond(J) of about 1e7, unless K is known to be conditioned well enough. Where K is singular (duplicate
+// samples, sparse ends of the drift) an eigendecomposition of K takes over.
 //
 // `dense`: the eigendecomposition of the d x d Hessian. It serves at any critical point, also where r is not
 // 0.
@@ -49,6 +49,12 @@ struct Spectrum {
   double lowest = 0.0;     ///< the most negative of these, or 0
 };
 
+/// How far a point is from M.
+struct Offset {
+  double distance;  ///< ||H^+ grad F||
+  double slope;     ///< ||grad F||
+};
+
 struct TangentOptions {
   double rtol_rank = 0.0;  ///< 0: 10 * size of the matrix * epsilon
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
@@ -71,6 +77,8 @@ class TangentSpace {
   virtual void multipliers(const ConstVectorRef& v, VectorRef out);
   /// out = -H^+ grad F(w), with the gradient (the residual) at w and the frozen H.
   virtual void normal_step(const ConstVectorRef& w, VectorRef out) = 0;
+  /// Of w, the point at which `problem` has been linearised.
+  virtual Offset offset(const Problem& problem, const ConstVectorRef& w);
   /// From scratch, as exact as the strategy allows.
   virtual Spectrum spectrum() = 0;
   /// By a few inverse iterations that take up where those of the last point ended: cheap, to about 0.1%.

@@ -86,6 +86,18 @@ void MLPLinearization::gram(Index begin, Index end, MatrixRef K) const {
   mirror_lower(K);
 }
 
+double MLPLinearization::gram_cost() const {
+  const double samples = static_cast<double>(net_.train_.X.rows()),
+               outputs = static_cast<double>(net_.num_outputs());
+  double back = 0.0, products = 0.0;  // per sample, and per pair of them
+  for (Index l = 0; l <= net_.hidden(); ++l) {
+    const double in = static_cast<double>(net_.layer(l).in), out = static_cast<double>(net_.layer(l).out);
+    if (l > 0 && l < net_.hidden()) back += 2.0 * outputs * in * out;
+    products += in + (l < net_.hidden() ? outputs * outputs * out : 0.0);
+  }
+  return (back + samples * products) / (6.0 * static_cast<double>(num_params()));
+}
+
 void MLPLinearization::add_layer(Index l, double weight, double offset, const Map& B, MatrixRef K) const {
   const Index outputs = net_.num_outputs();
   const Matrix& A = net_.input(pass_, l);
