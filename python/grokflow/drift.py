@@ -169,6 +169,11 @@ def norm_flow(
     KeyboardInterrupt
         Ctrl-C; its attribute `solution` holds the trajectory so far.
 
+    Notes
+    -----
+    Memory beyond the data, in vectors of d numbers: 20 of the method, up to 16 of the way back to the
+    manifold, and about 11 for the tangent space, run and record; with "gram" two matrices of n x n.
+
     References
     ----------
     Boursier, Pesme, Dragomir, arXiv:2505.20172, Props. 2 to 4. Label noise: Li, Wang, Arora,
