@@ -15,13 +15,13 @@ namespace grokflow {
 ///
 /// The system owns the solution, for it may live in another space than the residual:
 ///
-///   system.precondition(residual, step);      // step = P^-1 residual
-///   system.done(step);                        // whether the solution is good enough, after each iteration
-///   system.apply(step, image);                // image = S step
-///   system.advance(beta, length, search, energy);   // search = step + beta search has been done;
-///                                                   // x += length search
+///   system.precondition(residual, step);           // step = P^-1 residual
+///   system.done(step, slope);                      // whether the solution is good enough, after each
+///   iteration system.apply(step, image);                     // image = S step system.advance(beta, length,
+///   slope, search);   // search = step + beta search has been done;
+///                                                  // x += length search
 ///
-/// `energy` is by how much the squared S-norm of the error has fallen.
+/// `slope` is residual^T step.
 template <class Scalar>
 class ConjugateGradients {
   using VectorS = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
@@ -44,8 +44,8 @@ class ConjugateGradients {
     Scalar length{0.0}, last{0.0};
     for (int iteration = 0; iteration < max_iterations; ++iteration) {
       system.precondition(residual_, step_);
-      if (iteration > 0 && system.done(step_)) return End::converged;
       const Scalar slope = dot(residual_, step_);
+      if (iteration > 0 && system.done(step_, slope)) return End::converged;
       if (slope == Scalar(0)) return End::converged;
       const Scalar beta = iteration == 0 ? Scalar(0) : Scalar(-length * dot(image_, step_) / last);
       system.apply(step_, product_);
@@ -60,7 +60,7 @@ class ConjugateGradients {
       length = slope / curvature;
       last = slope;
       residual_ -= length * image_;
-      system.advance(beta, length, search_, std::abs(length * slope));
+      system.advance(beta, length, slope, search_);
     }
     return End::limit;
   }

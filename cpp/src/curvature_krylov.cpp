@@ -1,8 +1,10 @@
 #include "curvature_krylov.hpp"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "conjugate_gradients.hpp"
 #include "full_hessian_solver.hpp"
@@ -10,14 +12,48 @@
 namespace grokflow {
 namespace {
 
-constexpr int kMaxIterations = 2000;           // of conjugate gradients in one solve
-constexpr double kForcing = 0.02;              // error of a solution, relative to it,
-constexpr double kLooseForcing = 0.1;          // and of one that preconditions a solve with the full Hessian
+constexpr int kMaxIterations = 2000;   // of conjugate gradients in one solve
+constexpr double kLooseForcing = 0.1;  // forcing of a solve that preconditions one with the full Hessian
 constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
+constexpr double kLeast =
+    0.5;  // the least eigenvalue of P^-1 (G + sigma I) over sigma, P being somewhat stale
 
-/// How many of the latest falls of the energy are taken for all that is left of it (Hestenes & Stiefel 1952;
-/// Meurant & Tichy, Numer. Algorithms 82, 2019).
-std::size_t delay(std::size_t iterations) { return 1 + iterations / 4; }
+/// The squared S-norm of the error of conjugate gradients: an upper bound by the Gauss-Radau rule, with a
+/// node that is no larger than the least eigenvalue of P^-1 S (Golub & Meurant, BIT 37, 1997; in this form
+/// Meurant & Tichy, Numer. Algorithms 62, 2013). Unlike an estimate from the latest falls of the energy it is
+/// not taken in by iterations that bring nothing, which a stale preconditioner makes.
+///
+/// There is no such node where S is complex, or where a Hessian has brought negative eigenvalues; there the
+/// latest falls have a say too (Hestenes & Stiefel 1952; Meurant & Tichy, Numer. Algorithms 82, 2019).
+class ErrorBound {
+ public:
+  void begin(double node, bool trusted) {
+    node_ = node;
+    weight_ = 1.0 / node;
+    trusted_ = trusted;
+    falls_.clear();
+    if (!trusted) falls_.reserve(kMaxIterations);
+  }
+
+  /// An iteration of that length has been made, from r^T P^-1 r = `last` to `slope`.
+  void advance(double length, double last, double slope) {
+    const double gap = weight_ - length;  // not positive if the node was too large after all
+    weight_ = gap > 0.0 ? gap / (node_ * gap + slope / last) : 1.0 / node_;
+    squared_ = weight_ * slope;
+    if (trusted_) return;
+    falls_.push_back(length * last);
+    const std::size_t count = falls_.size(), latest = std::min(count, 1 + count / 4);
+    squared_ =
+        std::max(squared_, std::accumulate(falls_.end() - static_cast<long>(latest), falls_.end(), 0.0));
+  }
+
+  double squared() const { return squared_; }
+
+ private:
+  double node_ = 1.0, weight_ = 1.0, squared_ = 0.0;
+  bool trusted_ = true;
+  std::vector<double> falls_;  // of the squared error, one an iteration
+};
 
 template <class Scalar>
 class KrylovSolver final : public ShiftedSolver<Scalar> {
@@ -33,7 +69,6 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     const Index n = curvature.problem().num_residuals(), d = curvature.problem().num_params();
     cg_.resize(in_kernel_space_ ? n : d);
     rows_.resize(n);
-    energies_.reserve(kMaxIterations);
     if (in_kernel_space_) search_.resize(d);
     if (!real) {
       part_params_.resize(d);
@@ -52,7 +87,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   bool exact() const override { return false; }
 
   bool solve(Eigen::Ref<VectorS> v) override {
-    if (!curvature_.full_hessian()) return solve_once(v, kForcing);
+    if (!curvature_.full_hessian()) return solve_once(v, curvature_.forcing());
     return full_hessian_.solve(
         curvature_.linearization(), curvature_.decay(), z_, v, curvature_.stats(),
         [this](Eigen::Ref<VectorS> u) { solve_once(u, kLooseForcing); },
@@ -67,10 +102,11 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     void precondition(const VectorS& residual, VectorS& step) {
       self.curvature_.spectrum().precondition(self.shift_, residual, step);
     }
-    bool done(const VectorS&) { return self.done(x.norm()); }
+    bool done(const VectorS&, Scalar slope) { return self.done(std::abs(slope), x.norm()); }
     void apply(const VectorS& step, VectorS& image) { self.apply(step, image); }
-    void advance(Scalar beta, Scalar length, const VectorS& search, double energy) {
-      self.energies_.push_back(energy);
+    void advance(Scalar beta, Scalar length, Scalar slope, const VectorS& search) {
+      self.length_ = std::abs(length);
+      self.slope_ = std::abs(slope);
       if (self.in_kernel_space_) {
         self.search_ = self.direction_ + beta * self.search_;
         x -= length * self.search_;
@@ -83,7 +119,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   bool solve_once(Eigen::Ref<VectorS> v, double forcing) {
     forcing_ = forcing;
     ++curvature_.stats().nsolve;
-    energies_.clear();
+    bound_.begin(kLeast * std::abs(shift_), real && in_kernel_space_);
     const Decay& decay = curvature_.decay();
     if (in_kernel_space_) {
       decay.divide(z_, v);
@@ -104,11 +140,9 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
 
   /// Whether the error of x is below the forcing term times ||x||. The S-norm of the error of the unknowns
   /// bounds it, up to a factor that is reference_ in kernel space and the shift in parameter space.
-  bool done(double size) const {
-    double remaining = 0.0;
-    const std::size_t count = energies_.size();
-    for (std::size_t i = count - std::min(count, delay(count)); i < count; ++i) remaining += energies_[i];
-    const double error = std::sqrt(remaining / std::abs(in_kernel_space_ ? reference_ : shift_));
+  bool done(double slope, double size) {
+    bound_.advance(length_, slope_, slope);
+    const double error = std::sqrt(bound_.squared() / std::abs(in_kernel_space_ ? reference_ : shift_));
     return !(error > forcing_ * size);
   }
 
@@ -175,11 +209,12 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   ConjugateGradients<Scalar> cg_;
   FullHessianSolver<Scalar> full_hessian_;
   Scalar z_{}, reference_{1.0}, shift_{};
-  double forcing_ = kForcing;
+  double forcing_ = 0.0;
   VectorS direction_, search_;  // in parameter space
   VectorS rows_;
   Vector part_params_, part_out_, part_rows_;  // real or imaginary parts
-  std::vector<double> energies_;               // by which the squared error fell in each iteration
+  ErrorBound bound_;                           // of the unknowns
+  double length_ = 0.0, slope_ = 0.0;          // of the last iteration
 };
 
 template <class Scalar>
@@ -201,6 +236,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
       decay_(decay),
       stats_(stats),
       checkpoint_(checkpoint),
+      forcing_(options.forcing),
       in_kernel_space_(prefers_kernel_space(*problem_)),
       spectrum_(
           in_kernel_space_ ? problem_->num_residuals() : problem_->num_params(),
@@ -209,6 +245,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
                                                                                 : problem_->num_params()))) {}
 
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
+  spectrum_.forget();
   problem_->linearize(w, lin_);
   if (full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;

@@ -26,6 +26,8 @@ class KrylovCurvature final : public Curvature {
   bool in_kernel_space() const { return in_kernel_space_; }
   /// Whether solves in kernel space use the full Hessian.
   bool full_hessian() const { return full_hessian_; }
+  /// Error of a solution, relative to it.
+  double forcing() const { return forcing_; }
   void note_contraction(double rate) { contraction_ = std::max(contraction_, rate); }
   /// Of the operator that solves deal with, from all points so far.
   RecycledSpectrum& spectrum() { return spectrum_; }
@@ -40,6 +42,7 @@ class KrylovCurvature final : public Curvature {
   const Decay& decay_;
   Stats& stats_;
   const std::function<void()>& checkpoint_;
+  double forcing_;
   bool in_kernel_space_;
   RecycledSpectrum spectrum_;
   std::unique_ptr<Linearization> lin_;

@@ -55,7 +55,7 @@ class FullHessianSolver {
       gauss_newton(Eigen::Ref<VectorS>(step));
     }
 
-    bool done(const VectorS& step) {
+    bool done(const VectorS& step, Scalar) {
       const double remaining = step.norm() / v.norm();
       if (++iterations == 1) note(remaining);
       finite = std::isfinite(remaining);
@@ -80,7 +80,7 @@ class FullHessianSolver {
       image = step + z * image;
     }
 
-    void advance(Scalar, Scalar length, const VectorS& search, double) { v += length * search; }
+    void advance(Scalar, Scalar length, Scalar, const VectorS& search) { v += length * search; }
   };
 
   ConjugateGradients<Scalar> cg_;

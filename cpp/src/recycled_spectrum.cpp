@@ -1,5 +1,6 @@
 #include "recycled_spectrum.hpp"
 
+#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -8,10 +9,10 @@ namespace grokflow {
 namespace {
 
 constexpr Index kFewest = 8;           // directions that are worth a merge,
-constexpr double kShare = 0.25;        // and as a share of the Ritz vectors
-constexpr double kDependent = 1e-4;    // squared sine below which a direction is spanned by the others
-constexpr double kNegligible = 1e-13;  // Ritz value, over the largest, that is round-off
-constexpr double kDropped = -1.0;      // on the diagonal of a Cholesky factor, where there is no pivot
+constexpr double kShare = 0.25;        // and the most of them, as a share of the rank
+constexpr double kHardly = 0.1;        // share of the energy of a direction below which B hardly knows it
+constexpr double kDependent = 1e-8;    // squared sine below which a direction is spanned by the others
+constexpr double kNegligible = 1e-11;  // eigenvalue, over the largest, that is round-off
 constexpr Index kRows = 256;           // rows rotated at a time
 
 Index window(Index rank) {
@@ -22,13 +23,14 @@ Index window(Index rank) {
 
 RecycledSpectrum::RecycledSpectrum(Index size, Index rank)
     : max_rank_(std::min(rank, size)),
-      basis_(size, max_rank_ + window(max_rank_)),
-      images_(size, max_rank_ + window(max_rank_)),
+      factor_(size, max_rank_),
       values_(max_rank_),
+      directions_(size, window(max_rank_)),
+      images_(size, window(max_rank_)),
       coefficients_(2, max_rank_) {}
 
 Index RecycledSpectrum::rank_within(double bytes, Index size) {
-  return static_cast<Index>(bytes / (2.0 * 8.0 * (1.0 + kShare) * static_cast<double>(size)));
+  return static_cast<Index>(bytes / (8.0 * (1.0 + 2.0 * kShare) * static_cast<double>(size)));
 }
 
 template <class Scalar>
@@ -42,101 +44,122 @@ void RecycledSpectrum::precondition(Scalar shift, const Eigen::Matrix<Scalar, Ei
   const Eigen::Map<const Rows> in(reinterpret_cast<const double*>(residual.data()), parts, residual.size());
   Eigen::Map<Rows> out(reinterpret_cast<double*>(step.data()), parts, step.size());
   Eigen::Map<Rows> coefficients(coefficients_.data(), parts, rank_);
-  const auto vectors = basis_.leftCols(rank_);
-  coefficients.noalias() = in * vectors;
+  const auto F = factor_.leftCols(rank_);
+  coefficients.noalias() = in * F;
   auto* weights = reinterpret_cast<Scalar*>(coefficients_.data());
   const double rest = values_[0];
-  for (Index i = 0; i < rank_; ++i) weights[i] *= (shift + rest) / (shift + values_[i]) - 1.0;
-  out.noalias() += coefficients * vectors.transpose();
+  for (Index i = 0; i < rank_; ++i) weights[i] *= ((shift + rest) / (shift + values_[i]) - 1.0) / values_[i];
+  out.noalias() += coefficients * F.transpose();
 }
 
 template void RecycledSpectrum::precondition<double>(double, const Vector&, Vector&);
 template void RecycledSpectrum::precondition<Complex>(Complex, const Eigen::VectorXcd&, Eigen::VectorXcd&);
 
 void RecycledSpectrum::note(const Vector& step, const Vector& image) {
-  const Index column = rank_ + num_new_;
   const double norm = step.norm();
-  if (column >= basis_.cols() || !(norm > 0.0) || !std::isfinite(norm)) return;
-  basis_.col(column) = step / norm;
-  images_.col(column) = image / norm;
-  ++num_new_;
+  if (max_rank_ == 0 || !(norm > 0.0) || !std::isfinite(norm)) return;
+  directions_.col(num_new_) = step / norm;
+  images_.col(num_new_) = image / norm;
+  if (++num_new_ == directions_.cols()) merge();
 }
 
 void RecycledSpectrum::absorb() {
-  const Index old = rank_, total = old + num_new_;
-  const bool full = total == basis_.cols();
-  const Index enough = std::max(kFewest, static_cast<Index>(kShare * static_cast<double>(old)));
-  if (num_new_ == 0 || (!full && num_new_ < enough)) return;
+  if (num_new_ >= kFewest) merge();
+}
 
-  if (merge_size_ < total) {
-    merge_size_ = std::min(basis_.cols(), 2 * total);
-    for (Matrix* m : {&gram_, &projected_, &rotation_}) m->resize(merge_size_, merge_size_);
-    block_.resize(kRows, max_rank_);
-  }
-  // What was noted is exact, and what was known may be of an earlier operator: where both meet the new
-  // counts.
-  const auto known = basis_.leftCols(old), noted = basis_.middleCols(old, num_new_);
-  const auto known_images = images_.leftCols(old), noted_images = images_.middleCols(old, num_new_);
-  gram_.setZero();
-  projected_.setZero();
-  gram_.topLeftCorner(num_new_, num_new_).noalias() = noted.transpose() * noted;
-  gram_.block(num_new_, 0, old, num_new_).noalias() = known.transpose() * noted;
-  gram_.block(num_new_, num_new_, old, old).noalias() = known.transpose() * known;
-  projected_.topLeftCorner(num_new_, num_new_).noalias() = noted.transpose() * noted_images;
-  projected_.block(num_new_, 0, old, num_new_).noalias() = known.transpose() * noted_images;
-  projected_.block(num_new_, num_new_, old, old).noalias() = known.transpose() * known_images;
-  for (Index j = 0; j < total; ++j)
-    for (Index i = j + 1; i < total; ++i) projected_(j, i) = projected_(i, j);
+/// The new F is [F W, Y R], rotated to orthogonal columns, with R^T P^T Y R = I and
+///
+///   W = I - A (A^T A + kHardly I)^-1 A^T,     A = F^T P R.
+void RecycledSpectrum::merge() {
+  const Index k = rank_, m = num_new_;
+  rank_ = num_new_ = 0;
+  reserve(k + m);
+  const auto F = factor_.leftCols(k), P = directions_.leftCols(m), Y = images_.leftCols(m);
+  auto R = basis_.topLeftCorner(m, m), small = small_.topLeftCorner(m, m);
+  auto A = known_.topLeftCorner(k, m), tall = tall_.topLeftCorner(k, m);
+  auto W = rest_.topLeftCorner(k, k);
 
-  orthonormalize(total);
-  // rotation_ = R with R^T (Z^T Z) R = I; the projected operator is R^T (Z^T G Z) R.
-  gram_.noalias() = projected_ * rotation_;
-  projected_.noalias() = rotation_.transpose() * gram_;
-  if (!projected_.allFinite()) {
-    rank_ = num_new_ = 0;
-    return;
-  }
-  eigen_.compute(projected_);
+  small.noalias() = P.transpose() * Y;
+  if (!small.allFinite()) return;
+  orthonormalize(small, R);
+  tall.noalias() = F.transpose() * P;
+  A.noalias() = tall * R;
+  small.setIdentity();
+  small *= kHardly;
+  small.noalias() += A.transpose() * A;
+  const Eigen::LLT<Eigen::Ref<Matrix>> llt(small);
+  llt.matrixU().solveInPlace<Eigen::OnTheRight>(A);
+  W.setIdentity();
+  W.noalias() -= A * A.transpose();
+
+  merged_.setZero();  // beyond k + m it stays so
+  tall.noalias() = F.transpose() * Y;
+  A.noalias() = tall * R;
+  merged_.block(k, 0, m, k).noalias() = A.transpose() * W;
+  small.noalias() = Y.transpose() * Y;
+  auto scratch = square_.topLeftCorner(m, m);
+  scratch.noalias() = small * R;
+  merged_.block(k, k, m, m).noalias() = R.transpose() * scratch;
+  auto weighted = square_.topLeftCorner(k, k);
+  weighted = values_.head(k).asDiagonal() * W;
+  merged_.topLeftCorner(k, k).noalias() = W * weighted;
+  if (!merged_.allFinite()) return;
+  eigen_.compute(merged_);  // of the lower triangle
+
   const Vector& found = eigen_.eigenvalues();
+  const Index size = merged_.rows(), most = std::min(max_rank_, k + m);
   Index kept = 0;
-  const Index most = std::min(max_rank_, total);
-  while (kept < most && found[merge_size_ - 1 - kept] > kNegligible * found[merge_size_ - 1]) ++kept;
-  gram_.leftCols(kept).noalias() = rotation_ * eigen_.eigenvectors().rightCols(kept);
-  for (Matrix* m : {&basis_, &images_}) {
-    for (Index begin = 0; begin < m->rows(); begin += kRows) {
-      const Index rows = std::min(kRows, m->rows() - begin);
-      auto part = block_.topLeftCorner(rows, kept);
-      part.noalias() = m->block(begin, old, rows, num_new_) * gram_.topLeftCorner(num_new_, kept);
-      part.noalias() += m->block(begin, 0, rows, old) * gram_.block(num_new_, 0, old, kept);
-      m->block(begin, 0, rows, kept) = part;
-    }
+  while (kept < most && found[size - 1 - kept] > kNegligible * found[size - 1]) ++kept;
+  const auto vectors = eigen_.eigenvectors().rightCols(kept);
+  auto from_old = merged_.topLeftCorner(k, kept), from_new = merged_.block(k, 0, m, kept);
+  from_old.noalias() = W * vectors.topRows(k);
+  from_new.noalias() = R * vectors.middleRows(k, m);
+  for (Index begin = 0; begin < factor_.rows(); begin += kRows) {
+    const Index count = std::min(kRows, factor_.rows() - begin);
+    auto rows = rows_.topLeftCorner(count, kept);
+    rows.noalias() = F.middleRows(begin, count) * from_old;
+    rows.noalias() += Y.middleRows(begin, count) * from_new;
+    factor_.block(begin, 0, count, kept) = rows;
   }
   values_.head(kept) = found.tail(kept);
   rank_ = kept;
-  num_new_ = 0;
 }
 
-/// rotation_ = R with R^T B R = I for the Gram matrix B, but for columns that are zero: those of directions
-/// that the ones before them span.
-void RecycledSpectrum::orthonormalize(Index total) {
-  for (Index j = 0; j < total; ++j) {
-    auto column = gram_.col(j).segment(j, total - j);
-    if (j > 0) column.noalias() -= gram_.block(j, 0, total - j, j) * gram_.row(j).head(j).transpose();
+void RecycledSpectrum::reserve(Index size) {
+  if (merged_.rows() >= size) return;
+  const Index most = directions_.cols(), larger = std::min(max_rank_ + most, 2 * size);
+  merged_.resize(larger, larger);
+  rest_.resize(max_rank_, max_rank_);
+  square_.resize(max_rank_, max_rank_);
+  known_.resize(max_rank_, most);
+  tall_.resize(max_rank_, most);
+  basis_.resize(most, most);
+  small_.resize(most, most);
+  rows_.resize(kRows, max_rank_);
+}
+
+/// R with R^T S R = I, but for columns that are zero: those of directions that the ones before them span, or
+/// along which S is not positive. S, of which the lower triangle counts, is overwritten.
+void RecycledSpectrum::orthonormalize(MatrixRef S, MatrixRef R) {
+  const double least = kNegligible * S.diagonal().maxCoeff();
+  R.setZero();
+  for (Index j = 0; j < S.rows(); ++j)
+    if (S(j, j) > least) R(j, j) = 1.0 / std::sqrt(S(j, j));
+  S = R.diagonal().asDiagonal() * S * R.diagonal().asDiagonal();
+  for (Index j = 0; j < S.rows(); ++j) {
+    const Index rest = S.rows() - j;
+    auto column = S.col(j).tail(rest);
+    if (j > 0) column.noalias() -= S.block(j, 0, rest, j) * S.row(j).head(j).transpose();
     if (column[0] > kDependent) {
       column /= std::sqrt(column[0]);
     } else {
-      gram_.row(j).head(j).setZero();
+      S.row(j).head(j).setZero();
       column.setZero();
-      column[0] = kDropped;
+      column[0] = 1.0;
+      R(j, j) = 0.0;
     }
   }
-  rotation_.setZero();
-  rotation_.diagonal().head(total).setOnes();
-  auto inverse = rotation_.topLeftCorner(total, total);
-  gram_.topLeftCorner(total, total).triangularView<Eigen::Lower>().solveInPlace(inverse);
-  rotation_.transposeInPlace();
-  for (Index j = 0; j < total; ++j)
-    if (gram_(j, j) == kDropped) rotation_.col(j).setZero();
+  S.triangularView<Eigen::Lower>().transpose().solveInPlace<Eigen::OnTheRight>(R);
 }
 
 }  // namespace grokflow

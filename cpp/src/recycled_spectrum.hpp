@@ -7,52 +7,61 @@
 
 namespace grokflow {
 
-/// Ritz vectors U and values theta of an operator G, out of the directions z that conjugate gradients has
-/// multiplied by it anyway. They precondition the next solve (Frangella, Tropp & Udell, SIAM J. Matrix Anal.
-/// Appl. 44, 2023):
+/// A semidefinite B = F F^T of low rank that stands for an operator G, out of the directions P that conjugate
+/// gradients has multiplied by it anyway, Y = G P. Its eigenvectors U and eigenvalues theta precondition the
+/// next solves (Frangella, Tropp & Udell, SIAM J. Matrix Anal. Appl. 44, 2023),
 ///
 ///   P^-1 = I + U diag((sigma + mu) / (sigma + theta) - 1) U^T     for G + sigma I,    mu the least of theta,
 ///
-/// for every shift, and for other operators in the neighbourhood of G: images under an operator of the past
-/// stay in use until new directions come to span their place, and these come from where the preconditioner is
-/// at fault.
+/// for every shift, and for other operators in the neighbourhood of G. What new directions tell takes the
+/// place of what B held along them,
+///
+///   B <- B - B P (P^T B P)^-1 P^T B + Y (P^T Y)^-1 Y^T,
+///
+/// the block form of the BFGS formula: B P = Y from then on, B stays semidefinite however far G has moved,
+/// and across P it stays as operators of the past have left it. Directions come from where the preconditioner
+/// is at fault. What B hardly knew of them is added to rather than replaced, or its rank would never grow.
 ///
 ///   spectrum.precondition(sigma, residual, step);
 ///   spectrum.note(step, image);                     // image = G step
 ///   spectrum.absorb();                              // after a solve
+///   spectrum.forget();                              // before G changes
 ///
-/// No product with G is spent on it. Memory: 2.5 `rank` vectors, touched as they fill.
+/// No product with G is spent on it. Memory: 1.5 `rank` vectors, touched as they fill.
 class RecycledSpectrum {
  public:
   RecycledSpectrum(Index size, Index rank);
 
-  /// How many Ritz pairs fit `bytes` for an operator of that size.
+  /// How many eigenpairs fit `bytes` for an operator of that size.
   static Index rank_within(double bytes, Index size);
 
   template <class Scalar>
   void precondition(Scalar shift, const Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& residual,
                     Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& step);
 
-  /// Keeps a direction and its image while there is room.
+  /// Keeps a direction and its image; when there is no room for more, B takes them in.
   void note(const Vector& step, const Vector& image);
 
-  /// Takes the noted directions into the Ritz vectors, once there are enough of them to be worth the price:
-  /// the Rayleigh-Ritz method on the span of both.
+  /// B takes in what was noted, once that is enough to be worth the price.
   void absorb();
+
+  /// Drops what was noted, as it belongs to an operator of the past.
+  void forget() { num_new_ = 0; }
 
   Index rank() const { return rank_; }
 
  private:
-  void orthonormalize(Index total);
+  void merge();
+  void reserve(Index size);
+  static void orthonormalize(MatrixRef S, MatrixRef R);
 
   Index max_rank_, rank_ = 0, num_new_ = 0;
-  Matrix basis_, images_;  // U, then the new directions; and what the operator makes of them
-  Vector values_;          // theta, rising
-  // Of the merge; new directions come first in all of these, and sizes never shrink.
-  Index merge_size_ = 0;
-  Matrix gram_, projected_, rotation_, block_;
+  Matrix factor_;               // F = U theta^1/2
+  Vector values_;               // theta, rising
+  Matrix directions_, images_;  // P and Y
+  Matrix coefficients_;         // of a preconditioned vector, real and imaginary part
+  Matrix merged_, rest_, square_, known_, tall_, basis_, small_, rows_;  // of the merge; they never shrink
   Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
-  Matrix coefficients_;  // of a preconditioned vector, real and imaginary part
 };
 
 }  // namespace grokflow

@@ -17,9 +17,9 @@ namespace {
 class SteppedCurvature {
  public:
   SteppedCurvature(std::shared_ptr<Problem> problem, const Rates& decay, const std::string& kind,
-                   double memory_budget, Index rank)
+                   double memory_budget, Index rank, double forcing)
       : decay_(make_decay(decay)), checkpoint_(signal_check()) {
-    const CurvatureOptions options{memory_budget, rank};
+    const CurvatureOptions options{memory_budget, rank, forcing};
     const CurvatureKind chosen = choose_curvature(*problem, curvature_kind(kind), memory_budget);
     curvature_ = make_curvature(chosen, std::move(problem), decay_, stats_, options, checkpoint_);
   }
@@ -65,9 +65,9 @@ class SteppedCurvature {
 
 void bind_curvature(py::module_& m) {
   py::class_<SteppedCurvature>(m, "Curvature")
-      .def(py::init<std::shared_ptr<Problem>, const Rates&, const std::string&, double, Index>(),
+      .def(py::init<std::shared_ptr<Problem>, const Rates&, const std::string&, double, Index, double>(),
            py::arg("problem"), py::arg("decay"), py::arg("kind"), py::arg("memory_budget"), py::arg("rank"),
-           py::keep_alive<1, 2>())
+           py::arg("forcing") = CurvatureOptions{}.forcing, py::keep_alive<1, 2>())
       .def("linearize", &SteppedCurvature::linearize, py::arg("w"), py::call_guard<py::gil_scoped_release>())
       .def("sharpen", &SteppedCurvature::sharpen)
       .def("solve", py::overload_cast<double, Vector>(&SteppedCurvature::solve), py::arg("z"), py::arg("v"))

@@ -154,6 +154,7 @@ class Curvature:
         kind: str,
         memory_budget: float,
         rank: int,
+        forcing: float = ...,
     ) -> None: ...
     @property
     def stats(self) -> dict[str, int]: ...

@@ -127,15 +127,14 @@ class Krylov:
     Parameters
     ----------
     rank : int, default 200
-        The most Ritz vectors kept for the preconditioner, of n or d entries.
+        Rank of the preconditioner: the most vectors kept, of n or d entries.
     memory_budget : float, default 4 GiB
-        Bytes that they may take: there are fewer if ``20 * rank * n`` (or d) exceeds it.
+        Bytes that they may take: there are fewer if ``12 * rank * n`` (or d) exceeds it.
 
     References
     ----------
     Frangella, Tropp, Udell, Randomized Nystrom Preconditioning, SIAM J. Matrix Anal. Appl. 44 (2023), for
-    the form of the preconditioner; its vectors come from the Rayleigh-Ritz method on the directions of past
-    solves.
+    the form of the preconditioner; it is updated by the block BFGS formula on the directions of past solves.
     """
 
     rank: int = 200

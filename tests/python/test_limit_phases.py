@@ -149,6 +149,24 @@ def test_decay_that_differs_by_block():
     assert phases.slow.final == pytest.approx(own.final, abs=1e-8)
 
 
+def test_both_phases_without_a_matrix():
+    """Two strategies, the same phases; `krylov` forms neither a kernel nor a Hessian."""
+    problem = tanh()
+    w0 = problem.initial_weights(std=1.0, seed=3)
+    options = {"s_end": 1.0, "rtol": 1e-7, "atol": 1e-10}
+    gram, krylov = (
+        gf.two_phase(problem, w0, [1e-3, 1e-4], curvature=curvature, **options)
+        for curvature in ("gram", "krylov")
+    )
+    assert krylov.success, krylov.message
+    for run in (krylov.fast, krylov.slow, krylov.landing, *krylov.flows.values()):
+        assert run.stats["ngram"] == run.stats["nhessian"] == run.stats["nfactor"] == 0
+    np.testing.assert_allclose(krylov.landing.w, gram.landing.w, atol=1e-6)
+    np.testing.assert_allclose(krylov.slow.final, gram.slow.final, atol=1e-5)
+    for lam, sol in krylov.flows.items():
+        np.testing.assert_allclose(sol.final, gram.flows[lam].final, atol=1e-5)
+
+
 def test_grokking_times_of_made_up_losses():
     """The last time above the tolerance counts, found on a power law between two records."""
     from dataclasses import replace

@@ -56,8 +56,9 @@ constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is the
 
 struct CurvatureOptions {
   double memory_budget =
-      4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the Ritz vectors of `krylov`
-  Index rank = 200;  ///< Ritz vectors that `krylov` keeps, of n or d entries; fewer if they do not fit
+      4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the preconditioner of `krylov`
+  Index rank = 200;              ///< its rank: vectors of n or d entries; fewer if they do not fit
+  double forcing = 0.02;         ///< error of a solve by `krylov`, relative to its solution
 };
 
 /// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else
