@@ -18,41 +18,35 @@ constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full 
 constexpr double kLeast =
     0.5;  // the least eigenvalue of P^-1 (G + sigma I) over sigma, P being somewhat stale
 
-/// The squared S-norm of the error of conjugate gradients: an upper bound by the Gauss-Radau rule, with a
-/// node that is no larger than the least eigenvalue of P^-1 S (Golub & Meurant, BIT 37, 1997; in this form
-/// Meurant & Tichy, Numer. Algorithms 62, 2013). Unlike an estimate from the latest falls of the energy it is
-/// not taken in by iterations that bring nothing, which a stale preconditioner makes.
-///
-/// There is no such node where S is complex, or where a Hessian has brought negative eigenvalues; there the
-/// latest falls have a say too (Hestenes & Stiefel 1952; Meurant & Tichy, Numer. Algorithms 82, 2019).
-class ErrorBound {
+/// An estimate of the squared S-norm of the error of conjugate gradients: the larger of an upper bound by the
+/// Gauss-Radau rule, with a node below the eigenvalues of P^-1 S (Golub & Meurant, BIT 37, 1997; in this form
+/// Meurant & Tichy, Numer. Algorithms 62, 2013), which iterations that bring nothing do not take in, and of
+/// the latest falls of the error (Hestenes & Stiefel 1952; Meurant & Tichy, Numer. Algorithms 82, 2019),
+/// which need no such node.
+class ErrorEstimate {
  public:
-  void begin(double node, bool trusted) {
+  void begin(double node) {
     node_ = node;
     weight_ = 1.0 / node;
-    trusted_ = trusted;
     falls_.clear();
-    if (!trusted) falls_.reserve(kMaxIterations);
+    falls_.reserve(kMaxIterations);
   }
 
   /// An iteration of that length has been made, from r^T P^-1 r = `last` to `slope`.
   void advance(double length, double last, double slope) {
     const double gap = weight_ - length;  // not positive if the node was too large after all
     weight_ = gap > 0.0 ? gap / (node_ * gap + slope / last) : 1.0 / node_;
-    squared_ = weight_ * slope;
-    if (trusted_) return;
     falls_.push_back(length * last);
     const std::size_t count = falls_.size(), latest = std::min(count, 1 + count / 4);
-    squared_ =
-        std::max(squared_, std::accumulate(falls_.end() - static_cast<long>(latest), falls_.end(), 0.0));
+    squared_ = std::accumulate(falls_.end() - static_cast<long>(latest), falls_.end(), 0.0);
+    squared_ = std::max(squared_, weight_ * slope);
   }
 
   double squared() const { return squared_; }
 
  private:
   double node_ = 1.0, weight_ = 1.0, squared_ = 0.0;
-  bool trusted_ = true;
-  std::vector<double> falls_;  // of the squared error, one an iteration
+  std::vector<double> falls_;  // one an iteration
 };
 
 template <class Scalar>
@@ -119,7 +113,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   bool solve_once(Eigen::Ref<VectorS> v, double forcing) {
     forcing_ = forcing;
     ++curvature_.stats().nsolve;
-    bound_.begin(kLeast * std::abs(shift_), real && in_kernel_space_);
+    if (!in_kernel_space_) estimate_.begin(kLeast * std::abs(shift_));
     const Decay& decay = curvature_.decay();
     if (in_kernel_space_) {
       decay.divide(z_, v);
@@ -138,11 +132,22 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     return end != End::indefinite;
   }
 
-  /// Whether the error of x is below the forcing term times ||x||. The S-norm of the error of the unknowns
-  /// bounds it, up to a factor that is reference_ in kernel space and the shift in parameter space.
+  /// Whether the error of x is below the forcing term times ||x||. In kernel space that of u is S^-1 r, with
+  /// r the residual, and the error of x at most
+  ///
+  ///   max_g sqrt(g) / |g + sigma| ||r|| / |reference|^1/2 = ||r|| / sqrt(2 (|sigma| + Re sigma)
+  ///   |reference|).
+  ///
+  /// In parameter space the like bound is too wide, and S may have eigenvalues below sigma.
   bool done(double slope, double size) {
-    bound_.advance(length_, slope_, slope);
-    const double error = std::sqrt(bound_.squared() / std::abs(in_kernel_space_ ? reference_ : shift_));
+    double error = 0.0;
+    if (in_kernel_space_) {
+      const double sigma = std::abs(shift_) + std::real(shift_);
+      error = cg_.residual().norm() / std::sqrt(2.0 * sigma * std::abs(reference_));
+    } else {
+      estimate_.advance(length_, slope_, slope);
+      error = std::sqrt(estimate_.squared() / std::abs(shift_));
+    }
     return !(error > forcing_ * size);
   }
 
@@ -213,7 +218,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   VectorS direction_, search_;  // in parameter space
   VectorS rows_;
   Vector part_params_, part_out_, part_rows_;  // real or imaginary parts
-  ErrorBound bound_;                           // of the unknowns
+  ErrorEstimate estimate_;                     // of the unknowns in parameter space
   double length_ = 0.0, slope_ = 0.0;          // of the last iteration
 };
 

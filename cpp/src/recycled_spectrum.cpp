@@ -27,7 +27,16 @@ RecycledSpectrum::RecycledSpectrum(Index size, Index rank)
       values_(max_rank_),
       directions_(size, window(max_rank_)),
       images_(size, window(max_rank_)),
-      coefficients_(2, max_rank_) {}
+      coefficients_(2, max_rank_),
+      merged_(max_rank_ + directions_.cols(), max_rank_ + directions_.cols()),
+      rest_(max_rank_, max_rank_),
+      square_(max_rank_, max_rank_),
+      known_(max_rank_, directions_.cols()),
+      tall_(max_rank_, directions_.cols()),
+      basis_(directions_.cols(), directions_.cols()),
+      small_(directions_.cols(), directions_.cols()),
+      rows_(kRows, max_rank_),
+      eigen_(merged_.rows()) {}
 
 Index RecycledSpectrum::rank_within(double bytes, Index size) {
   return static_cast<Index>(bytes / (8.0 * (1.0 + 2.0 * kShare) * static_cast<double>(size)));
@@ -57,10 +66,10 @@ template void RecycledSpectrum::precondition<Complex>(Complex, const Eigen::Vect
 
 void RecycledSpectrum::note(const Vector& step, const Vector& image) {
   const double norm = step.norm();
-  if (max_rank_ == 0 || !(norm > 0.0) || !std::isfinite(norm)) return;
+  if (num_new_ == directions_.cols() || !(norm > 0.0) || !std::isfinite(norm)) return;
   directions_.col(num_new_) = step / norm;
   images_.col(num_new_) = image / norm;
-  if (++num_new_ == directions_.cols()) merge();
+  ++num_new_;
 }
 
 void RecycledSpectrum::absorb() {
@@ -73,7 +82,6 @@ void RecycledSpectrum::absorb() {
 void RecycledSpectrum::merge() {
   const Index k = rank_, m = num_new_;
   rank_ = num_new_ = 0;
-  reserve(k + m);
   const auto F = factor_.leftCols(k), P = directions_.leftCols(m), Y = images_.leftCols(m);
   auto R = basis_.topLeftCorner(m, m), small = small_.topLeftCorner(m, m);
   auto A = known_.topLeftCorner(k, m), tall = tall_.topLeftCorner(k, m);
@@ -92,7 +100,7 @@ void RecycledSpectrum::merge() {
   W.setIdentity();
   W.noalias() -= A * A.transpose();
 
-  merged_.setZero();  // beyond k + m it stays so
+  merged_.setZero();  // and so it stays beyond k + m
   tall.noalias() = F.transpose() * Y;
   A.noalias() = tall * R;
   merged_.block(k, 0, m, k).noalias() = A.transpose() * W;
@@ -123,19 +131,6 @@ void RecycledSpectrum::merge() {
   }
   values_.head(kept) = found.tail(kept);
   rank_ = kept;
-}
-
-void RecycledSpectrum::reserve(Index size) {
-  if (merged_.rows() >= size) return;
-  const Index most = directions_.cols(), larger = std::min(max_rank_ + most, 2 * size);
-  merged_.resize(larger, larger);
-  rest_.resize(max_rank_, max_rank_);
-  square_.resize(max_rank_, max_rank_);
-  known_.resize(max_rank_, most);
-  tall_.resize(max_rank_, most);
-  basis_.resize(most, most);
-  small_.resize(most, most);
-  rows_.resize(kRows, max_rank_);
 }
 
 /// R with R^T S R = I, but for columns that are zero: those of directions that the ones before them span, or

@@ -39,7 +39,7 @@ class RecycledSpectrum {
   void precondition(Scalar shift, const Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& residual,
                     Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& step);
 
-  /// Keeps a direction and its image; when there is no room for more, B takes them in.
+  /// Keeps a direction and its image while there is room.
   void note(const Vector& step, const Vector& image);
 
   /// B takes in what was noted, once that is enough to be worth the price.
@@ -52,7 +52,6 @@ class RecycledSpectrum {
 
  private:
   void merge();
-  void reserve(Index size);
   static void orthonormalize(MatrixRef S, MatrixRef R);
 
   Index max_rank_, rank_ = 0, num_new_ = 0;
@@ -60,7 +59,7 @@ class RecycledSpectrum {
   Vector values_;               // theta, rising
   Matrix directions_, images_;  // P and Y
   Matrix coefficients_;         // of a preconditioned vector, real and imaginary part
-  Matrix merged_, rest_, square_, known_, tall_, basis_, small_, rows_;  // of the merge; they never shrink
+  Matrix merged_, rest_, square_, known_, tall_, basis_, small_, rows_;  // of the merge
   Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
 };
 

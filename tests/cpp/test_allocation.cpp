@@ -78,7 +78,9 @@ void check_models(Index n, CurvatureKind curvature, bool bdf, bool by_block) {
     const auto blocks = problem->blocks();
     const Index cut = blocks.size() > 1 ? blocks[1].begin : d / 2;
     const Decay decay = by_block ? Decay({{{0, cut}, 1e-4}, {{cut, d}, 1e-3}}) : Decay(d, 1e-4);
-    GradientFlow flow(problem, decay, curvature);
+    CurvatureOptions options;
+    options.rank = 1;  // `krylov` then learns nothing: the eigenvalues that it learns from cost Eigen memory
+    GradientFlow flow(problem, decay, curvature, options);
     const Tolerance tight(1e-10, 1e-13);  // for many steps
     const long found = allocations_of(flow, bdf ? make_bdf(flow, {tight}) : make_radau(flow, tight), w0);
     CHECK_THAT(found == 0, "%ld allocations, %s, n = %ld, d = %ld", found, name.c_str(), static_cast<long>(n),
@@ -143,6 +145,10 @@ TEST(allocation_radau_gram_by_block) { check_models(12, CurvatureKind::gram, fal
 TEST(allocation_radau_dense) { check_models(12, CurvatureKind::dense, false, false); }
 // Eigen packs the factors of products much larger than these in memory of its own.
 TEST(allocation_bdf_gram_large) { check_models(120, CurvatureKind::gram, true, false); }
+TEST(allocation_bdf_krylov) { check_models(12, CurvatureKind::krylov, true, false); }
+TEST(allocation_bdf_krylov_by_block) { check_models(12, CurvatureKind::krylov, true, true); }
+TEST(allocation_bdf_krylov_large) { check_models(60, CurvatureKind::krylov, true, false); }
+TEST(allocation_radau_krylov) { check_models(12, CurvatureKind::krylov, false, false); }
 TEST(allocation_piecewise) { check_modes(); }
 TEST(allocation_radau_gram_large) { check_models(120, CurvatureKind::gram, false, false); }
 TEST(allocation_rock2) { check_rock2(); }
