@@ -11,7 +11,7 @@ namespace {
 constexpr Index kFewest = 8;           // directions that are worth a merge,
 constexpr double kShare = 0.25;        // and the most of them, as a share of the rank
 constexpr double kHardly = 0.1;        // share of the energy of a direction below which B hardly knows it
-constexpr double kDependent = 1e-8;    // squared sine below which a direction is spanned by the others
+constexpr double kDependent = 1e-4;    // squared sine below which a direction is spanned by the others
 constexpr double kNegligible = 1e-11;  // eigenvalue, over the largest, that is round-off
 constexpr Index kRows = 256;           // rows rotated at a time
 
