@@ -152,7 +152,8 @@ class Bdf final : public Stepper {
   }
 
   ContractionMonitor::Trust trust(bool fresh) const {
-    if (flow_.is_linear() && solver_->exact()) return ContractionMonitor::Trust::exact;
+    if (!solver_->exact()) return ContractionMonitor::Trust::none;
+    if (flow_.is_linear()) return ContractionMonitor::Trust::exact;
     return fresh && failures_ == 0 ? ContractionMonitor::Trust::earlier : ContractionMonitor::Trust::none;
   }
 

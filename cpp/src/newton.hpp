@@ -34,7 +34,7 @@ class ContractionMonitor {
     iteration_ = 0;
     measured_ = false;
     if (trust == Trust::earlier)
-      rate_ = std::clamp(kDoubt * rate_, kLeastRate, 1.0);
+      rate_ = kDoubt * rate_ > kMostRate ? 1.0 : std::max(kDoubt * rate_, kLeastRate);
     else
       rate_ = trust == Trust::exact ? 0.0 : 1.0;
   }
@@ -64,7 +64,8 @@ class ContractionMonitor {
   static constexpr double kDivergent = 0.9;
   static constexpr double kForget = 0.3;
   static constexpr double kDoubt = 2.0;       // a rate that was not measured is taken so much larger
-  static constexpr double kLeastRate = 0.02;  // and for no smaller than this
+  static constexpr double kLeastRate = 0.02;  // and for no smaller than this;
+  static constexpr double kMostRate = 0.2;    // beyond this it is measured
 
   Options options_;
   double rate_ = 1.0;

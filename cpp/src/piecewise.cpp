@@ -21,8 +21,7 @@ constexpr int kMostRoundsAtStart = 20;
 constexpr double kTogether = 1e-12;  // fractions of a step that are one instant
 constexpr double kShortest = 1e-10;  // fraction of a step for a mode that ends at once
 constexpr double kFarthest = 0.05;   // correction of the length of a step that was cut short
-constexpr double kInstant = 1e-10;   // relative: times that are too close for many changes of one unit ...
-constexpr double kManyShort = 1e3;   // ... as are these many modes that end at once
+constexpr double kInstant = 1e-10;   // relative: times that are too close for many changes of one unit
 
 }  // namespace
 
@@ -221,12 +220,14 @@ double Modes::refine(const OneStepMethod& method) {
 }
 
 void Modes::advance(VectorRef w) {
+  last_unit_ = -1;
   piece_->project(w);
   std::swap(looks_.front(), looks_.back());
 }
 
-void Modes::change(double t, double h, VectorRef w) {
-  instant_ = kInstant * std::abs(t) + kManyShort * kShortest * h;
+void Modes::change(double t, VectorRef w) {
+  in_a_row_ = crossings_.front().unit == last_unit_ ? in_a_row_ + 1 : 0;
+  last_unit_ = crossings_.front().unit;
   look(w, looks_[0]);
   piece_->sizes(w, sizes_);
   resolve_crossings(t, w);
@@ -306,11 +307,11 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   piece_->kinks(signs_[unit], force_, unit, touching, kinks);
   const Resolution next = resolve_kinks(kinks, touches, moving);
   const int most = 40 + 4 * static_cast<int>(surfaces);
-  const bool crowded = recent_[unit].crowded(t, instant_, most);
+  const bool crowded = recent_[unit].crowded(t, most) || in_a_row_ > most;
   if (!next.found || crowded) {
     std::ostringstream text;
     text << "No mode was found to go on in at t = " << t << " for " << piece_->describe(unit, touching)
-         << (crowded ? ": it changed more than " + std::to_string(most) + " times at one instant." : ".");
+         << (crowded ? ": it changed more than " + std::to_string(most) + " times in a row." : ".");
     trouble_ = text.str();
     return;
   }
@@ -362,8 +363,8 @@ void stay_on_surfaces(Piece& piece, const ConstVectorRef& w) {
 }
 
 /// Counts the changes of a unit around one instant.
-bool Modes::Recent::crowded(double t, double instant, int most) {
-  if (count == 0 || std::abs(t - since) > instant) {
+bool Modes::Recent::crowded(double t, int most) {
+  if (count == 0 || std::abs(t - since) > kInstant * std::abs(t)) {
     since = t;
     count = 0;
   }

@@ -27,7 +27,7 @@ class PiecewiseStepper final : public Stepper {
 
   Attempt attempt(double h) override {
     // The last step keeps its mode until here: its dense output may be asked for.
-    if (restart_) modes_.change(t_.t(), asked_, w_);
+    if (restart_) modes_.change(t_.t(), w_);
     if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
     if (restart_) {
       inner_->restart(w_);

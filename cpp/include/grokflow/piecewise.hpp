@@ -156,8 +156,8 @@ class Modes {
   /// The step was accepted, and the mode goes on. Takes w back to the surfaces slid on, from its round-off.
   void advance(VectorRef w);
   /// The step was accepted at the end of the mode, at w: resolves the next one, and moves w onto the
-  /// surfaces. `h` is the size of the steps tried.
-  void change(double t, double h, VectorRef w);
+  /// surfaces.
+  void change(double t, VectorRef w);
 
   /// Whether w is in the present mode, but for the slack of the tolerance.
   bool contains(const ConstVectorRef& w);
@@ -182,7 +182,7 @@ class Modes {
   struct Recent {
     double since = 0.0;
     int count = 0;
-    bool crowded(double t, double instant, int most);
+    bool crowded(double t, int most);
   };
 
   void look(const ConstVectorRef& w, Look& out);
@@ -207,7 +207,8 @@ class Modes {
   Vector signs_;  // of the gain of each unit, where it slides: kept until it is seen to change
   std::vector<Crossing> crossings_;  // the first of the last attempt
   std::vector<Recent> recent_;       // by unit
-  double instant_ = 0.0;             // times closer than this are one
+  Index last_unit_ = -1;             // that ended the mode in the last step, if one did,
+  int in_a_row_ = 0;                 // and in how many steps before
   std::vector<ModeChange> changes_;
   std::string trouble_;
 };
