@@ -157,6 +157,20 @@ def test_functions(name):
         assert all(np.array_equal(a, b) for a, b in zip(found[0], several, strict=True))
 
 
+@pytest.mark.parametrize("name", LARGE)
+def test_functions_do_not_depend_on_where_their_arguments_lie(name):
+    """Vectorised sums would start at another entry."""
+    problem = LARGE[name]
+    u = np.random.default_rng(0).normal(size=problem.num_residuals)
+    w = 0.2 * np.random.default_rng(1).normal(size=problem.num_params)
+    found = []
+    for shift in range(4):
+        there = [np.concatenate([np.zeros(shift), x])[shift:] for x in (w, u)]
+        found.append([problem.gradient(there[0]), problem.jvp(w, there[0]), problem.vjp(w, there[1])])
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
 def flow(problem, seed):
     return gf.gradient_flow(
         problem, problem.initial_weights(seed=seed), (0, 10), weight_decay=1e-2, rtol=1e-3, atol=1e-6

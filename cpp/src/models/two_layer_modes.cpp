@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -275,7 +276,7 @@ class TwoLayerNetwork::InMode final : public Piece {
     gather(q);
     out.head(net_.width_) = net_.output_scale_ * G_.cwiseProduct(Y).rowwise().sum();
     write_inner(net_.output_scale_ * u, G_, out);
-    if (net_.output_bias_) out[num_params() - 1] = q.sum();
+    if (net_.output_bias_) out[num_params() - 1] = std::accumulate(q.begin(), q.end(), 0.0);
     project(out);
   }
 

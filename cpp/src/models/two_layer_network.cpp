@@ -1,6 +1,7 @@
 #include "grokflow/models/two_layer_network.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "../symmetric.hpp"
@@ -144,7 +145,8 @@ void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u
     out.segment(width_ * (1 + inputs_) + j, count) = E.colwise().sum().transpose();
   });
   out.head(width_) *= output_scale_;
-  if (output_bias_) out[num_params() - 1] = q.sum();
+  // In order: a vectorised sum depends on where q lies.
+  if (output_bias_) out[num_params() - 1] = std::accumulate(q.begin(), q.end(), 0.0);
 }
 
 const Matrix& TwoLayerNetwork::input_kernel() const {
