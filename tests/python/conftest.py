@@ -1,11 +1,15 @@
 """Fixtures that several test files share: the ways to run a flow, each law on every one of them."""
 
+import signal
 from dataclasses import dataclass
 
 import grokflow as gf
 import numpy as np
 import pytest
 from reference import flows as reference
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, which some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
