@@ -113,9 +113,13 @@ class Regression(Model):
         return self._core.predict(self._weights(w), inputs)
 
 
-def activation_parameter(activation: str, **given: float | None) -> dict[str, float]:
-    """Return {name: value} of the parameter that the activation carries, or {} where it carries none."""
+def activation_arguments(
+    activation: str, *, negative_slope: float | None, smoothing: float | None
+) -> tuple[dict[str, Any], float]:
+    """Return the checked arguments that name an activation, and the parameter that it carries (else 0)."""
+    as_choice("activation", activation, core.activation_names())
     own, default = ACTIVATION_PARAMETERS.get(activation, ("", 0.0))
+    given = {"negative_slope": negative_slope, "smoothing": smoothing}
     for name, value in given.items():
         if value is not None and name != own:
             owner = next(act for act, (parameter, _) in ACTIVATION_PARAMETERS.items() if parameter == name)
@@ -123,9 +127,10 @@ def activation_parameter(activation: str, **given: float | None) -> dict[str, fl
                 f"{name} is {value}, and activation {activation!r} has no such parameter; {owner!r} has"
             )
     if not own:
-        return {}
+        return {"activation": activation}, 0.0
     value = default if given[own] is None else given[own]
-    return {own: as_positive(own, value) if own == "smoothing" else as_number(own, value)}
+    parameter = as_positive(own, value) if own == "smoothing" else as_number(own, value)
+    return {"activation": activation, own: parameter}, parameter
 
 
 def sample_arguments(

@@ -14,11 +14,11 @@ from grokflow._model import (
     Regression,
     Samples,
     Scale,
-    activation_parameter,
+    activation_arguments,
     compiled_samples,
     sample_arguments,
 )
-from grokflow._validate import FloatArray, as_choice, as_count, require_memory
+from grokflow._validate import FloatArray, as_count, require_memory
 
 KINKED = ("relu", "leaky_relu", "abs")
 
@@ -89,15 +89,12 @@ class MLP(Regression):
     ) -> None:
         if not isinstance(bias, bool | np.bool_):
             raise TypeError(f"bias is {bias!r}; it must be True or False")
-        parameter = activation_parameter(
-            as_choice("activation", activation, core.activation_names()),
-            negative_slope=negative_slope,
-            smoothing=smoothing,
+        chosen, parameter = activation_arguments(
+            activation, negative_slope=negative_slope, smoothing=smoothing
         )
         own: dict[str, Any] = {
             "widths": as_widths(widths),
-            "activation": activation,
-            **parameter,
+            **chosen,
             "bias": bool(bias),
         }
         arguments = sample_arguments(X, y, test, scale, several_outputs=True) | own
@@ -113,7 +110,7 @@ class MLP(Regression):
             *compiled_samples(arguments),
             list(own["widths"]),
             activation,
-            next(iter(parameter.values()), 0.0),
+            parameter,
             own["bias"],
         )
         std = {f"{part}{l}": before**-0.5 for l, (before, _) in enumerate(layers, 1) for part in "Wb"}

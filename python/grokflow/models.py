@@ -18,13 +18,12 @@ from grokflow._model import (
     Regression,
     Samples,
     Scale,
-    activation_parameter,
+    activation_arguments,
     compiled_samples,
     sample_arguments,
 )
 from grokflow._validate import (
     FloatArray,
-    as_choice,
     as_count,
     as_entries,
     as_positive,
@@ -257,15 +256,12 @@ class TwoLayerNetwork(Regression):
     ) -> None:
         if not isinstance(output_bias, bool | np.bool_):
             raise TypeError(f"output_bias is {output_bias!r}; it must be True or False")
-        parameter = activation_parameter(
-            as_choice("activation", activation, core.activation_names()),
-            negative_slope=negative_slope,
-            smoothing=smoothing,
+        chosen, parameter = activation_arguments(
+            activation, negative_slope=negative_slope, smoothing=smoothing
         )
         own: dict[str, Any] = {
             "width": as_count("width", width),
-            "activation": activation,
-            **parameter,
+            **chosen,
             "output_bias": bool(output_bias),
             "output_scale": as_positive("output_scale", output_scale),
         }
@@ -280,7 +276,7 @@ class TwoLayerNetwork(Regression):
             *compiled_samples(arguments),
             own["width"],
             activation,
-            next(iter(parameter.values()), 0.0),
+            parameter,
             own["output_bias"],
             own["output_scale"],
         )

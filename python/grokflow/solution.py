@@ -68,7 +68,7 @@ class Solution:
         Of a flow that is smooth only piece by piece, what happened where a pre-activation was 0: ``t``,
         ``neuron``, ``sample`` (the data point) and ``kind``: "cross", "stick" (the neuron slides: its kink
         stays at the data point), "release", "pin" (it stuck at the last data point that left it any freedom,
-        and is 0), or "split" (both sides repelled it, and the side below 0 was taken). Else empty.
+        and is 0), or "split" (both sides repelled it; see :func:`gradient_flow`). Else empty.
     problem : Problem, or None
         What was solved. It is not saved: None after `load` and in a copy by pickle.
     """

@@ -26,6 +26,7 @@
 
 #include "../symmetric.hpp"
 #include "grokflow/models/two_layer_network.hpp"
+#include "sliding_neurons.hpp"
 
 namespace grokflow {
 namespace {
@@ -43,7 +44,8 @@ class TwoLayerNetwork::InMode final : public Piece {
       : Piece(net.num_params(), net.num_residuals(), net.scale()),
         net_(net),
         slopes_(slopes),
-        slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)) {
+        slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)),
+        sliding_(net.width_, net.inputs_) {
     X_.resize(net.num_residuals(), net.inputs_ + 1);
     X_ << net.train_.X, Vector::Ones(net.num_residuals());
     find_surfaces();
@@ -52,13 +54,12 @@ class TwoLayerNetwork::InMode final : public Piece {
     lengths_ = inputs_.colwise().norm().transpose();
     mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
     inner_.resize(inputs_.rows());
-    part_.resize(inputs_.rows());
   }
 
   bool has_hvp() const override { return true; }
   Index num_units() const override { return net_.width_; }
   Index num_surfaces() const override { return static_cast<Index>(samples_.size()); }
-  Index num_sliding() const override { return num_sliding_; }
+  Index num_sliding() const override { return sliding_.num_surfaces(); }
   std::vector<Block> blocks() const override { return net_.blocks(); }
 
   void residual(const ConstVectorRef& w, VectorRef out) const override {
@@ -76,29 +77,17 @@ class TwoLayerNetwork::InMode final : public Piece {
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
 
   void enter(Index unit, const signed char* sides) override {
-    Slid slid{unit, {}, {}, {}};
+    std::vector<Index> slid;
     for (Index i = 0; i < num_surfaces(); ++i) {
       mode_(i, unit) = sides[i];
-      if (sides[i] == 0) slid.surfaces.push_back(i);
+      if (sides[i] == 0) slid.push_back(i);
     }
     for (Index k = 0; k < num_residuals(); ++k) {
       const signed char side = sides[surface_of_[k]];
       slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
     }
-    auto place = std::lower_bound(sliding_.begin(), sliding_.end(), unit,
-                                  [](const Slid& other, Index unit) { return other.unit < unit; });
-    if (place != sliding_.end() && place->unit == unit) {
-      num_sliding_ -= static_cast<Index>(place->surfaces.size());
-      place = sliding_.erase(place);
-    }
-    if (slid.surfaces.empty()) return;
-    const Index k = static_cast<Index>(slid.surfaces.size());
-    const Matrix normals = columns(slid.surfaces);
-    const Eigen::HouseholderQR<Matrix> qr(normals);
-    slid.Q = qr.householderQ() * Matrix::Identity(normals.rows(), k);
-    slid.R = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>();
-    num_sliding_ += k;
-    sliding_.insert(place, std::move(slid));
+    const Matrix inputs = columns(slid);
+    sliding_.set(unit, std::move(slid), inputs);
   }
 
   void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const override {
@@ -117,22 +106,14 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
 
-  void project(VectorRef v) const override {
-    for (const Slid& slid : sliding_) {
-      get(v, slid.unit, inner_);
-      auto along = part_.head(slid.Q.cols());
-      along.noalias() = slid.Q.transpose() * inner_;
-      inner_.noalias() -= slid.Q * along;
-      set(v, slid.unit, inner_);
-    }
-  }
+  void project(VectorRef v) const override { sliding_.project(v); }
 
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
                    VectorRef high) const override {
     Index slot = 0;
     add_up(force);
     gather(force);
-    for (const Slid& slid : sliding_) {
+    for (const SlidingNeuron& slid : sliding_) {
       const Index k = static_cast<Index>(slid.surfaces.size());
       const double sign = signs[slid.unit];
       set_field(slid.unit, sign, slid.surfaces, inner_);
@@ -159,14 +140,14 @@ class TwoLayerNetwork::InMode final : public Piece {
     Eigen::ColPivHouseholderQR<Matrix> qr(columns(surfaces));
     qr.setThreshold(kDependent);
     const Index rank = qr.rank();
-    get(w, unit, inner_);
+    sliding_.get(w, unit, inner_);
     if (rank == inner_.size()) {
       inner_.setZero();
     } else {
       const Matrix Q = qr.householderQ() * Matrix::Identity(inner_.size(), rank);
       for (int pass = 0; pass < 2; ++pass) inner_ -= Q * (Q.transpose() * inner_);
     }
-    set(w, unit, inner_);
+    sliding_.put(w, unit, inner_);
     return inner_.isZero(0.0);
   }
 
@@ -181,13 +162,6 @@ class TwoLayerNetwork::InMode final : public Piece {
 
  private:
   class At;
-
-  /// A neuron that slides: on which surfaces, and X~_j^T = Q R.
-  struct Slid {
-    Index unit;
-    std::vector<Index> surfaces;
-    Matrix Q, R;
-  };
 
   /// One surface for each distinct input, in the order of their first samples.
   void find_surfaces() {
@@ -207,18 +181,6 @@ class TwoLayerNetwork::InMode final : public Piece {
     Matrix out(inputs_.rows(), static_cast<Index>(surfaces.size()));
     for (std::size_t i = 0; i < surfaces.size(); ++i) out.col(i) = inputs_.col(surfaces[i]);
     return out;
-  }
-
-  /// y_j, read from and written to a vector of parameters.
-  void get(const ConstVectorRef& w, Index unit, Vector& y) const {
-    const Index m = net_.width_, p = net_.inputs_;
-    y.head(p) = w.segment(m + unit * p, p);
-    y[p] = w[m * (1 + p) + unit];
-  }
-  void set(VectorRef w, Index unit, const Vector& y) const {
-    const Index m = net_.width_, p = net_.inputs_;
-    w.segment(m + unit * p, p) = y.head(p);
-    w[m * (1 + p) + unit] = y[p];
   }
 
   /// The forces on each surface, for `jump` and `set_field`.
@@ -295,10 +257,9 @@ class TwoLayerNetwork::InMode final : public Piece {
   Matrix inputs_;                            // and one column for each surface
   Vector lengths_;                           // ||x~_i||
   Matrix slope_;                             // n x m
-  std::vector<Slid> sliding_;                // in order of the units
-  Index num_sliding_ = 0;
+  SlidingNeurons sliding_;
   mutable Matrix Y_, M_, SM_, qX_, G_;  // scratch: a piece serves one run
-  mutable Vector force_, forces_, inner_, part_;
+  mutable Vector force_, forces_, inner_;
 };
 
 /// u, Y and r at one point, in the mode of that time.
@@ -343,7 +304,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
       BB_.setZero();
       BB_.selfadjointView<Eigen::Lower>().rankUpdate(AB_);
       K += BB_.cwiseProduct(net_.input_kernel()) + BB_;
-      if (piece_.num_sliding_ > 0) subtract_slid(K);
+      if (piece_.num_sliding() > 0) subtract_slid(K);
     }
     K *= net_.output_scale_ * net_.output_scale_;
     if (a < d && end == d) K.array() += 1.0;
@@ -380,9 +341,9 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
 
   /// K <- K - C C^T, its lower triangle.
   void subtract_slid(MatrixRef K) const {
-    C_.resize(num_residuals(), piece_.num_sliding_);
+    C_.resize(num_residuals(), piece_.num_sliding());
     Index column = 0;
-    for (const Slid& slid : piece_.sliding_) {
+    for (const SlidingNeuron& slid : piece_.sliding_) {
       auto C = C_.middleCols(column, slid.Q.cols());
       C.noalias() = piece_.X_ * slid.Q;
       for (Index k = 0; k < C.cols(); ++k)
