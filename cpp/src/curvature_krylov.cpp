@@ -113,7 +113,6 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   bool solve_once(Eigen::Ref<VectorS> v, double forcing) {
     forcing_ = forcing;
     ++curvature_.stats().nsolve;
-    if (!in_kernel_space_) estimate_.begin(kLeast * std::abs(shift_));
     const Decay& decay = curvature_.decay();
     if (in_kernel_space_) {
       decay.divide(z_, v);
@@ -125,11 +124,24 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
       cg_.residual() = shift_ * v;
       v.setZero();
     }
-    const End end = cg_.solve(System{*this, v}, kMaxIterations);
+    const End end = iterate(v);
     if (!in_kernel_space_) decay.divide_by_root(z_, v);
-    if constexpr (real) curvature_.spectrum().absorb();
     // At the limit the solution goes as far as it went; Newton's method judges it.
     return end != End::indefinite;
+  }
+
+  /// Conjugate gradients, begun anew with a better preconditioner once they have filled the room for what
+  /// they tell of the spectrum.
+  End iterate(Eigen::Ref<VectorS>& x) {
+    RecycledSpectrum& spectrum = curvature_.spectrum();
+    End end = End::limit;
+    for (Index left = kMaxIterations, most; left > 0 && end == End::limit; left -= most) {
+      most = real ? std::min(left, spectrum.room()) : left;
+      if (!in_kernel_space_) estimate_.begin(kLeast * std::abs(shift_));
+      end = cg_.solve(System{*this, x}, static_cast<int>(most));
+      if (real) spectrum.absorb();
+    }
+    return end;
   }
 
   /// Whether the error of x is below the forcing term times ||x||. In kernel space that of u is S^-1 r, with

@@ -9,7 +9,7 @@ namespace grokflow {
 namespace {
 
 constexpr Index kFewest = 8;           // directions that are worth a merge,
-constexpr double kShare = 0.25;        // and the most of them, as a share of the rank
+constexpr double kShare = 0.1;         // and the most of them, as a share of the rank
 constexpr double kHardly = 0.1;        // share of the energy of a direction below which B hardly knows it
 constexpr double kDependent = 1e-4;    // squared sine below which a direction is spanned by the others
 constexpr double kNegligible = 1e-11;  // eigenvalue, over the largest, that is round-off
@@ -23,6 +23,7 @@ Index window(Index rank) {
 
 RecycledSpectrum::RecycledSpectrum(Index size, Index rank)
     : max_rank_(std::min(rank, size)),
+      growing_(max_rank_ >= kFewest),
       factor_(size, max_rank_),
       values_(max_rank_),
       directions_(size, window(max_rank_)),
@@ -39,7 +40,8 @@ RecycledSpectrum::RecycledSpectrum(Index size, Index rank)
       eigen_(merged_.rows()) {}
 
 Index RecycledSpectrum::rank_within(double bytes, Index size) {
-  return static_cast<Index>(bytes / (8.0 * (1.0 + 2.0 * kShare) * static_cast<double>(size)));
+  return static_cast<Index>(bytes /
+                            (8.0 * (1.0 + 2.0 * kShare) * static_cast<double>(std::max<Index>(size, 1))));
 }
 
 template <class Scalar>
@@ -82,6 +84,7 @@ void RecycledSpectrum::absorb() {
 void RecycledSpectrum::merge() {
   const Index k = rank_, m = num_new_;
   rank_ = num_new_ = 0;
+  growing_ = false;
   const auto F = factor_.leftCols(k), P = directions_.leftCols(m), Y = images_.leftCols(m);
   auto R = basis_.topLeftCorner(m, m), small = small_.topLeftCorner(m, m);
   auto A = known_.topLeftCorner(k, m), tall = tall_.topLeftCorner(k, m);
@@ -130,6 +133,7 @@ void RecycledSpectrum::merge() {
     factor_.block(begin, 0, count, kept) = rows;
   }
   values_.head(kept) = found.tail(kept);
+  growing_ = kept < max_rank_ && kept - k >= m / 2;
   rank_ = kept;
 }
 

@@ -22,12 +22,18 @@ namespace grokflow {
 /// and across P it stays as operators of the past have left it. Directions come from where the preconditioner
 /// is at fault. What B hardly knew of them is added to rather than replaced, or its rank would never grow.
 ///
-///   spectrum.precondition(sigma, residual, step);
-///   spectrum.note(step, image);                     // image = G step
-///   spectrum.absorb();                              // after a solve
-///   spectrum.forget();                              // before G changes
+///   for (bool converged = false; !converged; spectrum.absorb()) {
+///     for (Index i = 0; i < spectrum.room() && !converged; ++i) {  // conjugate gradients, begun anew
+///       spectrum.precondition(sigma, residual, step);
+///       spectrum.note(step, image);                                // image = G step
+///     }
+///   }
+///   spectrum.forget();                                             // before G changes
 ///
-/// No product with G is spent on it. Memory: 1.5 `rank` vectors, touched as they fill.
+/// A solve that is long because B knows little stops after a tenth of `rank` iterations, and goes on with
+/// what they have told: on a spectrum that decays fast, more than the memory of conjugate gradients is worth,
+/// and few directions at a time are better than many, which are nearly dependent. No product with G is spent
+/// on it. Memory: 1.2 `rank` vectors, touched as they fill.
 class RecycledSpectrum {
  public:
   RecycledSpectrum(Index size, Index rank);
@@ -42,6 +48,10 @@ class RecycledSpectrum {
   /// Keeps a direction and its image while there is room.
   void note(const Vector& step, const Vector& image);
 
+  /// How many more directions are worth a better preconditioner: what is left of the window while the last
+  /// ones added to the rank of B, else as many as a solve may take.
+  Index room() const { return growing_ ? directions_.cols() - num_new_ : directions_.rows(); }
+
   /// B takes in what was noted, once that is enough to be worth the price.
   void absorb();
 
@@ -55,6 +65,7 @@ class RecycledSpectrum {
   static void orthonormalize(MatrixRef S, MatrixRef R);
 
   Index max_rank_, rank_ = 0, num_new_ = 0;
+  bool growing_;                // the last directions were new to B
   Matrix factor_;               // F = U theta^1/2
   Vector values_;               // theta, rising
   Matrix directions_, images_;  // P and Y
