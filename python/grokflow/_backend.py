@@ -1,11 +1,12 @@
 """Choose the compiled module: the fastest that this processor runs, or the one that is asked for.
 
-``GROKFLOW_ISA=baseline`` or ``GROKFLOW_ISA=avx2`` in the environment forces one.
+``GROKFLOW_ISA=baseline``, ``avx2`` or ``avx512`` in the environment forces one.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -15,17 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["available", "core", "isa"]
 
-MODULES = {"avx2": "_core_avx2", "baseline": "_core"}
+MODULES = {"avx512": "_core_avx512", "avx2": "_core_avx2", "baseline": "_core"}
 SPINS = "1000"  # about 20 microseconds, more than lie between two parallel loops of one gradient
 
 
 def available() -> list[str]:
-    """Return the names of the builds that can run here, the fastest first."""
+    """Return the names of the builds that are there and can run here, the fastest first."""
     try:
-        cpu = importlib.import_module("grokflow._cpu")
-    except ImportError:
-        return ["baseline"]
-    return ["avx2", "baseline"] if cpu.supports_avx2() else ["baseline"]
+        cpu: object = importlib.import_module("grokflow._cpu")
+    except ImportError:  # not an x86-64 processor
+        cpu = None
+    runs = [name for name in MODULES if name == "baseline" or getattr(cpu, name, False)]
+    return [name for name in runs if importlib.util.find_spec(f"grokflow.{MODULES[name]}")]
 
 
 def choose() -> str:
