@@ -26,7 +26,6 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(curvature, problem_,
                                   {options.rtol_rank, options.memory_budget, kNegligible}, stats())),
-      tolerated_(curvature == CurvatureKind::gram ? kOnCourse : kExact),
       point_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
       squares_(kMaxCorrections) {}
@@ -72,7 +71,7 @@ bool NormFlow::retract(VectorRef w) {
 
 /// Remembers w as a point of M, if the size of the last correction says that it is one.
 bool NormFlow::arrive(const ConstVectorRef& w, double size) {
-  if (size > tolerated_) return false;
+  if (size > (tangent_->by_jacobian() ? kOnCourse : kExact)) return false;
   point_ = w;
   return true;
 }

@@ -59,6 +59,8 @@ class RecycledSpectrum {
   void forget() { num_new_ = 0; }
 
   Index rank() const { return rank_; }
+  /// The least eigenvalue of B that is not zero, and 1 if there is none: G is about that large across U.
+  double least() const { return rank_ > 0 ? values_[0] : 1.0; }
 
  private:
   void merge();

@@ -13,6 +13,7 @@ class GramTangent final : public TangentSpace {
   GramTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options, Stats& stats);
 
   bool linearize(const ConstVectorRef& w) override;
+  bool by_jacobian() const override { return true; }
   void project(VectorRef v) override;
   void multipliers(const ConstVectorRef& v, VectorRef out) override;
   void normal_step(const ConstVectorRef& w, VectorRef out) override;

@@ -10,10 +10,38 @@
 namespace grokflow {
 namespace {
 
-constexpr double kAccuracy = 1e-13;  // of one solve; the projector is applied twice
+constexpr double kAccuracy = 1e-8;   // of J^+ b: the projector is applied twice, and Newton's method iterates
+constexpr double kResidual = 1e-13;  // of H x = b, whose small eigenvalues it says little about
 constexpr Index kMaxIterations = 10'000;
-constexpr int kMaxCorrections = 30;  // of a point beside M
-constexpr double kRoundOff = 1e-15;  // of a correction, relative to w
+constexpr Index kRank = 200;                      // of the preconditioner, if it fits
+constexpr double kExact = 1e-9, kTracked = 1e-4;  // change of an eigenvalue with one more product
+constexpr Index kMaxProducts = 60;                // that find it
+constexpr int kMaxCorrections = 30;               // of a point beside M
+constexpr double kRoundOff = 1e-15;               // of a correction, relative to w
+
+/// The largest eigenvalue of a semidefinite operator, by Lanczos with all vectors orthogonal to each other,
+/// until it changes by less than `accuracy`. `apply(v, out)`.
+template <class Apply>
+double largest_eigenvalue(Apply&& apply, const Vector& start, double accuracy) {
+  const Index most = std::min(kMaxProducts, start.size());
+  Matrix basis(start.size(), most);
+  Vector alpha(most), beta(most), image(start.size());
+  Eigen::SelfAdjointEigenSolver<Matrix> eigen;
+  basis.col(0) = start.normalized();
+  double value = 0.0;
+  for (Index k = 0; k < most; ++k) {
+    apply(basis.col(k), image);
+    alpha[k] = basis.col(k).dot(image);
+    for (int pass = 0; pass < 2; ++pass)
+      image -= basis.leftCols(k + 1) * (basis.leftCols(k + 1).transpose() * image);
+    beta[k] = image.norm();
+    eigen.computeFromTridiagonal(alpha.head(k + 1), beta.head(k), Eigen::EigenvaluesOnly);
+    const double last = std::exchange(value, eigen.eigenvalues()[k]);
+    if (k + 1 == most || value - last <= accuracy * value || beta[k] <= accuracy * value) break;
+    basis.col(k + 1) = image / beta[k];
+  }
+  return value;
+}
 
 }  // namespace
 
@@ -22,10 +50,12 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
     : problem_(std::move(problem)),
       stats_(stats),
       rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank : 1e-12),
-      on_kernel_(problem_->num_residuals()),
+      inverse_(
+          problem_->num_residuals(), problem_->num_params(),
+          std::min(kRank, RecycledSpectrum::rank_within(options.memory_budget, problem_->num_residuals())),
+          rtol_rank_),
       on_hessian_(problem_->has_hvp() ? problem_->num_params() : 0),
       rows_(problem_->num_residuals()),
-      multiplier_(problem_->num_residuals()),
       params_(problem_->num_params()),
       image_(problem_->num_params()),
       curved_(problem_->num_params()),
@@ -36,7 +66,11 @@ bool KrylovTangent::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, on_);
   ++stats_.nlinearize;
   lin_ = on_.get();
-  by_kernel_ = problem_->has_residuals() && (!problem_->has_hvp() || residual_vanishes(*problem_, w));
+  inverse_.take(*lin_);
+  // Where the residual vanished once it does so all along M, if only to what a nearly singular K lets
+  // through.
+  by_kernel_ =
+      by_kernel_ || (problem_->has_residuals() && (!problem_->has_hvp() || residual_vanishes(*problem_, w)));
   return w.allFinite();
 }
 
@@ -45,10 +79,12 @@ bool KrylovTangent::linearize(const ConstVectorRef& w) {
 bool KrylovTangent::linearize_beside(const ConstVectorRef& w) {
   foot_ = w;
   lin_ = on_.get();
+  inverse_.take(*lin_);
   if (!w.allFinite() || (!by_kernel_ && !take_back(foot_))) return false;
   problem_->linearize(foot_, beside_);
   ++stats_.nlinearize;
   lin_ = beside_.get();
+  inverse_.take(*lin_);
   return true;
 }
 
@@ -65,23 +101,28 @@ bool KrylovTangent::take_back(VectorRef w) {
   return last <= 10.0 * kRoundOff * w.norm();
 }
 
-/// out = K v or H v.
-void KrylovTangent::apply(const Vector& v, Vector& out) {
-  ++stats_.niter;
-  if (!by_kernel_) {
-    ++stats_.nhvp;
-    return lin_->hvp(v, out);
-  }
+void KrylovTangent::apply_hessian(const Vector& v, Vector& out) {
+  ++stats_.niter, ++stats_.nhvp;
+  lin_->hvp(v, out);
+}
+
+/// x = H^+ b.
+void KrylovTangent::solve_hessian(const Vector& b, Vector& x) {
+  ++stats_.nsolve;
+  on_hessian_.solve([this](const Vector& v, Vector& out) { apply_hessian(v, out); }, b, x, kResidual,
+                    rtol_rank_, kMaxIterations);
+}
+
+void KrylovTangent::apply_kernel(const Vector& v, Vector& out) {
   lin_->vjp(v, params_);
   lin_->jvp(params_, out);
   ++stats_.njvp, ++stats_.nvjp;
 }
 
-void KrylovTangent::solve(const Vector& b, Vector& x) {
+/// x = J^+ b, where b has the round-off of J times a vector of that size.
+void KrylovTangent::solve_kernel(const Vector& b, VectorRef x, double accuracy, double size) {
   ++stats_.nsolve;
-  (by_kernel_ ? on_kernel_ : on_hessian_)
-      .solve([this](const Vector& v, Vector& out) { apply(v, out); }, b, x, kAccuracy, rtol_rank_,
-             kMaxIterations);
+  inverse_.solve(b, x, accuracy, kRoundOff * size, [this] { ++stats_.niter, ++stats_.njvp, ++stats_.nvjp; });
 }
 
 void KrylovTangent::project(VectorRef v) {
@@ -89,26 +130,21 @@ void KrylovTangent::project(VectorRef v) {
   for (int pass = 0; pass < 2; ++pass) {
     if (by_kernel_) {
       lin_->jvp(v, rows_);
-      solve(rows_, multiplier_);
-      lin_->vjp(multiplier_, params_);
-      v -= params_;
-      ++stats_.njvp, ++stats_.nvjp;
+      ++stats_.njvp;
+      solve_kernel(rows_, params_, kAccuracy, v.norm());
     } else {
-      lin_->hvp(v, image_);
-      ++stats_.nhvp;
+      apply_hessian(v, image_);
       if (image_.norm() <= rtol_rank_ * on_hessian_.norm() * v.norm()) return;  // nothing but the kernel
-      solve(image_, params_);
-      v -= params_;
+      solve_hessian(image_, params_);
     }
+    v -= params_;
   }
 }
 
 void KrylovTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   if (by_kernel_) {
     problem_->residual(w, rows_);
-    solve(rows_, multiplier_);
-    lin_->vjp(multiplier_, out);
-    ++stats_.nvjp;
+    solve_kernel(rows_, out, kAccuracy, w.norm());
   } else {
     problem_->gradient(w, image_);
     ++stats_.nfev;
@@ -118,28 +154,46 @@ void KrylovTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
       // F).
       lin_->hvp(image_, curved_);
       ++stats_.nhvp;
-      solve(curved_, image_);
-      solve(image_, params_);
+      solve_hessian(curved_, image_);
+      solve_hessian(image_, params_);
     }
     out = params_;
   }
   out = -out;
 }
 
-/// A solve for the image of a vector without structure meets every part of the spectrum but the kernel.
-Spectrum KrylovTangent::spectrum() {
-  Vector start = unstructured(by_kernel_ ? problem_->num_residuals() : problem_->num_params());
-  Vector b(start.size()), x(start.size());
-  apply(start, b);
-  solve(b, x);
-  return spectrum_of_last_solve();
+Spectrum KrylovTangent::spectrum() { return by_kernel_ ? spectrum_of_kernel(kExact) : spectrum_of_hessian(); }
+
+Spectrum KrylovTangent::track() { return by_kernel_ ? spectrum_of_kernel(kTracked) : spectrum_of_hessian(); }
+
+/// From the largest eigenvalues of K and of K^+, on the range of K.
+Spectrum KrylovTangent::spectrum_of_kernel(double accuracy) {
+  Vector start(rows_.size());
+  apply_kernel(unstructured(rows_.size()), start);
+  Spectrum found;
+  if (!(start.norm() > 0.0)) return found;
+  const double largest =
+      largest_eigenvalue([this](const Vector& v, Vector& out) { apply_kernel(v, out); }, start, accuracy);
+  const double inverse = largest_eigenvalue(
+      [&](const Vector& v, Vector& out) {
+        solve_kernel(v, params_, std::max(accuracy, kAccuracy), 0.0);
+        out = inverse_.multiplier();
+      },
+      start, accuracy);
+  found.largest = problem_->scale() * largest;
+  found.smallest = problem_->scale() / inverse;
+  found.gap = 1.0 / (inverse * largest * std::numeric_limits<double>::epsilon());
+  return found;
 }
 
-Spectrum KrylovTangent::spectrum_of_last_solve() const {
-  const Vector values = (by_kernel_ ? on_kernel_ : on_hessian_).ritz_values();
+/// A solve for the image of a vector without structure meets every part of the spectrum but the kernel.
+Spectrum KrylovTangent::spectrum_of_hessian() {
+  Vector b(params_.size()), x(params_.size());
+  apply_hessian(unstructured(params_.size()), b);
+  solve_hessian(b, x);
+  const Vector values = on_hessian_.ritz_values();
   Spectrum found;
   if (values.size() == 0) return found;
-  const double factor = by_kernel_ ? problem_->scale() : 1.0;
   const double largest = values.cwiseAbs().maxCoeff(), threshold = rtol_rank_ * largest;
   double smallest = largest, dropped = std::numeric_limits<double>::epsilon() * largest;
   for (double value : values) {
@@ -149,10 +203,10 @@ Spectrum KrylovTangent::spectrum_of_last_solve() const {
     }
     smallest = std::min(smallest, std::abs(value));
     if (value < 0.0) ++found.num_negative;
-    found.lowest = std::min(found.lowest, factor * value);
+    found.lowest = std::min(found.lowest, value);
   }
-  found.smallest = factor * smallest;
-  found.largest = factor * largest;
+  found.smallest = smallest;
+  found.largest = largest;
   found.gap = smallest / dropped;
   return found;
 }

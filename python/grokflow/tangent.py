@@ -78,7 +78,8 @@ def tangent_projection(
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         "gram": ``P v = v - J^T K^-1 J v`` with the n x n tangent kernel ``K = J J^T``, applied twice where K
         is ill-conditioned; where the residual is zero. "dense": the eigenvectors of the d x d Hessian, at
-        any critical point. "krylov": MINRES, without a matrix. "auto" is gram if there are residuals, all
+        any critical point. "krylov": without a matrix, conjugate gradients on K where the residual is zero,
+        else MINRES on the Hessian. "auto" is gram if there are residuals, all
         zero, n <= d and K fits the memory budget (4 GiB); else dense for d <= 2000; else krylov.
     rtol_rank : float, optional
         Eigenvalues of the Hessian (of ``c K``) below `rtol_rank` times the largest count as zero. Default:

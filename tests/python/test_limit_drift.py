@@ -24,6 +24,21 @@ def test_curvatures_give_one_drift(name, curvature):
     assert other["train_loss"].max() < 1e-24
 
 
+def test_solves_without_a_matrix_teach_the_next_ones():
+    """An ill-conditioned kernel, on which plain conjugate gradients take more iterations than it has rows."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 5))
+    problem = gf.models.TwoLayerNetwork(X, np.tanh(X @ rng.standard_normal(5)), width=60)
+    w = gf.limit_map(problem, problem.initial_weights(seed=0)).w
+    gram, krylov = (gf.norm_flow(problem, w, (0, 3), curvature=curvature) for curvature in ("gram", "krylov"))
+    assert krylov.success, krylov.message
+    assert krylov.final == pytest.approx(gram.final, abs=1e-5)
+    assert krylov.monitor["eta"] == pytest.approx(gram.monitor["eta"], rel=1e-2)
+    assert krylov.monitor["largest"][-1] / krylov.monitor["eta"][-1] > 1e4
+    assert krylov.stats["niter"] < 10 * krylov.stats["nsolve"]
+    assert krylov["train_loss"].max() < 1e-24
+
+
 def test_drift_comes_to_rest_at_the_origin():
     """Where ||w|| = 0 nothing is left to compare a correction with."""
     problem = gf.models.LinearRegression([[1.0, 2.0]], [0.0])

@@ -42,7 +42,6 @@ class NormFlow final : public Flow {
   std::shared_ptr<const Problem> problem_;
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
-  double tolerated_;  // of the last correction of `retract`, relative to w
   bool begun_ = false;
   Vector point_;    // the last one that is known to lie on M
   Matrix steps_;    // of one retraction

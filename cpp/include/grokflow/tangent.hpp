@@ -25,9 +25,9 @@
 // `dense`: the eigendecomposition of the d x d Hessian. It serves at any critical point, also where r is not
 // 0.
 //
-// `krylov`: MINRES on K (through J and J^T) or, where r is not 0 or F is no sum of squares, on H (through
-// Hessian-vector products). No matrix at all. It decides on no rank: directions that it does not resolve
-// within its tolerance count as tangent.
+// `krylov`: conjugate gradients on K (through J and J^T), preconditioned by what earlier solves have learnt,
+// or, where r is not 0 or F is no sum of squares, MINRES on H (through Hessian-vector products). No matrix at
+// all. It decides on no rank: directions that it does not resolve within its tolerance count as tangent.
 //
 // The rank: eigenvalues of H below rtol_rank times the largest (in modulus) count as zero.
 #pragma once
@@ -71,6 +71,9 @@ class TangentSpace {
   /// them from the others is taken over from the last `linearize`, so that P extends smoothly. False also if
   /// w is too far away.
   virtual bool linearize_beside(const ConstVectorRef& w) { return linearize(w); }
+  /// Whether the last point was linearised by J, whose kernel is as smooth beside M as on it: then a point
+  /// need not be on M to the last digit.
+  virtual bool by_jacobian() const { return false; }
   /// v <- P v.
   virtual void project(VectorRef v) = 0;
   /// out (n) = mu = K^-1 J v, with which P v = v - J^T mu. Only `gram`.
