@@ -144,7 +144,7 @@ def test_linear_regression_builds_one_kernel():
         assert sol.stats["nhessian"] == 0
 
 
-@pytest.mark.parametrize("make", [diagonal, completion, tanh_network])
+@pytest.mark.parametrize("make", [diagonal, completion])
 def test_work_of_a_step(make):
     """Two gradients a step or so, each with one solve; few rejections; kernels serve for many steps."""
     problem, w0 = make()

@@ -15,18 +15,28 @@ def network(n, width, outputs=1, depth=2, inputs=5, seed=0):
     return problem, problem.initial_weights(seed=1)
 
 
+def two_layers(n, width, inputs=5, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, inputs))
+    y = np.tanh(X @ rng.standard_normal((inputs, 3))) @ rng.standard_normal(3)
+    problem = gf.models.TwoLayerNetwork(X, y, width=width, output_bias=True, output_scale=width**-0.5)
+    return problem, problem.initial_weights(seed=1)
+
+
 def curvature(problem, w, rates):
     made = core.Curvature(problem._core, rates, "gram", 2.0**32, 0)
     made.linearize(w)
     return made
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    "make", [lambda: network(20, 6), lambda: network(20, 6, outputs=3), lambda: two_layers(20, 12)]
+)
 @pytest.mark.parametrize("by_block", [False, True])
 @pytest.mark.parametrize("z", [1e-2, 1.0, 1e4])
-def test_first_correction_of_a_fresh_kernel_is_that_of_newton(outputs, by_block, z):
+def test_first_correction_of_a_fresh_kernel_is_that_of_newton(make, by_block, z):
     """(I + z (D + c J^T J))^-1 (v - z (grad F + D w)), by one product with J and one with J^T."""
-    problem, w = network(20, 6, outputs)
+    problem, w = make()
     d = problem.num_params
     rates = [(0, d // 3, 1e-4), (d // 3, d, 1e-2)] if by_block else [(0, d, 1e-3)]
     D = np.concatenate([np.full(end - begin, rate) for begin, end, rate in rates])
@@ -65,6 +75,15 @@ def test_a_cheap_kernel_is_renewed_in_every_step(rates):
         problem, w, (0, 1e4), method="Radau", save_states=True, **options | {"rtol": 1e-9, "atol": 1e-12}
     )
     assert np.abs(sol.w - exact.w).max() < 30 * 1e-5 * np.abs(exact.w).max()
+
+
+@pytest.mark.parametrize(("n", "inputs", "cheap"), [(15, 5, True), (150, 5, False), (150, 60, True)])
+def test_a_kernel_of_two_layers_is_cheap_with_few_samples_or_many_inputs(n, inputs, cheap):
+    problem, w = two_layers(n, 300, inputs)
+    stats = gf.gradient_flow(problem, w, (0, 1e4), weight_decay=1e-3, rtol=1e-5, atol=1e-8).stats
+    attempts = stats["nsteps"] + stats["nrejected"]
+    assert (stats["ngram"] >= attempts) == cheap
+    assert (stats["nfev"] < attempts) == cheap
 
 
 def test_a_dear_kernel_serves_many_steps():

@@ -182,6 +182,12 @@ class TwoLayerNetwork::At final : public Linearization {
 
   void vjp(const ConstVectorRef& q, VectorRef out) const override { net_.pull_back(q, u_, A_, A1_, out); }
 
+  const Vector* scaled_residual() const override { return &g_; }
+
+  double gram_cost() const override {  // A A^T and B B^T, against X V^T, act and X^T E
+    return static_cast<double>(num_residuals()) / static_cast<double>(2 * net_.inputs_ + kActivation / 2);
+  }
+
   void gram(Index begin, Index end, MatrixRef K) const override {
     const Index m = net_.width_, V = m, b = m * (1 + net_.inputs_), a = b + m, d = num_params();
     for (Index edge : {begin, end})
