@@ -76,7 +76,8 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
       break;
   }
   if (gram_fits && n <= d) return CurvatureKind::gram;
-  if (dense_possible && d <= kDenseLimit && dense_fits) return CurvatureKind::dense;
+  const Index most = krylov_possible && !problem.is_quadratic() ? kDenseFirst : kDenseLimit;
+  if (dense_possible && d <= most && dense_fits) return CurvatureKind::dense;
   if (krylov_possible) return CurvatureKind::krylov;
   if (!dense_possible)
     refuse(

@@ -61,7 +61,8 @@ def gradient_flow(
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
-        n <= d and K fits the memory budget (4 GiB, four matrices); else dense for d <= 2000; else krylov.
+        n <= d and K fits the memory budget (4 GiB, four matrices); else dense for d <= 200 (2000 for
+        a quadratic loss, or one that gives no product with its Hessian); else krylov.
     rtol, atol : float, default 1e-6 and 1e-9
         The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the
         weights. `atol` may be an array of shape (d,).

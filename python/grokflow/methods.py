@@ -70,7 +70,9 @@ class Tsit5:
 
 @dataclass(frozen=True)
 class Auto:
-    """Gram if residuals exist, n <= d and K fits the memory budget; else dense for d <= 2000; else krylov.
+    """Gram if residuals exist, n <= d and K fits the memory budget; else dense or krylov.
+
+    That is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian).
 
     Parameters
     ----------
@@ -122,14 +124,14 @@ class Krylov:
 
     An implicit step uses conjugate gradients in the smaller of kernel space (n) and parameter space (d;
     always, for losses without residuals). What a solve learns of the spectrum preconditions the next ones.
-    The projection on the tangent space uses MINRES.
+    The projection on the tangent space uses conjugate gradients on K, or MINRES on the Hessian.
 
     Parameters
     ----------
     rank : int, default 200
         Rank of the preconditioner: the most vectors kept, of n or d entries.
     memory_budget : float, default 4 GiB
-        Bytes that they may take: there are fewer if ``12 * rank * n`` (or d) exceeds it.
+        Bytes that they may take: there are fewer if ``10 * rank * n`` (or d) exceeds it.
 
     References
     ----------

@@ -52,7 +52,8 @@ enum class CurvatureKind { automatic, gram, dense, krylov, none };
 /// The name of a strategy: "auto", "gram", "dense", "krylov" or "none".
 const char* to_string(CurvatureKind kind);
 
-constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is the automatic choice
+constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is an automatic choice, and
+constexpr Index kDenseFirst = 200;   ///< up to which it is preferred to products with a Hessian that changes
 
 struct CurvatureOptions {
   double memory_budget =
@@ -62,8 +63,8 @@ struct CurvatureOptions {
 };
 
 /// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else
-/// dense for d <= 2000; else krylov. Throws std::invalid_argument, with the need and the ways out, if the
-/// problem does not offer what `kind` needs.
+/// dense for d <= 200 (2000 for a quadratic loss, or without `hvp`); else krylov. Throws
+/// std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
 
 /// A curvature of the given kind, which is not `automatic`. It counts its work in `stats`, and calls
