@@ -16,10 +16,10 @@ namespace grokflow {
 ///
 ///   PseudoInverse inverse(n, d, rank, 1e-12);           // eigenvalues of K below 1e-12 ||K|| count as zero
 ///   inverse.take(lin);                                  // J
-///   inverse.solve(b, x, 1e-8, floor, [] { ++count; });  // the error is below 1e-8 ||x|| or `floor`; called
-///   once
-///                                                       // an iteration
+///   inverse.solve(b, x, 1e-8, floor, [] { ++count; });  // called once an iteration
 ///   inverse.multiplier();                               // u
+///
+/// The error of x is then below 1e-8 ||x||, or `floor`.
 ///
 /// What round-off puts into the kernel of a singular K is no part of b: a search direction on which K all but
 /// vanishes ends the solve, as does a `floor` at the round-off of b.
