@@ -210,7 +210,7 @@ def drift_jacobian(problem, D, w):
     """Return J of the mode in which the drift goes on from w, shape (n, d)."""
     modes = DriftModes(problem, D)
     for j, distance in enumerate(modes.distances(w).T):
-        modes.enter(j, np.where(distance > 0, 1, -1))
+        modes.enter(j, np.where(distance > 3 * TOUCH, 1, -1))  # the sign of round-off decides nothing
     before = None
     while not np.array_equal(before, modes.mode):  # a change of one neuron may end the mode of another
         before = modes.mode.copy()
