@@ -26,8 +26,8 @@ def available() -> list[str]:
         cpu: object = importlib.import_module("grokflow._cpu")
     except ImportError:  # not an x86-64 processor
         cpu = None
-    runs = [name for name in MODULES if name == "baseline" or getattr(cpu, name, False)]
-    return [name for name in runs if importlib.util.find_spec(f"grokflow.{MODULES[name]}")]
+    faster = [name for name in MODULES if name != "baseline" and getattr(cpu, name, False)]
+    return [name for name in faster if importlib.util.find_spec(f"grokflow.{MODULES[name]}")] + ["baseline"]
 
 
 def choose() -> str:

@@ -195,10 +195,11 @@ class DriftModes(Modes):
     """The same for the drift on the manifold, where the forces keep r = 0: -K^-1 J D w."""
 
     def jacobian_at(self, w):
-        """Return J along the surfaces slid on, shape (n, d)."""
+        """Return J along the surfaces slid on, shape (n, d), by the slopes of the mode."""
         J, index = self.problem.jacobian(w), self.inner(np.arange(w.size))
         for j, projector in enumerate(self.projectors):
-            J[:, index[j]] = J[:, index[j]] @ projector
+            inner = self.problem.s * w[j] * self.slope[self.group, j, None] * self.X[self.group]
+            J[:, index[j]] = inner @ projector
         return J
 
     def force(self, w):
