@@ -371,3 +371,28 @@ def test_what_krylov_needs():
     bare = gf.Objective(loss=lambda w: w @ w / 2, gradient=lambda w: w, num_params=3)
     with pytest.raises(ValueError, match="residuals or hvp="):
         gf.gradient_flow(bare, np.ones(3), (0, 1), weight_decay=0.1, curvature="krylov")
+
+
+def objective(d, *names):
+    """Half of ||w||^2 with the given second derivatives."""
+    second = {"hessian": lambda w: np.eye(d), "hvp": lambda w, v: v}
+    return gf.Objective(
+        loss=lambda w: w @ w / 2, gradient=lambda w: w, num_params=d, **{name: second[name] for name in names}
+    )
+
+
+@pytest.mark.parametrize(
+    ("problem", "chosen"),
+    [
+        (network(20, 40)[0], "gram"),
+        (network(300, 25)[0], "dense"),  # n > d = 176
+        (network(300, 35)[0], "krylov"),  # n > d = 246
+        (gf.models.LinearRegression(np.ones((400, 300)), np.ones(400)), "dense"),  # one Hessian for all w
+        (objective(150, "hvp"), "dense"),
+        (objective(250, "hvp"), "krylov"),
+        (objective(250, "hessian"), "dense"),
+    ],
+    ids=["n < d", "n > d, small", "n > d", "quadratic", "small hvp", "hvp", "hessian"],
+)
+def test_automatic_choice(problem, chosen):
+    assert core.curvature_of(problem._core, "auto", 2.0**32) == chosen
