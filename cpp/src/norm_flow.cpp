@@ -25,7 +25,8 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
     : problem_(std::move(problem)),
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(curvature, problem_,
-                                  {options.rtol_rank, options.memory_budget, kNegligible}, stats())),
+                                  {options.rtol_rank, options.memory_budget, kNegligible, options.checkpoint},
+                                  stats())),
       point_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
       squares_(kMaxCorrections) {}

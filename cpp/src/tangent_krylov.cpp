@@ -49,6 +49,7 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
                              Stats& stats)
     : problem_(std::move(problem)),
       stats_(stats),
+      checkpoint_(options.checkpoint),
       rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank : 1e-12),
       inverse_(
           problem_->num_residuals(), problem_->num_params(),
@@ -101,7 +102,12 @@ bool KrylovTangent::take_back(VectorRef w) {
   return last <= 10.0 * kRoundOff * w.norm();
 }
 
+void KrylovTangent::check() const {
+  if (checkpoint_) checkpoint_();
+}
+
 void KrylovTangent::apply_hessian(const Vector& v, Vector& out) {
+  check();
   ++stats_.niter, ++stats_.nhvp;
   lin_->hvp(v, out);
 }
@@ -114,6 +120,7 @@ void KrylovTangent::solve_hessian(const Vector& b, Vector& x) {
 }
 
 void KrylovTangent::apply_kernel(const Vector& v, Vector& out) {
+  check();
   lin_->vjp(v, params_);
   lin_->jvp(params_, out);
   ++stats_.njvp, ++stats_.nvjp;
@@ -122,7 +129,10 @@ void KrylovTangent::apply_kernel(const Vector& v, Vector& out) {
 /// x = J^+ b, where b has the round-off of J times a vector of that size.
 void KrylovTangent::solve_kernel(const Vector& b, VectorRef x, double accuracy, double size) {
   ++stats_.nsolve;
-  inverse_.solve(b, x, accuracy, kRoundOff * size, [this] { ++stats_.niter, ++stats_.njvp, ++stats_.nvjp; });
+  inverse_.solve(b, x, accuracy, kRoundOff * size, [this] {
+    check();
+    ++stats_.niter, ++stats_.njvp, ++stats_.nvjp;
+  });
 }
 
 void KrylovTangent::project(VectorRef v) {

@@ -22,6 +22,7 @@ class KrylovTangent final : public TangentSpace {
 
  private:
   bool take_back(VectorRef w);
+  void check() const;
   void apply_hessian(const Vector& v, Vector& out);
   void solve_hessian(const Vector& b, Vector& x);
   void apply_kernel(const Vector& v, Vector& out);
@@ -31,6 +32,7 @@ class KrylovTangent final : public TangentSpace {
 
   std::shared_ptr<const Problem> problem_;
   Stats& stats_;
+  std::function<void()> checkpoint_;
   double rtol_rank_;
   std::unique_ptr<Linearization> on_, beside_;  // at the last point of M, and at the last one beside it
   Linearization* lin_ = nullptr;                // that of the two which is newer

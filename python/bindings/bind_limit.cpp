@@ -40,10 +40,10 @@ py::tuple tangent_projection(std::shared_ptr<Problem> problem, const Vector& w, 
   Vector projected = v;
   Spectrum spectrum;
   Offset offset{};
+  const TangentOptions options{rtol_rank, memory_budget, kProjectionError, signal_check()};
   {
     py::gil_scoped_release unlocked;
-    const auto tangent = make_tangent_space(curvature_kind(curvature), problem,
-                                            {rtol_rank, memory_budget, kProjectionError}, stats);
+    const auto tangent = make_tangent_space(curvature_kind(curvature), problem, options, stats);
     if (!tangent->linearize(w)) throw std::invalid_argument("the Hessian at w is not finite");
     offset = tangent->offset(*problem, w);
     tangent->project(projected);
@@ -68,7 +68,8 @@ class LandingRun {
   LandingRun(std::shared_ptr<Problem> problem, const Vector& w0, const std::string& curvature,
              double memory_budget, Index rank, double rtol, double rtol_rank, const RunOptions& options)
       : ground_(problem),
-        watch_(ground_.problem, {rtol, curvature_kind(curvature), {rtol_rank, memory_budget}}) {
+        watch_(ground_.problem,
+               {rtol, curvature_kind(curvature), {rtol_rank, memory_budget, 0.0, signal_check()}}) {
     auto flow =
         std::make_shared<GradientFlow>(ground_.problem, Decay(problem->num_params(), 0.0),
                                        curvature_kind(curvature), CurvatureOptions{memory_budget, rank});
@@ -142,7 +143,7 @@ class DriftRun {
            double kkt_tol, const RunOptions& options)
       : ground_(problem),
         flow_(std::make_shared<NormFlow>(ground_.problem, regularizer, curvature_kind(curvature),
-                                         TangentOptions{rtol_rank, memory_budget})),
+                                         TangentOptions{rtol_rank, memory_budget, 0.0, signal_check()})),
         monitor_(*flow_, {stop_on_rank_change, kkt_tol}) {
     std::unique_ptr<Modes> modes;
     if (ground_.piece) {
@@ -218,11 +219,12 @@ std::shared_ptr<Problem> drifting_piece(std::shared_ptr<Problem> problem, Vector
 py::tuple pull_back(std::shared_ptr<Problem> problem, const Vector& w, const std::string& curvature,
                     double memory_budget, double rtol_rank) {
   Landing landing;
+  const TangentOptions tangent{rtol_rank, memory_budget, 0.0, signal_check()};
   {
     py::gil_scoped_release unlocked;
     Ground ground(problem);
     if (ground.piece) stay_on_surfaces(*ground.piece, w);
-    LandingWatch watch(ground.problem, {1e-6, curvature_kind(curvature), {rtol_rank, memory_budget}});
+    LandingWatch watch(ground.problem, {1e-6, curvature_kind(curvature), tangent});
     landing = watch.settle(w, Status::landed);
   }
   return py::make_tuple(std::move(landing.w), landing.pulled);

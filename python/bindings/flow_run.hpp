@@ -69,7 +69,7 @@ Decay make_decay(const Rates& rates);
 /// A Python callable held by C++: its last reference may fall in any thread.
 std::shared_ptr<py::object> hold(py::object callable);
 /// A function that throws on Ctrl-C and other signals. It looks every 50 ms, on Python's main thread, the
-/// only one that takes them.
+/// only one that takes them. It is made with the GIL, and called without.
 std::function<void()> signal_check();
 py::dict dict_of(const Stats& stats);
 

@@ -32,6 +32,7 @@
 // The rank: eigenvalues of H below rtol_rank times the largest (in modulus) count as zero.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "grokflow/curvature.hpp"
@@ -59,6 +60,7 @@ struct TangentOptions {
   double rtol_rank = 0.0;  ///< 0: 10 * size of the matrix * epsilon
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
   double accuracy = 0.0;  ///< of P v, relative to v: `gram` applies P once if that is known to suffice
+  std::function<void()> checkpoint = {};  ///< called between two products of a long solve by `krylov`
 };
 
 class TangentSpace {
