@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "full_hessian_solver.hpp"
-#include "shifted_factor.hpp"
+#include "numerics/shifted_factor.hpp"
 
 namespace grokflow {
 namespace {

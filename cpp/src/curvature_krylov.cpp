@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "conjugate_gradients.hpp"
 #include "full_hessian_solver.hpp"
+#include "numerics/conjugate_gradients.hpp"
 
 namespace grokflow {
 namespace {

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "grokflow/curvature.hpp"
-#include "recycled_spectrum.hpp"
+#include "numerics/recycled_spectrum.hpp"
 
 namespace grokflow {
 

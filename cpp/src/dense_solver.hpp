@@ -2,7 +2,7 @@
 #pragma once
 
 #include "grokflow/flow.hpp"
-#include "shifted_factor.hpp"
+#include "numerics/shifted_factor.hpp"
 
 namespace grokflow {
 

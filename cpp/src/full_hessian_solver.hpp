@@ -4,9 +4,9 @@
 #include <cmath>
 #include <type_traits>
 
-#include "conjugate_gradients.hpp"
 #include "grokflow/decay.hpp"
 #include "grokflow/problem.hpp"
+#include "numerics/conjugate_gradients.hpp"
 
 namespace grokflow {
 

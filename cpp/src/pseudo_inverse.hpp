@@ -5,9 +5,9 @@
 #include <numeric>
 #include <vector>
 
-#include "conjugate_gradients.hpp"
 #include "grokflow/problem.hpp"
-#include "recycled_spectrum.hpp"
+#include "numerics/conjugate_gradients.hpp"
+#include "numerics/recycled_spectrum.hpp"
 
 namespace grokflow {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "root.hpp"
+#include "numerics/root.hpp"
 
 namespace grokflow {
 

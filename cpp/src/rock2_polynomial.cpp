@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "root.hpp"
+#include "numerics/root.hpp"
 
 namespace grokflow {
 namespace {

@@ -3,7 +3,7 @@
 #include <Eigen/Eigenvalues>
 
 #include "grokflow/tangent.hpp"
-#include "symmetric_cholesky.hpp"
+#include "numerics/symmetric_cholesky.hpp"
 
 namespace grokflow {
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "grokflow/tangent.hpp"
-#include "minres.hpp"
+#include "numerics/minres.hpp"
 #include "pseudo_inverse.hpp"
 
 namespace grokflow {

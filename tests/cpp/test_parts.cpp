@@ -9,10 +9,10 @@
 #include "grokflow/integrate.hpp"
 #include "grokflow/threads.hpp"
 #include "history.hpp"
-#include "parallel.hpp"
-#include "root.hpp"
-#include "shifted_factor.hpp"
-#include "symmetric_cholesky.hpp"
+#include "numerics/parallel.hpp"
+#include "numerics/root.hpp"
+#include "numerics/shifted_factor.hpp"
+#include "numerics/symmetric_cholesky.hpp"
 
 using namespace grokflow;
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "../symmetric.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace grokflow {
 

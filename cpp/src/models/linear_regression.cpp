@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "../symmetric.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace grokflow {
 

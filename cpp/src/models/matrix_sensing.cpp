@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "../symmetric.hpp"
 #include "grokflow/models/matrix_completion.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace grokflow {
 

@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "../parallel.hpp"
 #include "mlp_linearization.hpp"
+#include "numerics/parallel.hpp"
 
 namespace grokflow {
 namespace {

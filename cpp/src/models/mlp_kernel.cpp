@@ -12,9 +12,9 @@
 //
 //   Abar_l(i) = 2 a_l(i) sum_k ||B_{l+1}(ik)||^2 + Zbar_{l+1} W_{l+1},   Zbar_l = A'_l o Abar_l + A''_l o
 //   A'bar_l.
-#include "../parallel.hpp"
-#include "../symmetric.hpp"
 #include "mlp_linearization.hpp"
+#include "numerics/parallel.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace grokflow {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "../parallel.hpp"
+#include "numerics/parallel.hpp"
 
 namespace grokflow {
 

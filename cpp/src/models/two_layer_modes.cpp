@@ -24,8 +24,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "../symmetric.hpp"
 #include "grokflow/models/two_layer_network.hpp"
+#include "numerics/symmetric.hpp"
 #include "sliding_neurons.hpp"
 
 namespace grokflow {

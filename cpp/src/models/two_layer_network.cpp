@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "../symmetric.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace grokflow {
 namespace {

@@ -1,4 +1,4 @@
-#include "recycled_spectrum.hpp"
+#include "numerics/recycled_spectrum.hpp"
 
 #include <Eigen/Cholesky>
 #include <algorithm>

@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "grokflow/types.hpp"
-#include "symmetric_cholesky.hpp"
+#include "numerics/symmetric_cholesky.hpp"
 
 namespace grokflow {
 

@@ -1,4 +1,4 @@
-#include "symmetric.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace grokflow {
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "parallel.hpp"
+#include "numerics/parallel.hpp"
 
 namespace grokflow {
 

@@ -1,4 +1,4 @@
-#include "parallel.hpp"
+#include "numerics/parallel.hpp"
 
 #include <atomic>
 #include <cstdlib>

@@ -1,7 +1,7 @@
 // Symmetric products at half the work, and symmetric to the last bit.
 #pragma once
 
-#include "parallel.hpp"
+#include "numerics/parallel.hpp"
 
 namespace grokflow {
 
