@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "dense_solver.hpp"
+#include "curvature/dense_solver.hpp"
 
 namespace grokflow {
 namespace {

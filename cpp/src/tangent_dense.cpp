@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "full_hessian.hpp"
+#include "curvature/full_hessian.hpp"
 
 namespace grokflow {
 

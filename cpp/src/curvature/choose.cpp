@@ -3,9 +3,9 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "curvature_dense.hpp"
-#include "curvature_gram.hpp"
-#include "curvature_krylov.hpp"
+#include "curvature/dense.hpp"
+#include "curvature/gram.hpp"
+#include "curvature/krylov.hpp"
 
 namespace grokflow {
 namespace {

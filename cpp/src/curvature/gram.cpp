@@ -1,9 +1,9 @@
-#include "curvature_gram.hpp"
+#include "curvature/gram.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "full_hessian_solver.hpp"
+#include "curvature/full_hessian_solver.hpp"
 #include "numerics/shifted_factor.hpp"
 
 namespace grokflow {

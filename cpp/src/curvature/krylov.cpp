@@ -1,4 +1,4 @@
-#include "curvature_krylov.hpp"
+#include "curvature/krylov.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "full_hessian_solver.hpp"
+#include "curvature/full_hessian_solver.hpp"
 #include "numerics/conjugate_gradients.hpp"
 
 namespace grokflow {

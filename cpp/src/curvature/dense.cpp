@@ -1,9 +1,9 @@
-#include "curvature_dense.hpp"
+#include "curvature/dense.hpp"
 
 #include <utility>
 
-#include "dense_solver.hpp"
-#include "full_hessian.hpp"
+#include "curvature/dense_solver.hpp"
+#include "curvature/full_hessian.hpp"
 
 namespace grokflow {
 namespace {
