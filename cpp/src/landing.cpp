@@ -6,7 +6,7 @@
 #include <sstream>
 #include <utility>
 
-#include "tangent_parts.hpp"
+#include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 namespace {

@@ -4,10 +4,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "tangent_dense.hpp"
-#include "tangent_gram.hpp"
-#include "tangent_krylov.hpp"
-#include "tangent_parts.hpp"
+#include "tangent/dense.hpp"
+#include "tangent/gram.hpp"
+#include "tangent/krylov.hpp"
+#include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 

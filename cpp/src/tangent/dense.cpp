@@ -1,4 +1,4 @@
-#include "tangent_dense.hpp"
+#include "tangent/dense.hpp"
 
 #include <algorithm>
 #include <cmath>

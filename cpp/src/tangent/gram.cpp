@@ -1,11 +1,11 @@
-#include "tangent_gram.hpp"
+#include "tangent/gram.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 
-#include "tangent_parts.hpp"
+#include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "grokflow/tangent.hpp"
 #include "numerics/minres.hpp"
-#include "pseudo_inverse.hpp"
+#include "tangent/pseudo_inverse.hpp"
 
 namespace grokflow {
 
