@@ -8,11 +8,11 @@
 #include "grokflow/dense_flow.hpp"
 #include "grokflow/integrate.hpp"
 #include "grokflow/threads.hpp"
-#include "history.hpp"
 #include "numerics/parallel.hpp"
 #include "numerics/root.hpp"
 #include "numerics/shifted_factor.hpp"
 #include "numerics/symmetric_cholesky.hpp"
+#include "steppers/history.hpp"
 
 using namespace grokflow;
 

@@ -4,7 +4,7 @@
 #include "check.hpp"
 #include "grokflow/dense_flow.hpp"
 #include "grokflow/integrate.hpp"
-#include "rock2_polynomial.hpp"
+#include "steppers/rock2_polynomial.hpp"
 
 using namespace grokflow;
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
-#include "tableau.hpp"
+#include "steppers/tableau.hpp"
 
 namespace grokflow {
 namespace {

@@ -1,4 +1,4 @@
-#include "tableau.hpp"
+#include "steppers/tableau.hpp"
 
 #include <initializer_list>
 

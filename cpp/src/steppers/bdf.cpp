@@ -17,8 +17,8 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
-#include "history.hpp"
-#include "newton.hpp"
+#include "steppers/history.hpp"
+#include "steppers/newton.hpp"
 
 namespace grokflow {
 namespace {

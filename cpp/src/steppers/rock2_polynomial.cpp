@@ -1,4 +1,4 @@
-#include "rock2_polynomial.hpp"
+#include "steppers/rock2_polynomial.hpp"
 
 #include <algorithm>
 #include <cmath>

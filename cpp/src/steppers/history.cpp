@@ -1,4 +1,4 @@
-#include "history.hpp"
+#include "steppers/history.hpp"
 
 #include <algorithm>
 #include <cmath>

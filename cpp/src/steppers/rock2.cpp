@@ -18,7 +18,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
-#include "rock2_polynomial.hpp"
+#include "steppers/rock2_polynomial.hpp"
 
 namespace grokflow {
 namespace {

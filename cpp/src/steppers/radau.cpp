@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
-#include "newton.hpp"
+#include "steppers/newton.hpp"
 
 namespace grokflow {
 namespace {
