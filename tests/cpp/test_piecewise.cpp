@@ -1,11 +1,11 @@
 // Where kinks lead, and where polynomials end.
 #include <cmath>
 
-#include "bernstein.hpp"
 #include "check.hpp"
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/integrate.hpp"
-#include "kinks.hpp"
+#include "piecewise/bernstein.hpp"
+#include "piecewise/kinks.hpp"
 
 namespace {
 

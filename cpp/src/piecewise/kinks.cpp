@@ -1,4 +1,4 @@
-#include "kinks.hpp"
+#include "piecewise/kinks.hpp"
 
 #include <Eigen/QR>
 #include <algorithm>

@@ -7,8 +7,8 @@
 #include <sstream>
 #include <utility>
 
-#include "bernstein.hpp"
-#include "kinks.hpp"
+#include "piecewise/bernstein.hpp"
+#include "piecewise/kinks.hpp"
 
 namespace grokflow {
 namespace {
