@@ -20,24 +20,41 @@ MODULES = {"avx512": "_core_avx512", "avx2": "_core_avx2", "baseline": "_core"}
 SPINS = "1000"  # about 20 microseconds, more than lie between two parallel loops of one gradient
 
 
+def built() -> list[str]:
+    """Return the names of the builds that are installed, the fastest first."""
+    return [name for name, module in MODULES.items() if importlib.util.find_spec(f"grokflow.{module}")]
+
+
+def runnable() -> list[str]:
+    """Return the names of the builds that this processor can run, the fastest first."""
+    cpu = importlib.import_module("grokflow._cpu")
+    return [name for name in MODULES if getattr(cpu, name)]
+
+
 def available() -> list[str]:
-    """Return the names of the builds that are there and can run here, the fastest first."""
-    try:
-        cpu: object = importlib.import_module("grokflow._cpu")
-    except ImportError:  # not an x86-64 processor
-        cpu = None
-    faster = [name for name in MODULES if name != "baseline" and getattr(cpu, name, False)]
-    return [name for name in faster if importlib.util.find_spec(f"grokflow.{MODULES[name]}")] + ["baseline"]
+    """Return the names of the builds that are both installed and can run here, the fastest first."""
+    can_run = runnable()
+    return [name for name in built() if name in can_run]
 
 
 def choose() -> str:
     """Return the name of the build to load."""
     forced = os.environ.get("GROKFLOW_ISA")
-    if not forced:
-        return available()[0]
-    if forced not in available():
-        raise ImportError(f"GROKFLOW_ISA={forced!r} cannot run here; choose from {available()}")
-    return forced
+    found = available()
+    if forced and forced not in found:
+        raise ImportError(f"GROKFLOW_ISA={forced!r} cannot run here; choose from {found}. {cure()}")
+    if not found:
+        raise ImportError(f"grokflow has no compiled module that can run here. {cure()}")
+    return forced or found[0]
+
+
+def cure() -> str:
+    """Say which builds there are, what this processor runs, and how to get what is missing."""
+    return (
+        f"Installed: {', '.join(built()) or 'none'}; this processor runs: {', '.join(runnable())}. "
+        "To build for this machine, in a clone of the repository: "
+        "pip install --force-reinstall --no-deps --no-cache-dir ."
+    )
 
 
 def load(name: str) -> ModuleType:

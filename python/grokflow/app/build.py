@@ -26,7 +26,8 @@ def describe() -> dict[str, str]:
     threads = "OpenMP" if _backend.core.has_threads else "built without OpenMP"
     return {
         "grokflow": version(),
-        "build": f"{_backend.isa} (available: {', '.join(_backend.available())})",
+        "build": f"{_backend.isa} (installed: {', '.join(_backend.built())})",
+        "processor": f"runs {', '.join(_backend.runnable())}",
         "threads": f"{gf.get_num_threads()} ({threads})",
         "Eigen": str(_backend.core.__eigen_version__),
         "numpy": np.__version__,
