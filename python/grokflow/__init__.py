@@ -16,7 +16,7 @@ from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
 from grokflow.landing import Landing, limit_map
 from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
-from grokflow.modular import modular_addition
+from grokflow.models.modular import modular_addition
 from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
 from grokflow.solution import Solution

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from grokflow._model import Regression
 from grokflow._validate import as_number
-from grokflow.models import TwoLayerNetwork
+from grokflow.models.model import Regression
+from grokflow.models.two_layer import TwoLayerNetwork
 from grokflow.plot import (
     BLUE,
     GREEN,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._model import Model, Samples, Scale
 from grokflow._validate import FloatArray, as_array, as_count, as_real, as_scale, as_vector, require_memory
+from grokflow.models.model import Model, Samples, Scale
 
 
 class MatrixSensing(Model):

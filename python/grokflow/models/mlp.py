@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._model import (
+from grokflow._validate import FloatArray, as_count, require_memory
+from grokflow.models.model import (
     Regression,
     Samples,
     Scale,
@@ -18,7 +19,6 @@ from grokflow._model import (
     compiled_samples,
     sample_arguments,
 )
-from grokflow._validate import FloatArray, as_count, require_memory
 
 KINKED = ("relu", "leaky_relu", "abs")
 

@@ -1,0 +1,78 @@
+"""Linear regression, and the diagonal linear network."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow.models.model import Regression, Samples, Scale, compiled_samples, sample_arguments
+
+
+class LinearRegression(Regression):
+    """Linear regression: the prediction is ``X @ w``, with w of shape (d,), in one block "w".
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Inputs, one sample per row.
+    y : array_like, shape (n,)
+        Targets.
+    test : tuple (X, y), optional
+        Samples for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers.
+    ValueError
+        If shapes do not fit, an entry is nan or infinite, or there is no sample or no column.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws with standard deviation 1 by default.
+    """
+
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, *, test: Samples | None = None, scale: Scale = "mean"
+    ) -> None:
+        arguments = sample_arguments(X, y, test, scale)
+        super().__init__(core.LinearRegression(*compiled_samples(arguments)), {"w": 1.0}, arguments)
+
+
+class DiagonalLinearNetwork(Regression):
+    """A diagonal linear network: the prediction is ``X @ (u * v)``, with ``w = [u, v]``.
+
+    Weight decay on u and v drives the flow to the interpolator with the smallest l1 norm of ``u * v``.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, D)
+        Inputs, one sample per row; d = 2 D.
+    y : array_like, shape (n,)
+        Targets.
+    test : tuple (X, y), optional
+        Samples for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers.
+    ValueError
+        If shapes do not fit, an entry is nan or infinite, or there is no sample or no column.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws with variance 0.1 by default. The quantity "coefficients" is ``u * v``,
+    shape (D,).
+    """
+
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, *, test: Samples | None = None, scale: Scale = "mean"
+    ) -> None:
+        arguments = sample_arguments(X, y, test, scale)
+        std = dict.fromkeys("uv", 0.1**0.5)
+        super().__init__(core.DiagonalLinearNetwork(*compiled_samples(arguments)), std, arguments)

@@ -1,0 +1,109 @@
+"""The network with one hidden layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._validate import as_count, as_positive, require_memory
+from grokflow.models.model import (
+    Regression,
+    Samples,
+    Scale,
+    activation_arguments,
+    compiled_samples,
+    sample_arguments,
+)
+
+
+class TwoLayerNetwork(Regression):
+    """A network with one hidden layer and one output.
+
+    ``f(x) = output_scale * sum_j u_j act(<V_j, x> + b_j) [+ a]``, with ``w = [u, V, b(, a)]`` of shapes
+    (width,), (width, p) row-major, (width,) and (1,).
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Inputs, one sample per row.
+    y : array_like, shape (n,) or (n, 1)
+        Targets.
+    width : int
+        Number of hidden neurons; d = width (p + 2), plus 1 with an output bias.
+    activation : str, default "tanh"
+        "tanh", "erf", "softplus" (log(1 + exp z)), "gelu" (z Phi(z)), "sigmoid" (1/(1 + exp(-z))),
+        "quadratic" (z^2), "identity", "smooth_relu" (a softplus of any width, see `smoothing`), or one that
+        is linear on each side of 0: "relu" (max(z, 0)), "leaky_relu" (see `negative_slope`), "abs" (|z|). The
+        derivative of those at 0 is taken from the left, and their second derivative as 0 everywhere.
+    negative_slope : float, default 0.01
+        Only with "leaky_relu": its slope below 0.
+    smoothing : float, default 0.01
+        Only with "smooth_relu": the width eps of eps log(1 + exp(z/eps)), which has all derivatives and lies
+        above max(z, 0) by eps log 2 at 0 and by less than eps exp(-abs(z)/eps) elsewhere.
+    output_bias : bool, default False
+        Whether the output has a bias a.
+    output_scale : float, default 1.0
+        The factor of the sum; 1/sqrt(width) keeps the sharpness independent of the width.
+    test : tuple (X, y), optional
+        Samples for :meth:`test_loss`.
+    scale : {"mean", "sum"} or float, default "mean"
+        The factor c of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers.
+    ValueError
+        If shapes do not fit, there are several outputs, an entry is nan or infinite, there is no sample or no
+        column, the activation is unknown, a parameter is given that it does not carry, or the network needs
+        more memory than the machine has.
+
+    Notes
+    -----
+    :meth:`initial_weights` draws u and b with standard deviation 1, V with 1/sqrt(p), and a = 0 by default.
+    """
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        width: int,
+        activation: str = "tanh",
+        negative_slope: float | None = None,
+        smoothing: float | None = None,
+        output_bias: bool = False,
+        output_scale: float = 1.0,
+        test: Samples | None = None,
+        scale: Scale = "mean",
+    ) -> None:
+        if not isinstance(output_bias, bool | np.bool_):
+            raise TypeError(f"output_bias is {output_bias!r}; it must be True or False")
+        chosen, parameter = activation_arguments(
+            activation, negative_slope=negative_slope, smoothing=smoothing
+        )
+        own: dict[str, Any] = {
+            "width": as_count("width", width),
+            **chosen,
+            "output_bias": bool(output_bias),
+            "output_scale": as_positive("output_scale", output_scale),
+        }
+        arguments = sample_arguments(X, y, test, scale) | own
+        n, p = arguments["X"].shape
+        d = own["width"] * (p + 2) + own["output_bias"]
+        require_memory(
+            f"TwoLayerNetwork with width {own['width']} has {d} parameters", 3 * d + 5 * n * own["width"]
+        )
+        std = {"u": 1.0, "V": p**-0.5, "b": 1.0, "a": 0.0}
+        compiled = core.TwoLayerNetwork(
+            *compiled_samples(arguments),
+            own["width"],
+            activation,
+            parameter,
+            own["output_bias"],
+            own["output_scale"],
+        )
+        super().__init__(compiled, std, arguments)
