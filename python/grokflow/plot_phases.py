@@ -12,8 +12,7 @@ import numpy as np
 
 from grokflow._validate import FloatArray
 from grokflow.drift import first_order_residual
-from grokflow.phases import SAME, distance_path, nearest
-from grokflow.plot import (
+from grokflow.figures.style import (
     BLUE,
     GREEN,
     GREY,
@@ -25,6 +24,7 @@ from grokflow.plot import (
     scientific,
     time_axis,
 )
+from grokflow.phases import SAME, distance_path, nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

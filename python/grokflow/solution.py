@@ -154,7 +154,7 @@ class Solution:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.plot import plot
+        from grokflow.figures.run import plot
 
         return plot(self, ax)
 
@@ -185,7 +185,7 @@ class Solution:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.plot_network import plot_modes
+        from grokflow.figures.network import plot_modes
 
         return plot_modes(self, self.problem if problem is None else problem, ax)
 
@@ -223,7 +223,7 @@ class Solution:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.plot_network import plot_function
+        from grokflow.figures.network import plot_function
 
         return plot_function(self, times, self.problem if problem is None else problem, teacher, ax)
 

@@ -10,7 +10,7 @@ from grokflow.solution import Solution
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-from grokflow.plot import scientific, start_of_axis  # noqa: E402
+from grokflow.figures.style import scientific, start_of_axis  # noqa: E402
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from grokflow.app.report import save_figure, save_trajectories, solutions_of
 from grokflow.app.settings import LimitSettings
 from grokflow.app.solve import Interrupted, solve
 from grokflow.app.task import Task, prepare
+from grokflow.figures.style import STYLE
 from grokflow.files import write_atomically
-from grokflow.plot import STYLE
 from grokflow.plot_phases import draw_phases, figure_size
 
 

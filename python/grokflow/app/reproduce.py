@@ -17,7 +17,7 @@ from grokflow.app.report import (
     writable_directory,
 )
 from grokflow.app.solve import Interrupted, solve
-from grokflow.plot import STYLE
+from grokflow.figures.style import STYLE
 
 
 def reproduce(

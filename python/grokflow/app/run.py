@@ -11,7 +11,8 @@ from grokflow.app.report import print_summary, save_figure
 from grokflow.app.settings import Settings
 from grokflow.app.solve import Interrupted, solve
 from grokflow.app.task import Task, prepare
-from grokflow.plot import STYLE, draw_run
+from grokflow.figures.run import draw_run
+from grokflow.figures.style import STYLE
 
 
 def run(settings: Settings, console: Console) -> gf.Solution:

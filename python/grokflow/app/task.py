@@ -17,8 +17,8 @@ from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import writable_directory
 from grokflow.app.settings import Common, S, as_widths, to_toml
+from grokflow.figures.style import scientific
 from grokflow.files import FileError, write_atomically
-from grokflow.plot import scientific
 
 SOLVER = ("method", "curvature", "rtol", "atol", "max_time")  # settings that the solvers take as they are
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import grokflow as gf
 from grokflow.app.experiments.experiment import DEFAULTS, Experiment, data_stream, figure_with_run
-from grokflow.plot import GREY, ORANGE, PURPLE, legend_above, scientific
+from grokflow.figures.style import GREY, ORANGE, PURPLE, legend_above, scientific
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import grokflow as gf
-from grokflow.plot import draw_run
+from grokflow.figures.run import draw_run
 
 DEFAULTS = {name: name for name in ("train_loss", "test_loss", "norm", "grad_norm")}
 

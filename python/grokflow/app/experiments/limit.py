@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import grokflow as gf
 from grokflow.app.experiments.experiment import LimitExperiment, data_stream
-from grokflow.plot import legend_above, scientific
+from grokflow.figures.style import legend_above, scientific
 from grokflow.plot_phases import LIMIT, draw_distances, draw_slope, shades
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import grokflow as gf
 from grokflow.app.experiments.experiment import DEFAULTS, Experiment, data_stream, figure_with_run
-from grokflow.plot import legend_above, scientific
+from grokflow.figures.style import legend_above, scientific
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 import grokflow as gf
 from grokflow.app.experiments.experiment import DEFAULTS, Experiment, data_stream, figure_with_run
-from grokflow.plot import GREY, PURPLE, SKY, legend_above, mark_clocks, scientific, time_axis
+from grokflow.figures.run import mark_clocks
+from grokflow.figures.style import GREY, PURPLE, SKY, legend_above, scientific, time_axis
 
 
 def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import grokflow as gf
 from grokflow.app.experiments.experiment import DEFAULTS, Experiment, data_stream, figure_with_run
-from grokflow.plot import scientific
-from grokflow.plot_network import draw_function, draw_modes
+from grokflow.figures.network import draw_function, draw_modes
+from grokflow.figures.style import scientific
 
 
 def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment:

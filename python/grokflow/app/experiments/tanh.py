@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import grokflow as gf
 from grokflow.app.experiments.experiment import DEFAULTS, Experiment, data_stream, figure_with_run
-from grokflow.plot import scientific
+from grokflow.figures.style import scientific
 
 
 def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment:

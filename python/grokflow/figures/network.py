@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokflow._validate import as_number
-from grokflow.models.model import Regression
-from grokflow.models.two_layer import TwoLayerNetwork
-from grokflow.plot import (
+from grokflow.figures.style import (
     BLUE,
     GREEN,
     ORANGE,
@@ -24,6 +22,8 @@ from grokflow.plot import (
     time_axis,
     time_name,
 )
+from grokflow.models.model import Regression
+from grokflow.models.two_layer import TwoLayerNetwork
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

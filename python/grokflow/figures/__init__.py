@@ -1,0 +1,1 @@
+"""Figures of a trajectory, drawn with matplotlib."""
