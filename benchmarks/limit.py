@@ -7,7 +7,7 @@ import time
 
 import grokflow as gf
 import numpy as np
-from grokflow.phases import distance_path
+from grokflow.limit.compare import distance_path
 
 from benchmarks.drift import PEERS, begin, match, ours
 from benchmarks.matrix import Matrix

@@ -10,20 +10,22 @@ from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from grokflow.check import ProblemReport, check_problem
 from grokflow.clocks import Clocks, clocks
-from grokflow.drift import Regularizer, first_order_residual, horizon, norm_flow
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.integrator import Integrator
-from grokflow.landing import Landing, limit_map
+from grokflow.limit.compare import first_order_residual, horizon
+from grokflow.limit.drift import norm_flow
+from grokflow.limit.landing import Landing, limit_map
+from grokflow.limit.phases import GrokkingTimes, TwoPhase
+from grokflow.limit.regularizer import Regularizer
+from grokflow.limit.tangent import TangentProjection, tangent_projection
+from grokflow.limit.two_phase import two_phase
 from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
-from grokflow.phases import GrokkingTimes, TwoPhase
 from grokflow.problems import Problem
 from grokflow.solution import Solution
-from grokflow.tangent import TangentProjection, tangent_projection
 from grokflow.threads import check_environment as _check_environment
 from grokflow.threads import get_num_threads, set_num_threads
-from grokflow.two_phase import two_phase
 
 _check_environment()
 

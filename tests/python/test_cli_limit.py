@@ -12,7 +12,7 @@ pytest.importorskip("typer")
 from command_line import grokflow, interrupted, refused
 from grokflow.solution import Solution
 
-MODULE = sys.modules["grokflow.two_phase"]  # the function has the same name
+MODULE = sys.modules["grokflow.limit.two_phase"]  # the function has the same name
 
 # 6 training rows, 49 weights: the network interpolates, and the manifold is regular along the drift.
 NETWORK = ["--target", "y", "--test-fraction", 0.8, "--width", 8]

@@ -11,7 +11,7 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from grokflow import _options  # noqa: E402
-from grokflow.plot_phases import limit_of, loss_beside_the_manifold  # noqa: E402
+from grokflow.limit.figure import limit_of, loss_beside_the_manifold  # noqa: E402
 
 RATES = [1e-3, 1e-4]
 

@@ -16,7 +16,7 @@ from grokflow.app.solve import Interrupted, solve
 from grokflow.app.task import Task, prepare
 from grokflow.figures.style import STYLE
 from grokflow.files import write_atomically
-from grokflow.plot_phases import draw_phases, figure_size
+from grokflow.limit.figure import draw_phases, figure_size
 
 
 def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:

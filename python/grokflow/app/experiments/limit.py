@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import grokflow as gf
 from grokflow.app.experiments.experiment import LimitExperiment, data_stream
 from grokflow.figures.style import legend_above, scientific
-from grokflow.plot_phases import LIMIT, draw_distances, draw_slope, shades
+from grokflow.limit.figure import LIMIT, draw_distances, draw_slope, shades
 
 
 def experiment(seed: int, weight_decay: float | None, small: bool) -> LimitExperiment:

@@ -15,11 +15,11 @@ from grokflow._options import Callback, Observe, as_options
 from grokflow._validate import FloatArray, as_positive
 from grokflow.clocks import first_crossing, value_at
 from grokflow.integrator import Driver, attach, require_finite_gradient
+from grokflow.limit.tangent import as_point, as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
-from grokflow.tangent import as_point, as_rtol_rank
 
 FOREVER = 1e18  # an end of time that every flow which lands at all has reached long before
 INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from grokflow._options import Callback, Observe, WeightDecay, as_decay
-from grokflow._validate import FloatArray, as_positive
+from grokflow._validate import as_positive
 from grokflow.clocks import clocks
-from grokflow.drift import Regularization, horizon, norm_flow
 from grokflow.flows import gradient_flow
 from grokflow.integrator import attach
-from grokflow.landing import limit_map
+from grokflow.limit.compare import distances, horizon, merged, slope_of
+from grokflow.limit.drift import norm_flow
+from grokflow.limit.landing import limit_map
+from grokflow.limit.phases import TwoPhase
+from grokflow.limit.regularizer import Regularization
+from grokflow.limit.tangent import NoTangentSpace, as_point, require_kernel_space
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
-from grokflow.phases import SAME, TwoPhase, distance_path
 from grokflow.problems import Problem
 from grokflow.solution import Solution
-from grokflow.tangent import NoTangentSpace, as_point, require_kernel_space
 
 
 def two_phase(
@@ -212,30 +213,3 @@ def drift_of(decays: Mapping[float, WeightDecay]) -> Regularization:
     if not isinstance(decay, Mapping):
         return "norm"
     return {block: rate / lam for block, rate in decay.items()}
-
-
-def merged(grids: Sequence[FloatArray]) -> FloatArray:
-    """Return all times of several grids, sorted, each once."""
-    times = np.sort(np.concatenate(list(grids)))
-    apart: NDArray[np.bool_] = np.diff(times, prepend=-np.inf) > SAME * np.abs(times)
-    return times[apart]
-
-
-def distances(flows: Mapping[float, Solution], slow: Solution, eps: float) -> dict[float, float]:
-    """Return the largest distance of each flow to the drift from `eps` on; nan where states were not kept."""
-    found = dict.fromkeys(flows, math.nan)
-    for lam, sol in flows.items():
-        s, apart = distance_path(sol, slow, lam)
-        late = s >= eps * (1.0 - SAME)
-        if sol.success and late.any():
-            found[lam] = float(apart[late].max())
-    return found
-
-
-def slope_of(distance: Mapping[float, float]) -> float:
-    """Return the slope of log distance against log lam by least squares; nan without two distances."""
-    pairs = [(lam, value) for lam, value in distance.items() if value > 0.0 and math.isfinite(value)]
-    if len(pairs) < 2:
-        return math.nan
-    x, y = np.log(np.array(pairs)).T
-    return float(np.polyfit(x, y, 1)[0])

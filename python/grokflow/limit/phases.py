@@ -16,17 +16,16 @@ from numpy.typing import ArrayLike
 from grokflow._options import WeightDecay
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.clocks import Clocks
-from grokflow.drift import first_order_residual, norm_flow
 from grokflow.flows import gradient_flow
-from grokflow.landing import Landing
+from grokflow.limit.compare import SAME, first_order_residual, nearest
+from grokflow.limit.drift import norm_flow
+from grokflow.limit.landing import Landing
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
 from grokflow.solution import Solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SAME = 1e-9  # relative difference of two times that are one
 
 
 @dataclass(frozen=True)
@@ -261,7 +260,7 @@ class TwoPhase:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.plot_phases import plot
+        from grokflow.limit.figure import plot
 
         lam = min(self.flows) if weight_decay is None else weight_decay
         self._flow(lam)
@@ -269,7 +268,7 @@ class TwoPhase:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows of `report`, as text."""
-        from grokflow.report_phases import table
+        from grokflow.limit.report import table
 
         return table(self)
 
@@ -281,12 +280,12 @@ class TwoPhase:
         file : text stream, optional
             Default: standard output.
         """
-        from grokflow.report_phases import report
+        from grokflow.limit.report import report
 
         print(report(self), end="", file=sys.stdout if file is None else file)
 
     def __repr__(self) -> str:
-        from grokflow.report_phases import summary
+        from grokflow.limit.report import summary
 
         return "\n".join(["TwoPhase:", *(f"  {line}" for line in summary(self))])
 
@@ -340,27 +339,6 @@ class TwoPhase:
         fast = stays_below(self.fast.t, self.fast["test_loss"], tolerances["test_loss"])
         test = fast if slow == 0.0 else slow / lam
         return test - train
-
-
-def nearest(grid: FloatArray, times: FloatArray) -> Any:
-    """Return the indices of the entries of a sorted grid that are closest to `times`."""
-    right = np.clip(np.searchsorted(grid, times), 0, len(grid) - 1)
-    left = np.maximum(right - 1, 0)
-    return np.where(times - grid[left] < grid[right] - times, left, right)
-
-
-def distance_path(sol: Solution, slow: Solution | None, lam: float) -> tuple[FloatArray, FloatArray]:
-    """Return slow times of a flow, and its distance to the drift relative to the largest norm of that.
-
-    Both are empty where states were not kept.
-    """
-    if sol.w is None or slow is None or slow.w is None:
-        return np.empty(0), np.empty(0)
-    s = lam * sol.t
-    chosen = s <= slow.t_final * (1.0 + SAME)
-    apart = sol.w[chosen] - slow.w[nearest(slow.t, s[chosen])]
-    size = float(np.max(np.linalg.norm(slow.w, axis=1)))
-    return s[chosen], np.linalg.norm(apart, axis=1) / size
 
 
 def stays_below(t: FloatArray, values: FloatArray, tol: float) -> float:

@@ -5,73 +5,30 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_decay, as_options
-from grokflow._validate import FloatArray, as_choice, as_number, as_positive, as_real
+from grokflow._options import Callback, FlowOptions, Observe, as_options
+from grokflow._validate import FloatArray, as_choice, as_positive
 from grokflow.integrator import Driver
+from grokflow.limit.regularizer import Regularization, as_regularizer, describe
+from grokflow.limit.tangent import (
+    NoTangentSpace,
+    as_point,
+    as_rtol_rank,
+    length,
+    project,
+    require_kernel_space,
+)
 from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem
 from grokflow.progress import progress_callback
 from grokflow.solution import Solution
-from grokflow.tangent import NoTangentSpace, as_point, as_rtol_rank, length, project, require_kernel_space
 
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
-
-
-class Regularizer:
-    """A smooth function R of the weights, for the drift to make small.
-
-    Parameters
-    ----------
-    value : callable
-        ``value(w) -> float``, R(w).
-    gradient : callable
-        ``gradient(w) -> array_like, shape (d,)``, grad R(w).
-
-    Raises
-    ------
-    TypeError
-        If one of the two is not callable.
-
-    Examples
-    --------
-    >>> import numpy as np, grokflow as gf
-    >>> quartic = gf.Regularizer(value=lambda w: np.sum(w**4) / 4, gradient=lambda w: w**3)
-    """
-
-    def __init__(
-        self, *, value: Callable[[FloatArray], float], gradient: Callable[[FloatArray], ArrayLike]
-    ) -> None:
-        for name, function in (("value", value), ("gradient", gradient)):
-            if not callable(function):
-                raise TypeError(f"{name} is {function!r}; it must be a function of w")
-        self.value, self.gradient = value, gradient
-
-    def evaluate(self, w: FloatArray) -> tuple[float, FloatArray]:
-        """Return R(w) and grad R(w), checked to be what they must be.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The value is no number, or the gradient has the wrong shape or is not finite.
-        """
-        value = as_number("the regularizer's value", self.value(w))
-        gradient = as_real("the regularizer's gradient", self.gradient(w))
-        if gradient.shape != w.shape:
-            raise ValueError(f"the regularizer's gradient has shape {gradient.shape}; it must be {w.shape}")
-        if not np.isfinite(gradient).all():
-            i = int(np.argmin(np.isfinite(gradient)))
-            raise ValueError(f"the regularizer's gradient is {gradient[i]} at index {i}; it must be finite")
-        return value, np.ascontiguousarray(gradient, dtype=np.float64)
-
-
-Regularization = str | Mapping[str, float] | Regularizer
 
 
 class DriftDriver(Driver):
@@ -232,51 +189,6 @@ def norm_flow(
     return driver.solution()
 
 
-def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDecay) -> FloatArray:
-    """Return the residual at which the flow runs beside the manifold, to first order in lam.
-
-    ``r = -(c K)^-1 J D w`` with D the rates, on the manifold and up to the horizon (see :func:`horizon`).
-
-    Parameters
-    ----------
-    problem : Problem
-        A sum of squares.
-    w : array_like, shape (d,)
-        A point of the drift.
-    weight_decay : float, or mapping of str to float
-        As in :func:`gradient_flow`.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-
-    Raises
-    ------
-    TypeError
-        The problem has no residuals.
-    ValueError
-        A rate is negative.
-
-    Notes
-    -----
-    Where K is singular, as with equal samples or with one that nothing moves, r is the solution of least
-    norm: there is one, for ``J D w`` lies in the range of J.
-
-    In a network whose activation has a kink J is that along the data points on which neurons slide: where a
-    pre-activation is 0 at `w`, up to round-off, as in the states of :func:`norm_flow`, and the drift from
-    `w` holds it there.
-    """
-    point = as_point(problem, w)
-    problem._require_residuals("residual")
-    rates = as_decay(weight_decay, problem)
-    pull = np.empty_like(point)
-    for begin, end, rate in rates:
-        pull[begin:end] = rate * point[begin:end]
-    there = core.drifting_piece(problem._core, point, rates).linearize(point)
-    residual = np.linalg.lstsq(problem.scale * there.gram(), -there.jvp(pull), rcond=None)[0]
-    return np.asarray(residual, dtype=np.float64)
-
-
 def onto_manifold(
     problem: Problem, w: FloatArray, v: FloatArray, curvature: str, budget: float, rtol_rank: float
 ) -> tuple[FloatArray, str]:
@@ -291,60 +203,3 @@ def onto_manifold(
     if found.distance > 1e-13 * np.linalg.norm(w):
         w, _ = core.pull_back(problem._core, w, found.curvature, budget, rtol_rank)
     return w, found.curvature
-
-
-def as_regularizer(regularizer: object, problem: Problem) -> core.Regularizer:
-    """Return the compiled form of `regularizer`."""
-    if isinstance(regularizer, Regularizer):
-        return core.callback_regularizer(regularizer.evaluate)
-    if isinstance(regularizer, Mapping):
-        return core.weighted_norm(as_decay(regularizer, problem, "regularizer"))
-    if as_choice("regularizer", regularizer, ("norm", "hessian_trace")) == "norm":
-        return core.weighted_norm([(0, problem.num_params, 1.0)])
-    return core.hessian_trace(problem._core)
-
-
-def describe(regularizer: Regularization) -> object:
-    """Return `regularizer` as JSON types."""
-    if isinstance(regularizer, Mapping):
-        return {name: float(weight) for name, weight in regularizer.items()}
-    return regularizer if isinstance(regularizer, str) else repr(regularizer)
-
-
-def horizon(sol: Solution, weight_decay: float, kappa: float = 10.0) -> float:
-    """Return the slow time up to which a drift describes the flow with weight decay `weight_decay`.
-
-    That is the first s with ``eta(s) < kappa lam``: beyond it the Hessian is no longer stiff against the
-    weight decay, and the distance of the flow to the drift, about lam / eta(s), exceeds 1 / kappa.
-
-    Parameters
-    ----------
-    sol : Solution
-        A drift, returned by :func:`norm_flow`.
-    weight_decay : float
-        The rate lam > 0.
-    kappa : float, default 10.0
-        How far above lam eta has to stay.
-
-    Returns
-    -------
-    float
-        By interpolation of log eta(s) between the steps; inf if eta stays above on the whole span.
-
-    Raises
-    ------
-    ValueError
-        `sol` is no drift, or a number is not positive.
-    """
-    if not sol.monitor:
-        raise ValueError("sol has no monitor: it must be a drift, returned by norm_flow")
-    level = as_positive("kappa", kappa) * as_positive("weight_decay", weight_decay)
-    s, eta = sol.monitor["s"], np.maximum(sol.monitor["eta"], np.finfo(np.float64).tiny)
-    below = np.flatnonzero(eta < level)
-    if below.size == 0:
-        return math.inf
-    i = below[0]
-    if i == 0:
-        return float(s[0])
-    part = np.log(eta[i - 1] / level) / np.log(eta[i - 1] / eta[i])
-    return float(s[i - 1] + part * (s[i] - s[i - 1]))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grokflow._validate import FloatArray
-from grokflow.drift import first_order_residual
 from grokflow.figures.style import (
     BLUE,
     GREEN,
@@ -24,13 +23,13 @@ from grokflow.figures.style import (
     scientific,
     time_axis,
 )
-from grokflow.phases import SAME, distance_path, nearest
+from grokflow.limit.compare import SAME, distance_path, first_order_residual, nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grokflow.phases import TwoPhase
+    from grokflow.limit.phases import TwoPhase
     from grokflow.solution import Solution
 
 DROP = 3.0  # slow time at which most of the drop is over: e^-3 is 5 percent

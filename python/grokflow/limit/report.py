@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from grokflow.phases import TwoPhase
+    from grokflow.limit.phases import TwoPhase
 
 WIDTH = 80  # of the terminal that the report fits
 HEADER = ["lam", "t_GF", "t_WD", "grokking expected", "distance", "horizon s*", "gradients"]

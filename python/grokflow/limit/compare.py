@@ -1,0 +1,151 @@
+"""How far a flow is from the drift that describes it, and up to when that is to be expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from grokflow._backend import core
+from grokflow._options import WeightDecay, as_decay
+from grokflow._validate import FloatArray, as_positive
+from grokflow.limit.tangent import as_point
+from grokflow.problems import Problem
+from grokflow.solution import Solution
+
+SAME = 1e-9  # relative difference of two times that are one
+
+
+def horizon(sol: Solution, weight_decay: float, kappa: float = 10.0) -> float:
+    """Return the slow time up to which a drift describes the flow with weight decay `weight_decay`.
+
+    That is the first s with ``eta(s) < kappa lam``: beyond it the Hessian is no longer stiff against the
+    weight decay, and the distance of the flow to the drift, about lam / eta(s), exceeds 1 / kappa.
+
+    Parameters
+    ----------
+    sol : Solution
+        A drift, returned by :func:`norm_flow`.
+    weight_decay : float
+        The rate lam > 0.
+    kappa : float, default 10.0
+        How far above lam eta has to stay.
+
+    Returns
+    -------
+    float
+        By interpolation of log eta(s) between the steps; inf if eta stays above on the whole span.
+
+    Raises
+    ------
+    ValueError
+        `sol` is no drift, or a number is not positive.
+    """
+    if not sol.monitor:
+        raise ValueError("sol has no monitor: it must be a drift, returned by norm_flow")
+    level = as_positive("kappa", kappa) * as_positive("weight_decay", weight_decay)
+    s, eta = sol.monitor["s"], np.maximum(sol.monitor["eta"], np.finfo(np.float64).tiny)
+    below = np.flatnonzero(eta < level)
+    if below.size == 0:
+        return math.inf
+    i = below[0]
+    if i == 0:
+        return float(s[0])
+    part = np.log(eta[i - 1] / level) / np.log(eta[i - 1] / eta[i])
+    return float(s[i - 1] + part * (s[i] - s[i - 1]))
+
+
+def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDecay) -> FloatArray:
+    """Return the residual at which the flow runs beside the manifold, to first order in lam.
+
+    ``r = -(c K)^-1 J D w`` with D the rates, on the manifold and up to the horizon (see :func:`horizon`).
+
+    Parameters
+    ----------
+    problem : Problem
+        A sum of squares.
+    w : array_like, shape (d,)
+        A point of the drift.
+    weight_decay : float, or mapping of str to float
+        As in :func:`gradient_flow`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    TypeError
+        The problem has no residuals.
+    ValueError
+        A rate is negative.
+
+    Notes
+    -----
+    Where K is singular, as with equal samples or with one that nothing moves, r is the solution of least
+    norm: there is one, for ``J D w`` lies in the range of J.
+
+    In a network whose activation has a kink J is that along the data points on which neurons slide: where a
+    pre-activation is 0 at `w`, up to round-off, as in the states of :func:`norm_flow`, and the drift from
+    `w` holds it there.
+    """
+    point = as_point(problem, w)
+    problem._require_residuals("residual")
+    rates = as_decay(weight_decay, problem)
+    pull = np.empty_like(point)
+    for begin, end, rate in rates:
+        pull[begin:end] = rate * point[begin:end]
+    there = core.drifting_piece(problem._core, point, rates).linearize(point)
+    residual = np.linalg.lstsq(problem.scale * there.gram(), -there.jvp(pull), rcond=None)[0]
+    return np.asarray(residual, dtype=np.float64)
+
+
+def nearest(grid: FloatArray, times: FloatArray) -> Any:
+    """Return the indices of the entries of a sorted grid that are closest to `times`."""
+    right = np.clip(np.searchsorted(grid, times), 0, len(grid) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(times - grid[left] < grid[right] - times, left, right)
+
+
+def distance_path(sol: Solution, slow: Solution | None, lam: float) -> tuple[FloatArray, FloatArray]:
+    """Return slow times of a flow, and its distance to the drift relative to the largest norm of that.
+
+    Both are empty where states were not kept.
+    """
+    if sol.w is None or slow is None or slow.w is None:
+        return np.empty(0), np.empty(0)
+    s = lam * sol.t
+    chosen = s <= slow.t_final * (1.0 + SAME)
+    apart = sol.w[chosen] - slow.w[nearest(slow.t, s[chosen])]
+    size = float(np.max(np.linalg.norm(slow.w, axis=1)))
+    return s[chosen], np.linalg.norm(apart, axis=1) / size
+
+
+def merged(grids: Sequence[FloatArray]) -> FloatArray:
+    """Return all times of several grids, sorted, each once."""
+    times = np.sort(np.concatenate(list(grids)))
+    apart: NDArray[np.bool_] = np.diff(times, prepend=-np.inf) > SAME * np.abs(times)
+    return times[apart]
+
+
+def distances(flows: Mapping[float, Solution], slow: Solution, eps: float) -> dict[float, float]:
+    """Return the largest distance of each flow to the drift from `eps` on; nan where states were not kept."""
+    found = dict.fromkeys(flows, math.nan)
+    for lam, sol in flows.items():
+        s, apart = distance_path(sol, slow, lam)
+        late = s >= eps * (1.0 - SAME)
+        if sol.success and late.any():
+            found[lam] = float(apart[late].max())
+    return found
+
+
+def slope_of(distance: Mapping[float, float]) -> float:
+    """Return the slope of log distance against log lam by least squares; nan without two distances."""
+    pairs = [(lam, value) for lam, value in distance.items() if value > 0.0 and math.isfinite(value)]
+    if len(pairs) < 2:
+        return math.nan
+    x, y = np.log(np.array(pairs)).T
+    return float(np.polyfit(x, y, 1)[0])
