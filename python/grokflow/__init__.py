@@ -16,10 +16,10 @@ from grokflow.integrator import Integrator
 from grokflow.limit.compare import first_order_residual, horizon
 from grokflow.limit.drift import norm_flow
 from grokflow.limit.landing import Landing, limit_map
-from grokflow.limit.phases import GrokkingTimes, TwoPhase
+from grokflow.limit.phases import GrokkingTimes
 from grokflow.limit.regularizer import Regularizer
 from grokflow.limit.tangent import TangentProjection, tangent_projection
-from grokflow.limit.two_phase import two_phase
+from grokflow.limit.two_phase import TwoPhase, two_phase
 from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
 from grokflow.problems import Problem

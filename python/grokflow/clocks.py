@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grokflow.solution import Solution
+from grokflow.trajectory import Trajectory
 
 TINY = float(np.finfo(np.float64).tiny)  # stands for 0 under a logarithm
 MUCH = 100.0  # how many times smaller "much smaller" is
@@ -41,7 +41,7 @@ class Clocks:
         return self.separation >= MUCH
 
 
-def clocks(sol: Solution, eps: float = 1e-3) -> Clocks:
+def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
     """Return the clocks of a run from its recorded ``grad_norm`` and ``norm``, by log-log interpolation.
 
     Parameters
@@ -89,7 +89,7 @@ def clocks(sol: Solution, eps: float = 1e-3) -> Clocks:
     return Clocks(t_gf, t_wd, sol.t_final, separation)
 
 
-def value_at(sol: Solution, name: str, t: float) -> float:
+def value_at(sol: Trajectory, name: str, t: float) -> float:
     """Return a recorded scalar at time ``t`` by log-log interpolation; nan if there is none."""
     if name not in sol.observed or np.isnan(t):
         return float("nan")

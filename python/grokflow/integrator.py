@@ -17,7 +17,8 @@ from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem
-from grokflow.solution import MODE_CHANGE, Solution
+from grokflow.solution import Solution
+from grokflow.trajectory import MODE_CHANGE
 
 
 class Driver:

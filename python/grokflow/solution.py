@@ -1,4 +1,4 @@
-"""The result of a flow: times, states, what was observed, and how it ended."""
+"""The result of a flow: a trajectory that shows, saves and loads itself."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import json
 import os
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grokflow.figures import network, run
 from grokflow.files import pack, unpack, write_atomically
+from grokflow.problems import Problem
 from grokflow.snapshots import read_snapshots
+from grokflow.trajectory import MODE_CHANGE, Trajectory
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grokflow.problems import Problem
-
 FORMAT_VERSION = 1
 MANY = 4  # more numbers than this are shown by the first and the last
-MODE_CHANGE = np.dtype([("t", "f8"), ("neuron", "i8"), ("sample", "i8"), ("kind", "U7")])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Solution:
+class Solution(Trajectory):
     """A trajectory, returned by `gradient_flow` whether it reached the end or not.
 
     Attributes
@@ -72,43 +72,6 @@ class Solution:
     problem : Problem, or None
         What was solved. It is not saved: None after `load` and in a copy by pickle.
     """
-
-    t: NDArray[np.float64]
-    w: NDArray[np.float64] | None
-    observed: dict[str, NDArray[np.float64]]
-    final: NDArray[np.float64]
-    t_final: float
-    t_events: list[NDArray[np.float64]] = field(default_factory=list)
-    w_events: list[NDArray[np.float64]] = field(default_factory=list)
-    status: str = "finished"
-    message: str = ""
-    stats: dict[str, int | float] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    monitor: dict[str, NDArray[Any]] = field(default_factory=dict)
-    mode_changes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, MODE_CHANGE))
-    problem: Problem | None = None
-
-    @property
-    def success(self) -> bool:
-        """Whether the flow came to the end of the time span, to a terminal event, or to rest."""
-        return self.status in {"finished", "event", "landed", "stationary"}
-
-    @property
-    def rank_changes(self) -> list[tuple[float, int, int]]:
-        """Where the rank of the Hessian changed along a drift: (s, rank before, rank after) of each."""
-        if not self.monitor:
-            return []
-        rank = self.monitor["rank"]
-        return [
-            (float(self.monitor["s"][i + 1]), int(rank[i]), int(rank[i + 1]))
-            for i in np.flatnonzero(np.diff(rank))
-        ]
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        """Return the observed values called ``name``, shape (T,) or (T, k)."""
-        if name not in self.observed:
-            raise KeyError(f"{name!r} was not observed; observed are {sorted(self.observed)}")
-        return self.observed[name]
 
     def __repr__(self) -> str:
         times = f"{len(self.t)} times" + (f", {self.t[0]:.4g} ... {self.t[-1]:.4g}" if len(self.t) else "")
@@ -154,9 +117,7 @@ class Solution:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.figures.run import plot
-
-        return plot(self, ax)
+        return run.plot(self, ax)
 
     def plot_modes(self, problem: Problem | None = None, ax: Axes | None = None) -> Figure:
         """Draw the kinks of a two-layer network with one input over time, on a log axis.
@@ -185,9 +146,7 @@ class Solution:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.figures.network import plot_modes
-
-        return plot_modes(self, self.problem if problem is None else problem, ax)
+        return network.plot_modes(self, self.problem if problem is None else problem, ax)
 
     def plot_function(
         self,
@@ -223,13 +182,7 @@ class Solution:
         ImportError
             matplotlib is missing.
         """
-        from grokflow.figures.network import plot_function
-
-        return plot_function(self, times, self.problem if problem is None else problem, teacher, ax)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The problem may hold functions of the user's, which cannot be pickled."""
-        return {**self.__dict__, "problem": None}
+        return network.plot_function(self, times, self.problem if problem is None else problem, teacher, ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.

@@ -24,12 +24,12 @@ from grokflow.figures.style import (
 )
 from grokflow.models.model import Regression
 from grokflow.models.two_layer import TwoLayerNetwork
+from grokflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grokflow.solution import Solution
 
 MARGIN = 0.1  # of the range of the data: how far beyond them things are drawn
 DEAD = 1e-9  # inner weights of this size, relative to the largest weight, have no kink left
@@ -37,14 +37,14 @@ COLOURS = (ORANGE, GREEN, BLUE, VERMILION, PURPLE)
 SHADES = ("0.93", SKY, BLUE, "#002b45")  # of |u_j|, from 0 up
 
 
-def plot_modes(sol: Solution, problem: object, ax: Axes | None = None) -> Figure:
+def plot_modes(sol: Trajectory, problem: object, ax: Axes | None = None) -> Figure:
     """Draw kinks over time; see `Solution.plot_modes`."""
     network = _with_one_input("plot_modes", sol, problem, TwoLayerNetwork)
     return _draw(ax, (5.2, 3.6), lambda axes: draw_modes(axes, sol, network))
 
 
 def plot_function(
-    sol: Solution,
+    sol: Trajectory,
     times: ArrayLike,
     problem: object,
     teacher: Callable[[NDArray[np.float64]], ArrayLike] | None = None,
@@ -59,7 +59,7 @@ def plot_function(
     return _draw(ax, (5.2, 3.2), lambda axes: draw_function(axes, sol, model, chosen, teacher))
 
 
-def draw_modes(ax: Axes, sol: Solution, network: TwoLayerNetwork) -> None:
+def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
     """Draw the kink -b/v of every neuron, coloured by |u|, with the data points as lines."""
     after = sol.t > 0.0
     w = sol.w[after]  # type: ignore[index]
@@ -106,7 +106,7 @@ def _draw_lines(
 
 def draw_function(
     ax: Axes,
-    sol: Solution,
+    sol: Trajectory,
     model: Regression,
     times: Iterable[float],
     teacher: Callable[[NDArray[np.float64]], ArrayLike] | None = None,
@@ -137,7 +137,7 @@ def draw_function(
     legend_above(ax)
 
 
-def _with_one_input(what: str, sol: Solution, problem: object, kind: type[Any]) -> Any:
+def _with_one_input(what: str, sol: Trajectory, problem: object, kind: type[Any]) -> Any:
     """Return the model that `sol` solved, if it can be drawn."""
     if problem is None:
         raise ValueError(f"{what} needs the problem, which a Solution that was loaded has not: give problem=")

@@ -21,14 +21,14 @@ from grokflow.figures.style import (
     time_axis,
     time_name,
 )
-from grokflow.solution import Solution
+from grokflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def plot(sol: Solution, ax: Axes | None = None) -> Figure:
+def plot(sol: Trajectory, ax: Axes | None = None) -> Figure:
     """Draw losses and squared norm of a run; see `Solution.plot`."""
     try:
         import matplotlib.pyplot as plt
@@ -49,7 +49,7 @@ def plot(sol: Solution, ax: Axes | None = None) -> Figure:
         return ax.get_figure(root=True)  # type: ignore[return-value]
 
 
-def draw_run(axes: Any, sol: Solution) -> None:
+def draw_run(axes: Any, sol: Trajectory) -> None:
     """Draw losses on the first of two axes and the squared norm on the second, with clocks and time axis."""
     upper, lower = axes
     draw_losses(upper, sol)
@@ -59,7 +59,7 @@ def draw_run(axes: Any, sol: Solution) -> None:
     lower.set_xlabel(f"${time_name(sol)}$")
 
 
-def draw_losses(ax: Axes, sol: Solution) -> None:
+def draw_losses(ax: Axes, sol: Trajectory) -> None:
     """Draw train loss and, where it was observed, test loss."""
     names = {"train_loss": ("train loss $F(w)$", BLUE), "test_loss": ("test loss", VERMILION)}
     after = sol.t > 0.0
@@ -73,7 +73,7 @@ def draw_losses(ax: Axes, sol: Solution) -> None:
     legend_above(ax)
 
 
-def draw_norm(ax: Axes, sol: Solution) -> None:
+def draw_norm(ax: Axes, sol: Trajectory) -> None:
     """Draw the squared norm of the weights."""
     if "norm" in sol.observed:
         after = sol.t > 0.0
@@ -83,7 +83,7 @@ def draw_norm(ax: Axes, sol: Solution) -> None:
     time_axis(ax, sol)
 
 
-def mark_clocks(ax: Axes, sol: Solution, label: bool = True) -> None:
+def mark_clocks(ax: Axes, sol: Trajectory, label: bool = True) -> None:
     """Mark t_GF and t_WD, where the run reached them, by thin vertical lines."""
     drifts = time_name(sol) == "s"
     if drifts or not {"grad_norm", "norm"} <= sol.observed.keys() or not len(sol.t):

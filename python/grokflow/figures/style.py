@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grokflow.solution import Solution
+from grokflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,19 +38,19 @@ STYLE: Any = {  # Any: matplotlib types the keys of rcParams one by one
 }
 
 
-def time_axis(ax: Axes, sol: Solution) -> None:
+def time_axis(ax: Axes, sol: Trajectory) -> None:
     """Give ``ax`` the logarithmic time axis of the run."""
     ax.set_xscale("log")
     left = start_of_axis(sol)
     ax.set_xlim(left, max([10.0 * left, *sol.t[-1:]]))
 
 
-def time_name(sol: Solution) -> str:
+def time_name(sol: Trajectory) -> str:
     """Return "t", or "s" for a drift."""
     return "s" if "s_span" in sol.settings else "t"
 
 
-def start_of_axis(sol: Solution) -> float:
+def start_of_axis(sol: Trajectory) -> float:
     """Return the power of ten before which nothing visible happens: loss and norm are within one percent."""
     positive = sol.t[sol.t > 0.0]
     if positive.size == 0:

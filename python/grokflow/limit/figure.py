@@ -24,13 +24,13 @@ from grokflow.figures.style import (
     time_axis,
 )
 from grokflow.limit.compare import SAME, distance_path, first_order_residual, nearest
+from grokflow.limit.phases import Phases
+from grokflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grokflow.limit.phases import TwoPhase
-    from grokflow.solution import Solution
 
 DROP = 3.0  # slow time at which most of the drop is over: e^-3 is 5 percent
 LOSSES = {"train_loss": ("train loss", BLUE), "test_loss": ("test loss", VERMILION)}
@@ -38,7 +38,7 @@ LIMIT: Any = {"color": "black", "linewidth": 0.9, "linestyle": (0, (3.5, 2))}
 INSET = (0.28, 0.32)  # width and height, in those of the axes
 
 
-def plot(phases: TwoPhase, lam: float) -> Figure:
+def plot(phases: Phases, lam: float) -> Figure:
     """Draw losses and norm of the flow with weight decay `lam`, and the distances; see `TwoPhase.plot`."""
     try:
         import matplotlib.pyplot as plt
@@ -52,12 +52,12 @@ def plot(phases: TwoPhase, lam: float) -> Figure:
         return figure
 
 
-def figure_size(phases: TwoPhase) -> tuple[float, float]:
+def figure_size(phases: Phases) -> tuple[float, float]:
     """Return width and height of the figure in inches."""
     return 5.6, 6.6 if compared(phases) else 4.6
 
 
-def draw_phases(figure: Figure, phases: TwoPhase, lam: float) -> None:
+def draw_phases(figure: Figure, phases: Phases, lam: float) -> None:
     """Draw losses and squared norm over fast time and, where they are known, the distances below."""
     known = compared(phases)
     rows = figure.add_gridspec(3 if known else 2, 2, height_ratios=(3, 2, 2) if known else (3, 2))
@@ -85,19 +85,19 @@ def draw_phases(figure: Figure, phases: TwoPhase, lam: float) -> None:
         legend_below(figure)
 
 
-def compared(phases: TwoPhase) -> bool:
+def compared(phases: Phases) -> bool:
     """Whether the distance of any flow to the drift is known."""
     return any(distances(phases, lam)[0].size for lam in phases.flows)
 
 
-def distances(phases: TwoPhase, lam: float) -> tuple[FloatArray, FloatArray]:
+def distances(phases: Phases, lam: float) -> tuple[FloatArray, FloatArray]:
     """Return slow times, from eps / 10 on, and the distance to the drift there, where it is not zero."""
     s, apart = distance_path(phases.flows[lam], phases.slow, lam)
     shown = (s >= 0.1 * phases.eps) & (apart > 0.0)
     return s[shown], apart[shown]
 
 
-def draw_losses(ax: Axes, phases: TwoPhase, lam: float) -> None:
+def draw_losses(ax: Axes, phases: Phases, lam: float) -> None:
     """Draw train loss and, where it was observed, test loss, and over them those of the limit."""
     sol = phases.flows[lam]
     after = sol.t > 0.0
@@ -120,7 +120,7 @@ def draw_losses(ax: Axes, phases: TwoPhase, lam: float) -> None:
         ax.plot([], [], **LIMIT, label=r"limit $\lambda\to0$")
 
 
-def draw_norm(ax: Axes, phases: TwoPhase, lam: float) -> None:
+def draw_norm(ax: Axes, phases: Phases, lam: float) -> None:
     """Draw the squared norm, and over it that of the limit."""
     sol = phases.flows[lam]
     if "norm" in sol.observed:
@@ -133,7 +133,7 @@ def draw_norm(ax: Axes, phases: TwoPhase, lam: float) -> None:
     time_axis(ax, sol)
 
 
-def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
+def limit_of(name: str, phases: Phases, sol: Trajectory, lam: float) -> FloatArray:
     """Return a quantity of the composite at the times of a flow; nan where the drift has not come to.
 
     Without states, or for a function of the user's, it is that of the fast phase up to the landing, and that
@@ -154,7 +154,7 @@ def limit_of(name: str, phases: TwoPhase, sol: Solution, lam: float) -> FloatArr
     return values
 
 
-def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> FloatArray:
+def loss_beside_the_manifold(phases: Phases, sol: Trajectory, lam: float) -> FloatArray:
     """Return the train loss of the slow phase to first order in lam, at the times of a flow.
 
     It is 0 if it is unknown, and nan beyond the horizon.
@@ -172,7 +172,7 @@ def loss_beside_the_manifold(phases: TwoPhase, sol: Solution, lam: float) -> Flo
     return np.where(lam * sol.t <= phases.horizon[lam], loss[back], np.nan)
 
 
-def shade(ax: Axes, phases: TwoPhase, lam: float) -> None:
+def shade(ax: Axes, phases: Phases, lam: float) -> None:
     """Shade the plateau, from t_GF to eps / lam, and the drop, from there to 3 / lam."""
     if phases.slow is None:
         return
@@ -183,7 +183,7 @@ def shade(ax: Axes, phases: TwoPhase, lam: float) -> None:
         ax.axvspan(drop, end, color=ORANGE, alpha=0.16, linewidth=0.0, label="drop")
 
 
-def draw_inset(ax: Axes, phases: TwoPhase, lam: float) -> None:
+def draw_inset(ax: Axes, phases: Phases, lam: float) -> None:
     """Draw the test loss, or the squared norm, in linear time: the drop is not sudden."""
     sol = phases.flows[lam]
     s = lam * sol.t
@@ -223,7 +223,7 @@ def emptiest(ax: Axes) -> tuple[float, float]:
     return left + side, low + below
 
 
-def draw_distances(ax: Axes, phases: TwoPhase) -> None:
+def draw_distances(ax: Axes, phases: Phases) -> None:
     """Draw the distance of every flow to the drift over slow time, and where the horizons lie."""
     dotted: Any = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
     seen = 0.1 * phases.eps, phases.s_end
@@ -243,7 +243,7 @@ def draw_distances(ax: Axes, phases: TwoPhase) -> None:
     ax.set_xlim(seen)
 
 
-def draw_slope(ax: Axes, phases: TwoPhase) -> None:
+def draw_slope(ax: Axes, phases: Phases) -> None:
     """Draw the largest distance from eps on against lam, with the line of the fitted slope."""
     lam = np.array(list(phases.distance))
     apart = np.array(list(phases.distance.values()))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,9 +22,6 @@ from grokflow.limit.landing import Landing
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
 from grokflow.solution import Solution
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -51,33 +47,8 @@ class GrokkingTimes:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TwoPhase:
-    """Fast phase, landing, drift, and the flows with weight decay, returned by `two_phase`.
-
-    Attributes
-    ----------
-    problem : Problem
-    w0 : ndarray, shape (d,)
-    fast : Solution
-        The unregularised flow until it landed.
-    landing : Landing
-        ``Phi(w0)``.
-    slow : Solution or None
-        The drift from there, in slow time; None if the flow has not landed, or on a point where no drift
-        starts: `message` says why.
-    flows : dict of float to Solution
-        The flow with weight decay, by its rate lam (the largest one where it differs by block).
-    distance : dict of float to float
-        ``max ||w_lam(s / lam) - w_slow(s)||`` over ``eps <= s <= s_end``, relative to ``max ||w_slow||``.
-    slope : float
-        Of log distance against log lam (least squares): 1 where the limit is regular. nan for a single lam.
-    horizon : dict of float to float
-        Slow time up to which the drift describes the flow, see :func:`horizon`.
-    clocks : dict of float to Clocks
-        Of each flow.
-    eps, s_end, kappa : float
-        As given.
-    """
+class Phases:
+    """The data of a `TwoPhase`, which documents them, and what follows from them."""
 
     problem: Problem
     w0: FloatArray
@@ -233,61 +204,6 @@ class TwoPhase:
             train, test = (stays_below(sol.t, sol[name], tol) for name, tol in tolerances.items())
             found[lam] = GrokkingTimes(train, test, test - train, self._predicted_delay(lam, tolerances))
         return found
-
-    def plot(self, weight_decay: float | None = None) -> Figure:
-        """Draw a flow with the limit that describes it, and the distances of all flows to the drift.
-
-        Above: losses and squared norm of the flow, and dashed over them those of the composite; its train
-        loss is :meth:`predicted_loss` once it has landed. Shaded are the plateau, from `t_gf` to eps/lam,
-        and the drop, from there to 3/lam; an inset shows the test loss in linear time, in which the drop is
-        not sudden. Below: the distances against slow time with the horizons, and the largest ones from `eps`
-        on against lam with their slope. What is not known is left out: the distances if states were not
-        kept, and all of the limit if the flow has not landed.
-
-        Parameters
-        ----------
-        weight_decay : float, optional
-            Which of `flows`. Default: the smallest.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-
-        Raises
-        ------
-        ValueError
-            `flows` holds no such rate.
-        ImportError
-            matplotlib is missing.
-        """
-        from grokflow.limit.figure import plot
-
-        lam = min(self.flows) if weight_decay is None else weight_decay
-        self._flow(lam)
-        return plot(self, lam)
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the rows of `report`, as text."""
-        from grokflow.limit.report import table
-
-        return table(self)
-
-    def report(self, file: IO[str] | None = None) -> None:
-        """Print landing, drift and the table of the flows.
-
-        Parameters
-        ----------
-        file : text stream, optional
-            Default: standard output.
-        """
-        from grokflow.limit.report import report
-
-        print(report(self), end="", file=sys.stdout if file is None else file)
-
-    def __repr__(self) -> str:
-        from grokflow.limit.report import summary
-
-        return "\n".join(["TwoPhase:", *(f"  {line}" for line in summary(self))])
 
     def _require_slow(self) -> Solution:
         if self.slow is None:

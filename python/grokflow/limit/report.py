@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from grokflow.limit.phases import TwoPhase
+from grokflow.limit.phases import Phases
 
 WIDTH = 80  # of the terminal that the report fits
 HEADER = ["lam", "t_GF", "t_WD", "grokking expected", "distance", "horizon s*", "gradients"]
 
 
-def report(phases: TwoPhase) -> str:
+def report(phases: Phases) -> str:
     """Return the text of `TwoPhase.report`."""
     header, rows = table(phases)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -24,7 +23,7 @@ def report(phases: TwoPhase) -> str:
     return "\n".join([*summary(phases), "", *lines, ""])
 
 
-def table(phases: TwoPhase) -> tuple[list[str], list[list[str]]]:
+def table(phases: Phases) -> tuple[list[str], list[list[str]]]:
     """Return the header and a row for each flow, as text."""
     rows = []
     for lam, sol in phases.flows.items():
@@ -45,7 +44,7 @@ def table(phases: TwoPhase) -> tuple[list[str], list[list[str]]]:
     return list(HEADER), rows
 
 
-def summary(phases: TwoPhase) -> list[str]:
+def summary(phases: Phases) -> list[str]:
     """Return the lines about landing, drift and distances, and about what has gone wrong."""
     landing, slow = phases.landing, phases.slow
     norm = np.linalg.norm
