@@ -11,8 +11,8 @@
 #include "grokflow/drift_monitor.hpp"
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/landing.hpp"
+#include "grokflow/modes.hpp"
 #include "grokflow/norm_flow.hpp"
-#include "grokflow/piecewise.hpp"
 
 namespace py = pybind11;
 using namespace grokflow;

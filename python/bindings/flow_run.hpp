@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "grokflow/curvature.hpp"
-#include "grokflow/piecewise.hpp"
+#include "grokflow/modes.hpp"
 #include "grokflow/record.hpp"
 
 namespace grokflow {

@@ -13,7 +13,7 @@
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/integrate.hpp"
 #include "grokflow/models/two_layer_network.hpp"
-#include "grokflow/piecewise.hpp"
+#include "grokflow/modes.hpp"
 #include "models.hpp"
 
 namespace {

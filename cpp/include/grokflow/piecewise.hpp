@@ -20,26 +20,14 @@
 //
 // Field and jumps of a unit are proportional to its `gain` (the outer weight of a neuron). Where the gain
 // changes its sign, all surfaces that attracted the unit repel it, from both sides, and it leaves them.
-//
-//   auto piece = network->make_piece();                              // F continued smoothly from one mode
-//   GradientFlow flow(piece, decay);                                 // an ordinary flow on it
-//   Modes modes(piece, gradient_forces(*piece), tolerance);          // the mode, and how it changes
-//   auto stepper = make_piecewise(flow, make_radau(flow, tolerance), modes, t0);
-//   Integrator integrator(flow, std::move(stepper), w0, t0, t1);
-//   ... modes.changes() ...
 #pragma once
 
-#include <array>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "grokflow/decay.hpp"
 #include "grokflow/problem.hpp"
-#include "grokflow/regularizer.hpp"
-#include "grokflow/stepper.hpp"
-#include "grokflow/tangent.hpp"
 
 namespace grokflow {
 
@@ -132,100 +120,5 @@ struct ModeChange {
 
 /// "cross", "stick", "release", "pin" or "split".
 const char* to_string(ModeChange::Kind kind);
-
-/// A polynomial by its Bernstein coefficients, of a degree up to 5.
-using Bernstein = std::array<double, 6>;
-
-/// The mode of a piece along a run.
-class Modes {
- public:
-  /// The force (n) at w with residual r: c r for a gradient flow.
-  using Forces = std::function<void(const ConstVectorRef& w, const ConstVectorRef& r, VectorRef force)>;
-
-  Modes(std::shared_ptr<Piece> piece, Forces forces, Tolerance tolerance);
-
-  /// The mode at the start. What touches w0 is resolved; `trouble` says what could not be.
-  void begin(double t, VectorRef w);
-
-  /// Looks along the path of the last attempt. The fraction of the step at which the mode ends, or a
-  /// number beyond 1.
-  double end_of_mode(const OneStepMethod& method);
-  /// The same, for a step cut short at that fraction: the surface is reached at its end up to a small
-  /// correction.
-  double refine(const OneStepMethod& method);
-  /// The step was accepted, and the mode goes on. Takes w back to the surfaces slid on, from its round-off.
-  void advance(VectorRef w);
-  /// The step was accepted at the end of the mode, at w: resolves the next one, and moves w onto the
-  /// surfaces.
-  void change(double t, VectorRef w);
-
-  /// Whether w is in the present mode, but for the slack of the tolerance.
-  bool contains(const ConstVectorRef& w);
-
-  const std::vector<ModeChange>& changes() const { return changes_; }
-  /// Why the mode cannot be resolved, naming unit and surfaces; empty if it could.
-  const std::string& trouble() const { return trouble_; }
-
- private:
-  enum class Trigger { distance, low, high, gain };
-  struct Crossing {
-    double x;
-    Index unit, surface, slot;  // slot: among the multipliers
-    Trigger trigger;
-    double level;  // the switching function is minus this there
-  };
-  /// The switching functions at one state.
-  struct Look {
-    Matrix distances;
-    Vector gains, low, high;
-  };
-  struct Recent {
-    double since = 0.0;
-    int count = 0;
-    bool crowded(double t, int most);
-  };
-
-  void look(const ConstVectorRef& w, Look& out);
-  void look_along(const OneStepMethod& method);
-  template <class Value>
-  Bernstein interpolant(Value&& value) const;
-  Bernstein polynomial(const Crossing& crossing) const;
-  void examine(Crossing crossing, double slack);
-  void find_crossings();
-  void resolve_crossings(double t, VectorRef w);
-  void resolve(double t, VectorRef w, Index unit, bool moving);
-  bool ends(Index unit, Trigger trigger) const;
-  bool ends(Index unit, Trigger trigger, Index surface) const;
-  void settle(double t, VectorRef w);
-
-  std::shared_ptr<Piece> piece_;
-  Forces forces_;
-  Tolerance tolerance_;
-  std::vector<Look> looks_;  // at the start of the step and at its nodes
-  Matrix to_bernstein_;      // from the values there
-  Vector state_, residual_, force_, sizes_;
-  Vector signs_;  // of the gain of each unit, where it slides: kept until it is seen to change
-  std::vector<Crossing> crossings_;  // the first of the last attempt
-  std::vector<Recent> recent_;       // by unit
-  Index last_unit_ = -1;             // that ended the mode in the last step, if one did,
-  int in_a_row_ = 0;                 // and in how many steps before
-  std::vector<ModeChange> changes_;
-  std::string trouble_;
-};
-
-/// Lets the piece slide on every surface that w touches: its flows and Newton's method then stay there.
-void stay_on_surfaces(Piece& piece, const ConstVectorRef& w);
-
-/// The forces of gradient flow: c r.
-Modes::Forces gradient_forces(const Piece& piece);
-/// Those of the drift on the manifold of minimisers, which make r stay 0: -K^-1 J grad R, the limit of c r /
-/// lam for lam -> 0.
-Modes::Forces drift_forces(std::shared_ptr<Piece> piece, std::shared_ptr<const Regularizer> regularizer,
-                           const TangentOptions& options = {});
-
-/// Steps of `inner` inside modes; each ends where its mode ends. `inner` integrates `flow`, a flow on the
-/// piece of `modes`; both must outlive the stepper.
-std::unique_ptr<Stepper> make_piecewise(Flow& flow, std::unique_ptr<OneStepMethod> inner, Modes& modes,
-                                        double t0);
 
 }  // namespace grokflow

@@ -1,11 +1,15 @@
 // Polynomials on [0, 1] by their Bernstein coefficients, between the least and the largest of which they lie.
 #pragma once
 
+#include <array>
 #include <cmath>
 
-#include "grokflow/piecewise.hpp"
+#include "grokflow/types.hpp"
 
 namespace grokflow {
+
+/// The coefficients of a polynomial of a degree up to 5.
+using Bernstein = std::array<double, 6>;
 
 /// B_i(x) of this degree, i = 0, 1, ...
 inline Vector bernstein_basis(int degree, double x) {

@@ -1,6 +1,6 @@
 #include <utility>
 
-#include "grokflow/piecewise.hpp"
+#include "grokflow/modes.hpp"
 
 namespace grokflow {
 

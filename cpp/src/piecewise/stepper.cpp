@@ -6,7 +6,7 @@
 // meets the surface but for a small correction, for which its own path serves.
 #include <utility>
 
-#include "grokflow/piecewise.hpp"
+#include "grokflow/modes.hpp"
 
 namespace grokflow {
 namespace {

@@ -40,7 +40,7 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   std::vector<Quantity> quantities() const override;
 
   bool has_kinks() const override;
-  /// The neurons are its units, and the data points their surfaces (two_layer_modes.cpp).
+  /// The neurons are its units, and the data points their surfaces (two_layer_piece.cpp).
   std::shared_ptr<Piece> make_piece() const override;
   void require_decay(const Decay& decay) const override;
 

@@ -1,0 +1,215 @@
+#include "two_layer_piece.hpp"
+
+#include <Eigen/QR>
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+namespace grokflow {
+namespace {
+
+constexpr double kDependent = 1e-10;  // relative distance of an input from the span of others, that is none
+
+}  // namespace
+
+TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes slopes)
+    : Piece(net.num_params(), net.num_residuals(), net.scale()),
+      net_(net),
+      slopes_(slopes),
+      slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)),
+      sliding_(net.width_, net.inputs_) {
+  X_.resize(net.num_residuals(), net.inputs_ + 1);
+  X_ << net.train_.X, Vector::Ones(net.num_residuals());
+  find_surfaces();
+  inputs_.resize(net.inputs_ + 1, num_surfaces());
+  for (Index i = 0; i < num_surfaces(); ++i) inputs_.col(i) = X_.row(sample(i)).transpose();
+  lengths_ = inputs_.colwise().norm().transpose();
+  mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
+  inner_.resize(inputs_.rows());
+}
+
+/// One surface for each distinct input, in the order of their first samples.
+void TwoLayerNetwork::InMode::find_surfaces() {
+  const auto row = [this](Index i) { return net_.train_.X.row(i); };
+  const auto before = [&](Index a, Index b) {
+    return std::lexicographical_compare(row(a).begin(), row(a).end(), row(b).begin(), row(b).end());
+  };
+  std::map<Index, Index, decltype(before)> seen(before);
+  for (Index k = 0; k < num_residuals(); ++k) {
+    const auto [first, is_new] = seen.emplace(k, static_cast<Index>(samples_.size()));
+    if (is_new) samples_.push_back(k);
+    surface_of_.push_back(first->second);
+  }
+}
+
+void TwoLayerNetwork::InMode::residual(const ConstVectorRef& w, VectorRef out) const {
+  read_inner(w, Y_);
+  forward(w, Y_, out);
+}
+
+void TwoLayerNetwork::InMode::gradient(const ConstVectorRef& w, VectorRef out) const {
+  force_.resize(num_residuals());
+  residual(w, force_);
+  force_ *= scale();
+  pull_back(force_, w.head(net_.width_), Y_, out);
+}
+
+void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
+  std::vector<Index> slid;
+  for (Index i = 0; i < num_surfaces(); ++i) {
+    mode_(i, unit) = sides[i];
+    if (sides[i] == 0) slid.push_back(i);
+  }
+  for (Index k = 0; k < num_residuals(); ++k) {
+    const signed char side = sides[surface_of_[k]];
+    slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
+  }
+  const Matrix inputs = columns(slid);
+  sliding_.set(unit, std::move(slid), inputs);
+}
+
+void TwoLayerNetwork::InMode::look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const {
+  read_inner(w, Y_);
+  distances.noalias() = inputs_.transpose() * Y_.transpose();
+  distances.array().colwise() /= lengths_.array();
+  forward(w, Y_, residual);
+}
+
+void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) const {
+  const Index m = net_.width_, p = net_.inputs_;
+  out = (Eigen::Map<const Matrix>(w.data() + m, p, m).colwise().squaredNorm().transpose() +
+         w.segment(m * (1 + p), m).cwiseAbs2())
+            .cwiseSqrt();
+}
+
+void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const ConstVectorRef& force,
+                                          VectorRef low, VectorRef high) const {
+  Index slot = 0;
+  add_up(force);
+  gather(force);
+  for (const SlidingNeuron& slid : sliding_) {
+    const Index k = static_cast<Index>(slid.surfaces.size());
+    const double sign = signs[slid.unit];
+    set_field(slid.unit, sign, slid.surfaces, inner_);
+    auto q = low.segment(slot, k);
+    q.noalias() = slid.Q.transpose() * inner_;
+    slid.R.triangularView<Eigen::Upper>().solveInPlace(q);
+    for (Index i = 0; i < k; ++i) high[slot + i] = jump(sign, slid.surfaces[i]) - q[i];
+    slot += k;
+  }
+}
+
+void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& force, Index unit,
+                                    const std::vector<Index>& surfaces, Kinks& out) const {
+  out.normals = columns(surfaces);
+  out.field.resize(inputs_.rows());
+  out.jumps.resize(static_cast<Index>(surfaces.size()));
+  add_up(force);
+  gather(force);
+  set_field(unit, sign, surfaces, out.field);
+  for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(sign, surfaces[i]);
+}
+
+bool TwoLayerNetwork::InMode::snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const {
+  Eigen::ColPivHouseholderQR<Matrix> qr(columns(surfaces));
+  qr.setThreshold(kDependent);
+  const Index rank = qr.rank();
+  sliding_.get(w, unit, inner_);
+  if (rank == inner_.size()) {
+    inner_.setZero();
+  } else {
+    const Matrix Q = qr.householderQ() * Matrix::Identity(inner_.size(), rank);
+    for (int pass = 0; pass < 2; ++pass) inner_ -= Q * (Q.transpose() * inner_);
+  }
+  sliding_.put(w, unit, inner_);
+  return inner_.isZero(0.0);
+}
+
+std::string TwoLayerNetwork::InMode::describe(Index unit, const std::vector<Index>& surfaces) const {
+  std::ostringstream text;
+  text << "neuron " << unit << " at data point" << (surfaces.size() == 1 ? " " : "s ");
+  for (std::size_t i = 0; i < surfaces.size(); ++i) text << (i ? ", " : "") << sample(surfaces[i]);
+  return text.str();
+}
+
+Matrix TwoLayerNetwork::InMode::columns(const std::vector<Index>& surfaces) const {
+  Matrix out(inputs_.rows(), static_cast<Index>(surfaces.size()));
+  for (std::size_t i = 0; i < surfaces.size(); ++i) out.col(i) = inputs_.col(surfaces[i]);
+  return out;
+}
+
+void TwoLayerNetwork::InMode::add_up(const ConstVectorRef& force) const {
+  forces_.setZero(num_surfaces());
+  for (Index k = 0; k < num_residuals(); ++k) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
+}
+
+double TwoLayerNetwork::InMode::jump(double sign, Index surface) const {
+  return sign * (slopes_.above - slopes_.below) * forces_[surface];
+}
+
+void TwoLayerNetwork::InMode::set_field(Index unit, double sign, const std::vector<Index>& surfaces,
+                                        Vector& out) const {
+  out = -net_.output_scale_ * G_.row(unit).transpose();
+  for (const Index i : surfaces) {
+    const double excess = slope_(sample(i), unit) - slopes_.below;
+    if (excess != 0.0) out += excess * forces_[i] * inputs_.col(i);
+  }
+  out *= sign;
+}
+
+void TwoLayerNetwork::InMode::read_inner(const ConstVectorRef& w, Matrix& Y) const {
+  const Index m = net_.width_, p = net_.inputs_;
+  Y.resize(m, p + 1);
+  Y.leftCols(p) = Eigen::Map<const Matrix>(w.data() + m, p, m).transpose();
+  Y.col(p) = w.segment(m * (1 + p), m);
+}
+
+void TwoLayerNetwork::InMode::forward(const ConstVectorRef& w, const Matrix& Y, VectorRef out) const {
+  M_ = w.head(net_.width_).asDiagonal() * Y;
+  put_through(out);
+  out -= net_.train_.y;
+  if (net_.output_bias_) out.array() += w[num_params() - 1];
+}
+
+void TwoLayerNetwork::InMode::put_through(VectorRef out) const {
+  SM_.resize(slope_.rows(), M_.cols());
+  SM_.noalias() = slope_ * M_;
+  out = net_.output_scale_ * SM_.cwiseProduct(X_).rowwise().sum();
+}
+
+void TwoLayerNetwork::InMode::gather(const ConstVectorRef& q) const {
+  qX_ = q.asDiagonal() * X_;
+  G_.resize(slope_.cols(), X_.cols());
+  G_.noalias() = slope_.transpose() * qX_;
+}
+
+void TwoLayerNetwork::InMode::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y,
+                                        VectorRef out) const {
+  gather(q);
+  out.head(net_.width_) = net_.output_scale_ * G_.cwiseProduct(Y).rowwise().sum();
+  write_inner(net_.output_scale_ * u, G_, out);
+  if (net_.output_bias_) out[num_params() - 1] = std::accumulate(q.begin(), q.end(), 0.0);
+  project(out);
+}
+
+bool TwoLayerNetwork::has_kinks() const { return activation_.slopes().has_value(); }
+
+std::shared_ptr<Piece> TwoLayerNetwork::make_piece() const {
+  if (!has_kinks()) throw std::logic_error("this activation has no kink");
+  return std::make_shared<InMode>(*this, *activation_.slopes());
+}
+
+void TwoLayerNetwork::require_decay(const Decay& decay) const {
+  const Index begin = width_, end = width_ * (2 + inputs_);
+  for (const Decay::Group& group : decay.groups())
+    for (const Decay::Range& range : group.ranges)
+      if (range.begin <= begin && end <= range.end) return;
+  throw std::invalid_argument(
+      "the rates of 'V' and 'b' differ, and the activation has a kink: the inner weights of a neuron that "
+      "slides along data points must decay alike; give 'V' and 'b' one rate");
+}
+
+}  // namespace grokflow

@@ -1,0 +1,94 @@
+// A two-layer network in one mode: act(z_ij) = slope_ij z_ij with a matrix of slopes that stays while the
+// mode does. With x~_i = (x_i, 1) the rows of X~, y_j = (v_j, b_j) those of Y, and S = (slope_ij),
+//
+//   f_i = s <x~_i, (S M)_i>,  M = diag(u) Y;       J^T q = s (rowsum(Y o G), diag(u) G),  G = S^T diag(q) X~,
+//
+// and J v is f with M = diag(du) Y + diag(u) dY: each takes one product with S, and nothing else of size n x
+// m.
+//
+// The surface i of neuron j is z_ij = <y_j, x~_i> = 0. Samples with the same input share a surface, on which
+// their forces add up. Where a neuron slides on some surfaces its slope is put to 0, for z is 0, and y_j
+// moves orthogonally to their inputs X~_j.
+//
+// The multipliers of its surfaces solve X~_j X~_j^T q = X~_j field_j, q_i = theta_i jump_i, with the field on
+// the side off; decay has no part in it, since X~_j y_j = 0. All are proportional to u_j, the gain.
+#pragma once
+
+#include <vector>
+
+#include "grokflow/models/two_layer_network.hpp"
+#include "sliding_neurons.hpp"
+
+namespace grokflow {
+
+class TwoLayerNetwork::InMode final : public Piece {
+ public:
+  InMode(const TwoLayerNetwork& net, Activation::Slopes slopes);
+
+  bool has_hvp() const override { return true; }
+  Index num_units() const override { return net_.width_; }
+  Index num_surfaces() const override { return static_cast<Index>(samples_.size()); }
+  Index num_sliding() const override { return sliding_.num_surfaces(); }
+  std::vector<Block> blocks() const override { return net_.blocks(); }
+
+  void residual(const ConstVectorRef& w, VectorRef out) const override;
+  void gradient(const ConstVectorRef& w, VectorRef out) const override;
+  void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+
+  void enter(Index unit, const signed char* sides) override;
+  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const override;
+  void sizes(const ConstVectorRef& w, VectorRef out) const override;
+  void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
+  void project(VectorRef v) const override { sliding_.project(v); }
+  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
+                   VectorRef high) const override;
+  void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
+             Kinks& out) const override;
+  bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override;
+  Index sample(Index surface) const override { return samples_[surface]; }
+  std::string describe(Index unit, const std::vector<Index>& surfaces) const override;
+
+ private:
+  class At;  // two_layer_in_mode.cpp
+
+  void find_surfaces();
+  /// The inputs of these surfaces.
+  Matrix columns(const std::vector<Index>& surfaces) const;
+  /// The forces on each surface, for `jump` and `set_field`.
+  void add_up(const ConstVectorRef& force) const;
+  /// Both with a gain of this sign and size 1. The field is that with the surfaces named off, after `gather`.
+  double jump(double sign, Index surface) const;
+  void set_field(Index unit, double sign, const std::vector<Index>& surfaces, Vector& out) const;
+
+  /// Y at w, for a direction in place of w dY.
+  void read_inner(const ConstVectorRef& w, Matrix& Y) const;
+  /// r at w, whose inner weights are Y.
+  void forward(const ConstVectorRef& w, const Matrix& Y, VectorRef out) const;
+  /// out_i = s <x~_i, (S M)_i>
+  void put_through(VectorRef out) const;
+  /// G = S^T diag(q) X~
+  void gather(const ConstVectorRef& q) const;
+  /// out = Pi J^T q at the point with these u and Y.
+  void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y, VectorRef out) const;
+
+  /// The part of out that is diag(u) G.
+  template <class U>
+  void write_inner(const U& u, const Matrix& G, VectorRef out) const {
+    const Index m = net_.width_, p = net_.inputs_;
+    Eigen::Map<Matrix>(out.data() + m, p, m) = (u.asDiagonal() * G.leftCols(p)).transpose();
+    out.segment(m * (1 + p), m) = u.cwiseProduct(G.col(p));
+  }
+
+  const TwoLayerNetwork& net_;
+  Activation::Slopes slopes_;
+  std::vector<Index> samples_, surface_of_;  // the first sample on a surface, and the surface of a sample
+  Matrix X_;                                 // X~: x~_i, one row for each sample,
+  Matrix inputs_;                            // and one column for each surface
+  Vector lengths_;                           // ||x~_i||
+  Matrix slope_;                             // n x m
+  SlidingNeurons sliding_;
+  mutable Matrix Y_, M_, SM_, qX_, G_;  // scratch: a piece serves one run
+  mutable Vector force_, forces_, inner_;
+};
+
+}  // namespace grokflow
