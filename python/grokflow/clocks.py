@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from grokflow.curves import first_crossing, value_at
 from grokflow.trajectory import Trajectory
 
-TINY = float(np.finfo(np.float64).tiny)  # stands for 0 under a logarithm
 MUCH = 100.0  # how many times smaller "much smaller" is
 
 
@@ -81,36 +79,9 @@ def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
     decay = sol.settings["weight_decay"]
     lam = max(decay.values()) if isinstance(decay, dict) else float(decay)
     gradient, norm = sol["grad_norm"], sol["norm"]
-    t_gf = first_crossing(sol.t, gradient, np.full_like(gradient, eps * gradient[0]))
+    t_gf = first_crossing(sol.t, gradient, eps * gradient[0])
     t_wd = first_crossing(sol.t, gradient, lam * norm)
-    landing = value_at(sol, "norm", min(t for t in (t_wd, t_gf, sol.t[-1]) if not np.isnan(t)))
+    landing = value_at(sol.t, norm, min(t for t in (t_wd, t_gf, sol.t[-1]) if not math.isnan(t)))
     pull = lam * landing
-    separation = float(gradient[0] / pull) if pull > 0.0 else np.inf
+    separation = float(gradient[0] / pull) if pull > 0.0 else math.inf
     return Clocks(t_gf, t_wd, sol.t_final, separation)
-
-
-def value_at(sol: Trajectory, name: str, t: float) -> float:
-    """Return a recorded scalar at time ``t`` by log-log interpolation; nan if there is none."""
-    if name not in sol.observed or np.isnan(t):
-        return float("nan")
-    value = np.exp(np.interp(_log(t), _log(sol.t), _log(sol[name])))
-    return float(value) if value > 2.0 * TINY else 0.0
-
-
-def first_crossing(t: NDArray[np.float64], falling: NDArray[np.float64], level: NDArray[np.float64]) -> float:
-    """Return the first time at which ``falling <= level``, on straight lines in log-log axes, or nan."""
-    gap = _log(falling) - _log(level)
-    below = np.flatnonzero(gap <= 0.0)
-    if below.size == 0:
-        return float("nan")
-    i = below[0]
-    if i == 0:
-        return float(t[0])
-    part = gap[i - 1] / (gap[i - 1] - gap[i])
-    if t[i - 1] <= 0.0:  # no logarithm there: a straight line in t
-        return float(t[i - 1] + part * (t[i] - t[i - 1]))
-    return float(t[i - 1] * (t[i] / t[i - 1]) ** part)
-
-
-def _log(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    return np.log(np.maximum(np.asarray(x, dtype=np.float64), TINY))

@@ -6,7 +6,7 @@ import grokflow as gf
 import numpy as np
 import pytest
 import reference.clocks
-from grokflow.clocks import clocks, value_at
+from grokflow.clocks import clocks
 from grokflow.solution import Solution
 
 
@@ -60,15 +60,6 @@ def test_no_decay_and_decay_by_block():
     assert free.separation == math.inf
     blocks = clocks(run(t, t**-2.0, np.ones(10), {"u": 1e-4, "b": 0.0}))
     assert blocks.t_wd == pytest.approx(100.0)
-
-
-def test_value_at_interpolates_in_log_log():
-    t = np.geomspace(1.0, 1e4, 5)
-    sol = run(t, t**-3.0, np.append(np.ones(4), 0.0), 1e-3)
-    assert value_at(sol, "grad_norm", 30.0) == pytest.approx(30.0**-3)
-    assert value_at(sol, "norm", 1e4) == 0.0
-    assert math.isnan(value_at(sol, "grad_norm", math.nan))
-    assert math.isnan(value_at(sol, "test_loss", 1.0))
 
 
 @pytest.mark.parametrize("decay", [1e-2, 1e-6, 0.0, {"u": 1e-4, "v": 0.0}])

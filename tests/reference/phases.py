@@ -99,7 +99,7 @@ def stays_below(t, values, tol):
         return t[0]
     if last == len(t) - 1:
         return np.nan
-    if t[last] == 0:
-        return t[last + 1]
+    if t[last] == 0:  # no logarithm: a line over t
+        return t[1] * np.log(values[0] / tol) / np.log(values[0] / values[1])
     fall = np.log(values[last + 1] / values[last]) / np.log(t[last + 1] / t[last])
     return t[last] * (tol / values[last]) ** (1 / fall)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import grokflow as gf
-from grokflow.clocks import value_at
+from grokflow.curves import value_at
 from grokflow.files import FileError, write_atomically
 
 if TYPE_CHECKING:
@@ -76,11 +76,15 @@ def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> Non
         for label, t in (("t_GF", clocks.t_gf), ("landing", clocks.t_wd), ("end", clocks.t_final)):
             first, last = label == "t_GF", label == "end"
             cost = (str(sol.stats["nfev"]), f"{sol.stats['seconds']:.3f}") if last else ()
-            losses = (_number(value_at(sol, quantity, t)) for quantity in ("train_loss", "test_loss"))
-            norm = _number(value_at(sol, "norm", t) ** 2)
+            losses = (_number(_value(sol, quantity, t)) for quantity in ("train_loss", "test_loss"))
+            norm = _number(_value(sol, "norm", t) ** 2)
             table.add_row(name if first else "", label, _number(t), *losses, norm, *cost, end_section=last)
     console.print(table)
     console.print(LEGEND, style="dim", highlight=False)
+
+
+def _value(sol: gf.Solution, name: str, t: float) -> float:
+    return value_at(sol.t, sol[name], t) if name in sol.observed else math.nan
 
 
 def _number(x: float) -> str:

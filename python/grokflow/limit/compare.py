@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from grokflow._backend import core
 from grokflow._options import WeightDecay, as_decay
 from grokflow._validate import FloatArray, as_positive
+from grokflow.curves import first_crossing, nearest
 from grokflow.limit.tangent import as_point
 from grokflow.problems import Problem
 from grokflow.solution import Solution
@@ -47,15 +47,8 @@ def horizon(sol: Solution, weight_decay: float, kappa: float = 10.0) -> float:
     if not sol.monitor:
         raise ValueError("sol has no monitor: it must be a drift, returned by norm_flow")
     level = as_positive("kappa", kappa) * as_positive("weight_decay", weight_decay)
-    s, eta = sol.monitor["s"], np.maximum(sol.monitor["eta"], np.finfo(np.float64).tiny)
-    below = np.flatnonzero(eta < level)
-    if below.size == 0:
-        return math.inf
-    i = below[0]
-    if i == 0:
-        return float(s[0])
-    part = np.log(eta[i - 1] / level) / np.log(eta[i - 1] / eta[i])
-    return float(s[i - 1] + part * (s[i] - s[i - 1]))
+    crossed = first_crossing(sol.monitor["s"], sol.monitor["eta"], level, log_t=False)
+    return math.inf if math.isnan(crossed) else crossed
 
 
 def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDecay) -> FloatArray:
@@ -101,13 +94,6 @@ def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDec
     there = core.drifting_piece(problem._core, point, rates).linearize(point)
     residual = np.linalg.lstsq(problem.scale * there.gram(), -there.jvp(pull), rcond=None)[0]
     return np.asarray(residual, dtype=np.float64)
-
-
-def nearest(grid: FloatArray, times: FloatArray) -> Any:
-    """Return the indices of the entries of a sorted grid that are closest to `times`."""
-    right = np.clip(np.searchsorted(grid, times), 0, len(grid) - 1)
-    left = np.maximum(right - 1, 0)
-    return np.where(times - grid[left] < grid[right] - times, left, right)
 
 
 def distance_path(sol: Solution, slow: Solution | None, lam: float) -> tuple[FloatArray, FloatArray]:

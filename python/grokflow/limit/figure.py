@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grokflow._validate import FloatArray
+from grokflow.curves import nearest
 from grokflow.figures.style import (
     BLUE,
     GREEN,
@@ -23,7 +24,7 @@ from grokflow.figures.style import (
     scientific,
     time_axis,
 )
-from grokflow.limit.compare import SAME, distance_path, first_order_residual, nearest
+from grokflow.limit.compare import SAME, distance_path, first_order_residual
 from grokflow.limit.phases import Phases
 from grokflow.trajectory import Trajectory
 

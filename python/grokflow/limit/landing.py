@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._options import Callback, Observe, as_options
 from grokflow._validate import FloatArray, as_positive
-from grokflow.clocks import first_crossing, value_at
+from grokflow.curves import first_crossing, value_at
 from grokflow.integrator import Driver, attach, require_finite_gradient
 from grokflow.limit.tangent import as_point, as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
@@ -216,10 +216,11 @@ def limit_map(
 
 def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: float) -> Landing:
     """Join what the flow has recorded with what Newton's method has found."""
-    t_gf = math.nan
+    t_gf = loss_gf = math.nan
     if "grad_norm" in path.observed and len(path.t):
-        gradient = path["grad_norm"]
-        t_gf = first_crossing(path.t, gradient, np.full_like(gradient, EPS * gradient[0]))
+        t_gf = first_crossing(path.t, path["grad_norm"], EPS * path["grad_norm"][0])
+    if "train_loss" in path.observed:
+        loss_gf = value_at(path.t, path["train_loss"], t_gf)
     work = {name: path.stats[name] + count for name, count in found["stats"].items()}
     status, message = found["status"], found["message"] or path.message
     if path.status == "finished" and end < FOREVER:
@@ -229,7 +230,7 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: flo
         t=path.t_final,
         t_gf=t_gf,
         loss=problem.loss(found["w"]) if np.isfinite(found["w"]).all() else math.nan,
-        loss_gf=value_at(path, "train_loss", t_gf),
+        loss_gf=loss_gf,
         residual_norm=found["residual_norm"],
         gradient_norm=float(np.linalg.norm(problem.gradient(found["w"]))),
         rank=found["rank"] if found["rank"] >= 0 else None,

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from grokflow._options import WeightDecay
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.clocks import Clocks
+from grokflow.curves import nearest, stays_below
 from grokflow.flows import gradient_flow
-from grokflow.limit.compare import SAME, first_order_residual, nearest
+from grokflow.limit.compare import SAME, first_order_residual
 from grokflow.limit.drift import norm_flow
 from grokflow.limit.landing import Landing
 from grokflow.problems import Problem
@@ -255,17 +256,3 @@ class Phases:
         fast = stays_below(self.fast.t, self.fast["test_loss"], tolerances["test_loss"])
         test = fast if slow == 0.0 else slow / lam
         return test - train
-
-
-def stays_below(t: FloatArray, values: FloatArray, tol: float) -> float:
-    """Return the first time from which on `values` stay below `tol`; nan if there is none."""
-    above = np.flatnonzero(~(values < tol))
-    if above.size == 0:
-        return float(t[0])
-    i = above[-1]
-    if i == len(t) - 1:
-        return math.nan
-    if t[i] <= 0.0 or values[i + 1] <= 0.0:
-        return float(t[i + 1])
-    part = math.log(values[i] / tol) / math.log(values[i] / values[i + 1])
-    return float(t[i] * (t[i + 1] / t[i]) ** part)
