@@ -1,0 +1,73 @@
+"""Imports of the package point one way, from the command line down to the compiled module."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import grokflow
+
+ROOT = Path(grokflow.__file__).parent
+LAYERS = [  # each sees those before it, and a folder itself
+    "_backend _validate methods files",
+    "snapshots threads problems",
+    "callbacks _callback_support check _taylor",
+    "models",
+    "trajectory curves clocks",
+    "figures",
+    "solution",
+    "_options progress integrator flows",
+    "limit",
+    "grokflow",  # what `import grokflow` gives
+    "app",
+    "cli __main__",
+]
+FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms.split()}
+LATE = {  # imports of the package that wait, and why they must
+    ("_backend", "_core"),  # the build is chosen at import; only type checkers read the stub
+    ("cli", "app.commands"),  # its requirements may be missing, which is told to the user
+}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "grokflow"
+
+
+FILES = {name_of(path): path for path in ROOT.rglob("*.py")}
+
+
+def imports_of(path):
+    """Return pairs (name of a module of the package, whether the import is at the top of the file)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, inside = name.partition(".")
+            if package == "grokflow":
+                module = inside if inside in FILES or inside == "_core" else inside.rpartition(".")[0]
+                yield module or "grokflow", node in tree.body
+
+
+IMPORTS = [(name, *found) for name, path in FILES.items() for found in imports_of(path)]
+GRAPH = {name: {seen for by, seen, _ in IMPORTS if by == name} - {"_core"} for name in FILES}
+
+
+def test_no_circle():
+    assert len(list(TopologicalSorter(GRAPH).static_order())) == len(FILES)  # raises CycleError
+
+
+def test_layers_point_one_way():
+    room = {name: name.split(".")[0] for name in FILES}
+    assert {room[name] for name in FILES} == FLOOR.keys()
+    wrong = [(name, seen) for name in FILES for seen in GRAPH[name] if FLOOR[room[seen]] > FLOOR[room[name]]]
+    assert not wrong
+
+
+def test_imports_stand_at_the_top():
+    assert {(by, seen) for by, seen, top in IMPORTS if not top} == LATE
