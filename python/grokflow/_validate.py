@@ -27,18 +27,16 @@ def as_array(name: str, value: ArrayLike, ndim: int) -> FloatArray:
     array = as_real(name, value)
     if array.ndim != ndim:
         raise ValueError(f"{name} has shape {array.shape}; it must have {ndim} dimension{'s'[: ndim != 1]}")
-    require_entries(name, array)
-    array = np.ascontiguousarray(array, dtype=np.float64)
-    require_finite(name, array)
-    return array
+    return finite(name, array)
 
 
 def as_vector(name: str, value: ArrayLike, size: int) -> FloatArray:
     """Return `value` as a C-contiguous float64 vector of `size` finite numbers."""
     array = as_real(name, value)
     if array.shape != (size,):
-        raise ValueError(f"{name} has shape {array.shape}; it must be ({size},)")
-    return as_array(name, array, 1)
+        got = f"has shape {array.shape}" if array.size else "is empty"
+        raise ValueError(f"{name} {got}; it must be ({size},)")
+    return finite(name, array)
 
 
 def as_real(name: str, value: ArrayLike) -> NDArray[Any]:
@@ -61,13 +59,16 @@ def require_entries(name: str, array: NDArray[Any]) -> None:
         raise ValueError(f"{name} has shape {array.shape}; it must not be empty")
 
 
-def require_finite(name: str, array: FloatArray) -> None:
-    """Raise ValueError that names the first entry of `array` that is nan or infinite."""
-    finite = np.isfinite(array)
-    if not finite.all():
-        index = np.unravel_index(int(np.argmin(finite)), array.shape)
+def finite(name: str, array: NDArray[Any]) -> FloatArray:
+    """Return real numbers, one at least, as C-contiguous float64, if all of them are finite."""
+    require_entries(name, array)
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    good = np.isfinite(array)
+    if not good.all():
+        index = np.unravel_index(int(np.argmin(good)), array.shape)
         where = ", ".join(str(int(i)) for i in index)
         raise ValueError(f"{name}[{where}] is {array[index]}; all entries must be finite")
+    return array
 
 
 def as_indices(name: str, value: ArrayLike, bound: int) -> NDArray[np.int64]:
@@ -133,9 +134,10 @@ def as_scale(scale: object, num_residuals: int) -> float:
 
 def as_inputs(name: str, X: ArrayLike, columns: int | None = None) -> FloatArray:
     """Return `X` as a matrix with one sample per row."""
-    if as_real(name, X).ndim == 1:
+    inputs = as_real(name, X)
+    if inputs.ndim == 1:
         raise ValueError(f"{name} has 1 dimension; it must be (samples, features), e.g. {name}[:, None]")
-    inputs = as_array(name, X, 2)
+    inputs = as_array(name, inputs, 2)
     if columns is not None and inputs.shape[1] != columns:
         raise ValueError(f"{name} has {inputs.shape[1]} columns; the training inputs have {columns}")
     return inputs
@@ -150,7 +152,7 @@ def as_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
         raise ValueError(
             f"{name} has shape {targets.shape}; it must be ({samples},), one target per row of X"
         )
-    return as_vector(name, targets.reshape(-1), samples)
+    return finite(name, targets.reshape(-1))
 
 
 def as_output_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
@@ -161,7 +163,7 @@ def as_output_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
             f"{name} has shape {targets.shape}; it must be ({samples},) or ({samples}, outputs), "
             "one row per row of X"
         )
-    return as_array(name, targets, targets.ndim)
+    return finite(name, targets)
 
 
 def require_memory(what: str, numbers: int) -> None:

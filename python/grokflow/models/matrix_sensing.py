@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
@@ -97,7 +96,8 @@ class MatrixSensing(Model):
 
 def as_measurements(prefix: str, A: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return copies of measurement matrices and of what they measure."""
-    if as_real(f"{prefix}A", A).ndim == 2:
+    matrices = as_real(f"{prefix}A", A)
+    if matrices.ndim == 2:
         raise ValueError(f"{prefix}A has 2 dimensions; it must be (n, N, M), one matrix per measurement")
-    matrices = as_array(f"{prefix}A", A, 3)
-    return matrices.copy(), as_vector(f"{prefix}y", np.asarray(y), matrices.shape[0]).copy()
+    matrices = as_array(f"{prefix}A", matrices, 3)
+    return matrices.copy(), as_vector(f"{prefix}y", y, matrices.shape[0]).copy()
