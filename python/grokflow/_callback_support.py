@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback as tracebacks
-import warnings
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray
+from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
 
 
@@ -35,8 +35,7 @@ def convert(name: str, value: object, shape: tuple[int, ...]) -> tuple[FloatArra
 
 def warn_precision(name: str) -> None:
     """Say that callback `name` returned single precision."""
-    message = f"{name} returned single precision (float32); rtol below 1e-6 cannot be met"
-    warnings.warn(message, PrecisionWarning, stacklevel=2)
+    warn(f"{name} returned single precision (float32); rtol below 1e-6 cannot be met", PrecisionWarning)
 
 
 def raise_asymmetric(name: str, asymmetry: float, tolerance: float) -> NoReturn:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
+from grokflow._warnings import warn
 from grokflow.methods import BDF, ROCK2, STIFF, Curvature, Method, Strategy, as_curvature, as_method
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
@@ -28,6 +28,37 @@ WeightDecay: TypeAlias = float | Mapping[str, float]
 STATE_BUDGET = 256 * 2**20  # bytes of states that save_states="auto" keeps
 EXPECTED_SAMPLES = 400  # of a log grid, or of the solver's own steps
 MAX_STEPS = 1_000_000  # far beyond what a well-posed problem takes: every run ends
+FINEST = 100 * float(np.finfo(np.float64).eps)  # the smallest relative tolerance that a flow can keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run is asked for beside the problem and the start; see `gradient_flow` for the meaning.
+
+    The public functions spell these keywords, with their defaults, and hand one of these down.
+    """
+
+    t_span: object = None
+    method: str | Method = "auto"
+    curvature: str | Curvature = "auto"
+    rtol: float
+    atol: ArrayLike
+    t_eval: object = "log"
+    observe: Observe = None
+    save_states: object = "auto"
+    events: object = None
+    first_step: object = None
+    max_step: object = math.inf
+    max_steps: object = None
+    max_time: object = None
+    callback: Callback | None = None
+    progress: bool = False
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], **others: Any) -> Request:
+        """Return what is among the `arguments` of a function (its `locals()` at the head), and `others`."""
+        given = {field.name: arguments[field.name] for field in fields(cls) if field.name in arguments}
+        return cls(**{**given, **others})
 
 
 @dataclass(frozen=True)
@@ -82,12 +113,9 @@ def as_rate(name: str, value: object) -> float:
 def as_rtol(value: object) -> float:
     """Return `value` as a positive float, no smaller than what double precision can keep."""
     rtol = as_positive("rtol", value)
-    smallest = 100 * float(np.finfo(np.float64).eps)
-    if rtol < smallest:
-        warnings.warn(
-            f"rtol is {rtol:g}, below what double precision keeps; {smallest:.2g} is used", stacklevel=5
-        )
-    return max(rtol, smallest)
+    if rtol < FINEST:
+        warn(f"rtol is {rtol:g}, below what double precision keeps; {FINEST:.2g} is used")
+    return max(rtol, FINEST)
 
 
 def as_atol(value: ArrayLike, size: int) -> FloatArray:
@@ -197,42 +225,34 @@ class FlowOptions:
 
 
 def as_options(
+    request: Request,
     size: int,
-    t_span: object,
     quantities: tuple[str, ...],
     *,
-    method: str | Method,
     methods: tuple[type[Method], ...] = STIFF,
     piecewise: bool = False,
     span_name: str = "t_span",
-    rtol: float,
-    atol: ArrayLike,
-    t_eval: object,
-    observe: Observe,
-    save_states: object,
-    events: object,
-    first_step: object,
-    max_step: object,
-    max_steps: object,
-    max_time: object,
-    callback: object,
 ) -> FlowOptions:
-    """Check every option of a flow of `size` parameters; see `gradient_flow` for their meaning.
+    """Check every option of a flow of `size` parameters.
 
     `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
     whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
     """
-    span = as_span(t_span, span_name)
-    times = as_times(t_eval, span)
-    chosen = as_method(method, methods, piecewise)
-    tolerance = as_atol(atol, size)
-    rtol = as_rtol(rtol)
-    observables = as_observables(observe, quantities)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback is {callback!r}; it must be a function f(t, w)")
-    first = as_step("first_step", first_step, 0.0)
+    span = as_span(request.t_span, span_name)
+    times = as_times(request.t_eval, span)
+    chosen = as_method(request.method, methods, piecewise)
+    tolerance = as_atol(request.atol, size)
+    rtol = as_rtol(request.rtol)
+    observables = as_observables(request.observe, quantities)
+    if request.callback is not None and not callable(request.callback):
+        raise TypeError(f"callback is {request.callback!r}; it must be a function f(t, w)")
+    first = as_step("first_step", request.first_step, 0.0)
     if first > span.t1 - span.t0 > 0:
         raise ValueError(f"first_step is {first:g}, longer than {span_name} = ({span.t0:g}, {span.t1:g})")
+    longest = as_step("max_step", request.max_step, math.inf)
+    seconds = as_step("max_time", request.max_time, math.inf)
+    attempts = None if request.max_steps is None else as_count("max_steps", request.max_steps)
+    save_states = request.save_states
     snapshots = None
     if isinstance(save_states, os.PathLike) or (isinstance(save_states, str) and save_states != "auto"):
         snapshots = Snapshots(as_snapshot_path(save_states), size)
@@ -247,14 +267,14 @@ def as_options(
         method=type(chosen).__name__,
         max_order=chosen.max_order if isinstance(chosen, BDF) else 5,
         first_step=first,
-        max_step=as_step("max_step", max_step, math.inf),
-        max_steps=MAX_STEPS if max_steps is None else as_count("max_steps", max_steps),
-        max_time=as_step("max_time", max_time, math.inf),
+        max_step=longest,
+        max_steps=MAX_STEPS if attempts is None else attempts,
+        max_time=seconds,
         sample_times=times,
         keep_states=keep,
         observables=recorded,
-        events=as_events(events),
-        callback=callback,
+        events=as_events(request.events),
+        callback=request.callback,
     )
     settings = {
         span_name: [span.t0, span.t1],
@@ -266,39 +286,28 @@ def as_options(
         "observe": {name: what if isinstance(what, str) else None for name, what in observables.items()},
         "save_states": str(snapshots.path) if snapshots else keep,
         "first_step": first or None,
-        "max_step": None if max_step is None or max_step == math.inf else max_step,
-        "max_steps": max_steps,
-        "max_time": None if max_time == math.inf else max_time,
+        "max_step": None if longest == math.inf else longest,
+        "max_steps": attempts,
+        "max_time": None if seconds == math.inf else seconds,
     }
     return FlowOptions(compiled, settings, snapshots)
 
 
 def as_flow(
-    problem: Problem,
-    w0: ArrayLike,
-    weight_decay: WeightDecay,
-    method: str | Method,
-    curvature: str | Curvature,
+    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request
 ) -> tuple[FloatArray, list[tuple[int, int, float]], Strategy]:
     """Check what a gradient flow takes beside its options: w0, decay by range, and the curvature chosen.
 
     The curvature is "none" if the method is explicit.
     """
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
+    start = as_vector("w0", w0, problem.num_params)
+    wanted = as_curvature(request.curvature)
+    if not isinstance(as_method(request.method, piecewise=problem.is_piecewise), ROCK2):
+        chosen = core.curvature_of(problem._core, wanted.name, wanted.memory_budget)
+    elif wanted.name == "auto":
+        chosen = "none"
+    else:
+        raise ValueError(
+            f"curvature is {request.curvature!r}, but ROCK2 solves no linear systems; leave curvature out"
         )
-    start = as_array("w0", w0, 1)
-    if start.size == 0:
-        raise ValueError(f"w0 is empty; this problem has {problem.num_params} parameters")
-    start = as_vector("w0", start, problem.num_params)
-    problem._warn_of_kinks()
-    wanted = as_curvature(curvature)
-    if isinstance(as_method(method, piecewise=problem.is_piecewise), ROCK2):
-        if wanted.name != "auto":
-            raise ValueError(
-                f"curvature is {curvature!r}, but ROCK2 solves no linear systems; leave curvature out"
-            )
-        return start, as_decay(weight_decay, problem), wanted._replace(name="none")
-    chosen = core.curvature_of(problem._core, wanted.name, wanted.memory_budget)
     return start, as_decay(weight_decay, problem), wanted._replace(name=chosen)

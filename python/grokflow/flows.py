@@ -10,12 +10,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, Observe, WeightDecay, as_options
+from grokflow._options import Callback, Observe, Request, WeightDecay, as_options
 from grokflow._validate import FloatArray, as_array
-from grokflow.integrator import Driver, Integrator
+from grokflow.integrator import Driver, begin
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
-from grokflow.problems import Problem
-from grokflow.progress import progress_callback
+from grokflow.problems import Problem, as_problem
+from grokflow.progress import shown
 from grokflow.solution import Solution
 
 
@@ -143,28 +143,16 @@ def gradient_flow(
     >>> sol.success
     True
     """
-    with progress_callback(progress, t_span, callback, f"flow, lam = {weight_decay}") as watched:
-        integrator = Integrator(
-            problem,
-            w0,
-            t_span,
-            weight_decay=weight_decay,
-            method=method,
-            curvature=curvature,
-            rtol=rtol,
-            atol=atol,
-            t_eval=t_eval,
-            observe=observe,
-            save_states=save_states,
-            events=events,
-            first_step=first_step,
-            max_step=max_step,
-            max_steps=max_steps,
-            max_time=max_time,
-            callback=watched,
-        )
-        integrator.advance(to_end=True)
-    return integrator.solution()
+    request = Request.of(locals())
+    return flow(as_problem(problem), w0, weight_decay, request)
+
+
+def flow(problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request) -> Solution:
+    """Run a gradient flow from start to end."""
+    with shown(request, f"flow, lam = {weight_decay}") as watched:
+        driver = Driver(*begin(problem, w0, weight_decay, watched), problem)
+        driver.advance(to_end=True)
+    return driver.solution()
 
 
 def _integrate_ode(
@@ -183,24 +171,9 @@ def _integrate_ode(
     max_step: float = math.inf,
 ) -> Solution:
     """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the methods are held against stiff problems."""
+    request = Request.of(locals(), observe={}, save_states=True)
     start = as_array("y0", y0, 1)
-    options = as_options(
-        start.size,
-        t_span,
-        (),
-        method=method,
-        rtol=rtol,
-        atol=atol,
-        t_eval=t_eval,
-        observe={},
-        save_states=True,
-        events=events,
-        first_step=first_step,
-        max_step=max_step,
-        max_steps=max_steps,
-        max_time=None,
-        callback=None,
-    )
+    options = as_options(request, start.size, ())
     driver = Driver(core.dense_flow(f, jacobian, start, options.compiled), options)
     driver.advance(to_end=True)
     return driver.solution()

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, FlowOptions, Observe, WeightDecay, as_flow, as_options
+from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_flow, as_options
 from grokflow._validate import FloatArray
 from grokflow.callbacks import CallbackError
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
-from grokflow.problems import Problem
+from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
 
@@ -144,34 +144,8 @@ class Integrator(Driver):
         max_time: float | None = None,
         callback: Callback | None = None,
     ) -> None:
-        start, decay, chosen = as_flow(problem, w0, weight_decay, method, curvature)
-        options = as_options(
-            problem.num_params,
-            t_span,
-            problem.quantities,
-            method=method,
-            piecewise=problem.is_piecewise,
-            rtol=rtol,
-            atol=atol,
-            t_eval=t_eval,
-            observe=observe,
-            save_states=save_states,
-            events=events,
-            first_step=first_step,
-            max_step=max_step,
-            max_steps=max_steps,
-            max_time=max_time,
-            callback=callback,
-        )
-        options.settings.update(
-            curvature=None if chosen.name == "none" else chosen.name,
-            **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
-            weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
-            problem=repr(problem),
-        )
-        require_finite_gradient(problem, start, options.settings["t_span"][0])
-        compiled = core.gradient_flow(problem._core, start, decay, *chosen, options.compiled)
-        super().__init__(compiled, options, problem)
+        request = Request.of(locals())
+        super().__init__(*begin(as_problem(problem), w0, weight_decay, request), problem)
 
     def step(self) -> str:
         """Take one step and return the status.
@@ -246,6 +220,22 @@ class Integrator(Driver):
 
     def __repr__(self) -> str:
         return f"<Integrator: {self.status}, t = {self.t:.6g}, h = {self.h:.3g}, order {self.order}>"
+
+
+def begin(
+    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request
+) -> tuple[core.FlowRun, FlowOptions]:
+    """Return a gradient flow of the core at its start."""
+    start, decay, chosen = as_flow(problem, w0, weight_decay, request)
+    options = as_options(request, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
+    options.settings.update(
+        curvature=None if chosen.name == "none" else chosen.name,
+        **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
+        weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
+        problem=repr(problem),
+    )
+    require_finite_gradient(problem, start, options.settings["t_span"][0])
+    return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled), options
 
 
 def require_finite_gradient(problem: Problem, w0: FloatArray, t0: float) -> None:

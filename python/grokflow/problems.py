@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_choice, as_vector
+from grokflow._warnings import warn
 
 
 class Problem:
@@ -115,13 +115,20 @@ class Problem:
         residuals = f", num_residuals={self.num_residuals}" if self.num_residuals else ""
         return f"<{type(self).__name__}: num_params={self.num_params}{residuals}, scale={self.scale:.6g}>"
 
-    def _warn_of_kinks(self) -> None:
-        if self._kinks:
-            warnings.warn(self._kinks, stacklevel=4)
-
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)
 
     def _require_residuals(self, function: str) -> None:
         if self.num_residuals == 0:
             raise TypeError(f"{self!r} has no residuals, hence no {function}; its loss is no sum of squares")
+
+
+def as_problem(problem: object) -> Problem:
+    """Return `problem` for a solver, checked to be one, with a warning where no solver fits it."""
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
+        )
+    if problem._kinks:
+        warn(problem._kinks)
+    return problem

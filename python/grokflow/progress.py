@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from grokflow._options import Callback, as_span
+from grokflow._options import Request, as_span
 from grokflow._validate import FloatArray
 
 SLOWEST = 1e-12  # t / t_end at which the bar begins to move
 
 
 @contextmanager
-def progress_callback(
-    show: bool, t_span: tuple[float, float] | None, callback: Callback | None, name: str, time: str = "t"
-) -> Iterator[Callback | None]:
-    """Yield `callback`, wrapped to move a bar by the logarithm of time if `show`.
+def shown(request: Request, name: str, time: str = "t") -> Iterator[Request]:
+    """Yield `request` with a callback that moves a bar by the logarithm of time, if it asks for progress.
 
     Before the bar stand the `name` of the run and the `time` that it has reached, called t or s. Without a
     span it is not known when the run ends, and the bar only shows that it goes on.
@@ -24,16 +23,17 @@ def progress_callback(
     Raises
     ------
     ImportError
-        If `show` and rich is missing.
+        If the request asks for progress and rich is missing.
     """
-    if not show:
-        yield callback
+    if not request.progress:
+        yield request
         return
+    callback = request.callback
     try:
         from rich.progress import Progress
     except ImportError:
         raise ImportError('progress=True needs rich: pip install "grokflow[app]"') from None
-    span = None if t_span is None else as_span(t_span)
+    span = None if request.t_span is None else as_span(request.t_span)
     with Progress(transient=True) as bar:
         task = bar.add_task(name, total=None if span is None else 1.0)
 
@@ -45,4 +45,4 @@ def progress_callback(
             bar.update(task, completed=done, description=f"{name}, {time} = {t:.3g}")
             return callback(t, w) if callback is not None else None
 
-        yield watch
+        yield replace(request, callback=watch)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 import grokflow as gf
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 
 pytest.importorskip("typer")
 from command_line import grokflow, interrupted, refused
+from grokflow.limit import two_phase
 from grokflow.solution import Solution
-
-MODULE = sys.modules["grokflow.limit.two_phase"]  # the function has the same name
 
 # 6 training rows, 49 weights: the network interpolates, and the manifold is regular along the drift.
 NETWORK = ["--target", "y", "--test-fraction", 0.8, "--width", 8]
@@ -154,14 +152,12 @@ def test_where_no_drift_starts_the_flows_are_written(csv, tmp_path):
     assert "residual does not vanish" in " ".join((out / "report.txt").read_text().split())
 
 
-@pytest.mark.parametrize(
-    ("stage", "kept"), [("limit_map", FLOWS), ("norm_flow", ["fast.npz", *FLOWS]), ("gradient_flow", [])]
-)
+@pytest.mark.parametrize(("stage", "kept"), [("land", FLOWS), ("drift", ["fast.npz", *FLOWS]), ("flow", [])])
 def test_an_interruption_keeps_what_was_done_before(csv, tmp_path, monkeypatch, stage, kept):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MODULE, stage, interrupt)
+    monkeypatch.setattr(two_phase, stage, interrupt)
     out = tmp_path / "out"
     result = grokflow("limit", "--data", csv, *SMALL, "--out", out)
     assert result.exit_code == 130
@@ -215,7 +211,7 @@ def test_an_interrupted_reproduction_keeps_the_flows(tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MODULE, "norm_flow", interrupt)
+    monkeypatch.setattr(two_phase, "drift", interrupt)
     result = grokflow("reproduce", "limit", "--small", "--out", tmp_path)
     assert result.exit_code == 130
     assert len(os.listdir(tmp_path)) == 4

@@ -10,10 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from grokflow._backend import core
 from grokflow._options import WeightDecay, as_decay
-from grokflow._validate import FloatArray, as_positive
+from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, nearest
-from grokflow.limit.tangent import as_point
-from grokflow.problems import Problem
+from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
 
 SAME = 1e-9  # relative difference of two times that are one
@@ -85,7 +84,11 @@ def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDec
     pre-activation is 0 at `w`, up to round-off, as in the states of :func:`norm_flow`, and the drift from
     `w` holds it there.
     """
-    point = as_point(problem, w)
+    return residual_beside(as_problem(problem), as_vector("w", w, problem.num_params), weight_decay)
+
+
+def residual_beside(problem: Problem, point: FloatArray, weight_decay: WeightDecay) -> FloatArray:
+    """Return the residual beside a point of the manifold, to first order in lam."""
     problem._require_residuals("residual")
     rates = as_decay(weight_decay, problem)
     pull = np.empty_like(point)

@@ -11,21 +11,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, FlowOptions, Observe, as_options
-from grokflow._validate import FloatArray, as_choice, as_positive
+from grokflow._options import Callback, FlowOptions, Observe, Request, as_options
+from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.integrator import Driver
 from grokflow.limit.regularizer import Regularization, as_regularizer, describe
 from grokflow.limit.tangent import (
     NoTangentSpace,
-    as_point,
     as_rtol_rank,
     length,
     project,
     require_kernel_space,
 )
 from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
-from grokflow.problems import Problem
-from grokflow.progress import progress_callback
+from grokflow.problems import Problem, as_problem
+from grokflow.progress import shown
 from grokflow.solution import Solution
 
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
@@ -144,33 +143,34 @@ def norm_flow(
     >>> slow.final.round(6)
     array([1., 1.])
     """
-    point = as_point(problem, w)
-    name, budget, _ = as_curvature(curvature)
+    request = Request.of(locals(), t_span=s_span)
+    as_problem(problem)
+    return drift(
+        problem, w, request, regularizer, on_rank_change=on_rank_change, kkt_tol=kkt_tol, rtol_rank=rtol_rank
+    )
+
+
+def drift(
+    problem: Problem,
+    w: ArrayLike,
+    request: Request,
+    regularizer: Regularization,
+    *,
+    on_rank_change: str = "record",
+    kkt_tol: float | None = None,
+    rtol_rank: float | None = None,
+) -> Solution:
+    """Run the drift from a point near the manifold, in slow time."""
+    point = as_vector("w", w, problem.num_params)
+    name, budget, _ = as_curvature(request.curvature)
     require_kernel_space(problem, name)
     threshold = as_rtol_rank(rtol_rank)
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
     compiled = as_regularizer(regularizer, problem)
-    with progress_callback(progress, s_span, callback, "drift", "s") as watched:
-        options = as_options(
-            problem.num_params,
-            s_span,
-            (*problem.quantities, "regularizer"),
-            method=method,
-            methods=EXPLICIT,
-            span_name="s_span",
-            rtol=rtol,
-            atol=atol,
-            t_eval=t_eval,
-            observe=observe,
-            save_states=save_states,
-            events=events,
-            first_step=first_step,
-            max_step=max_step,
-            max_steps=max_steps,
-            max_time=max_time,
-            callback=watched,
-        )
+    with shown(request, "drift", "s") as watched:
+        quantities = (*problem.quantities, "regularizer")
+        options = as_options(watched, problem.num_params, quantities, methods=EXPLICIT, span_name="s_span")
         _, slope = compiled.evaluate(point)
         start, chosen = onto_manifold(problem, point, slope, name, budget, threshold)
         options.settings.update(

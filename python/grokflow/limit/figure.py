@@ -24,7 +24,7 @@ from grokflow.figures.style import (
     scientific,
     time_axis,
 )
-from grokflow.limit.compare import SAME, distance_path, first_order_residual
+from grokflow.limit.compare import SAME, distance_path, residual_beside
 from grokflow.limit.phases import Phases
 from grokflow.trajectory import Trajectory
 
@@ -169,7 +169,7 @@ def loss_beside_the_manifold(phases: Phases, sol: Trajectory, lam: float) -> Flo
     loss = np.full(len(chosen), np.nan)
     for i, w in enumerate(slow.w[chosen]):
         with suppress(ValueError):  # a kernel that has become singular on the way
-            loss[i] = 0.5 * problem.scale * np.sum(first_order_residual(problem, w, decay) ** 2)
+            loss[i] = 0.5 * problem.scale * np.sum(residual_beside(problem, w, decay) ** 2)
     return np.where(lam * sol.t <= phases.horizon[lam], loss[back], np.nan)
 
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, Observe, as_options
-from grokflow._validate import FloatArray, as_positive
+from grokflow._options import FINEST, Callback, Observe, Request, as_options, as_rtol
+from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, value_at
 from grokflow.integrator import Driver, attach, require_finite_gradient
-from grokflow.limit.tangent import as_point, as_rtol_rank
+from grokflow.limit.tangent import as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
-from grokflow.problems import Problem
-from grokflow.progress import progress_callback
+from grokflow.problems import Problem, as_problem
+from grokflow.progress import shown
 from grokflow.solution import Solution
 
 FOREVER = 1e18  # an end of time that every flow which lands at all has reached long before
 INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up
-FINEST = 100 * float(np.finfo(np.float64).eps)  # the smallest tolerance that a flow can keep
 EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
 
 
@@ -177,32 +176,33 @@ def limit_map(
     >>> landing.w.round(12)
     array([1.5, 0.5])
     """
-    start = as_point(problem, w0, "w0")
-    wanted = as_curvature(curvature)
+    request = Request.of(locals(), rtol=as_rtol(rtol))
+    as_problem(problem)
+    return land(problem, as_vector("w0", w0, problem.num_params), request, rtol_rank, t_max)
+
+
+def land(
+    problem: Problem,
+    start: FloatArray,
+    request: Request,
+    rtol_rank: float | None = None,
+    t_max: float = math.inf,
+) -> Landing:
+    """Run the unregularised flow from a checked start until it has landed, or cannot."""
+    wanted = as_curvature(request.curvature)
     end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
-    tolerance = as_positive("rtol", rtol)
     threshold = as_rtol_rank(rtol_rank)
     require_finite_gradient(problem, start, 0.0)
-    with progress_callback(progress, None, callback, "landing") as watched:
-        options = as_options(
-            problem.num_params,
-            (0.0, end),
-            problem.quantities,
-            method=method,
-            rtol=max(INNER * tolerance, min(tolerance, FINEST)),
-            atol=INNER * as_positive("atol", atol),
-            t_eval=t_eval,
-            observe=observe,
-            save_states=save_states,
-            events=None,
-            first_step=None,
-            max_step=max_step,
-            max_steps=max_steps,
-            max_time=max_time,
-            callback=watched,
+    with shown(request, "landing") as watched:
+        finer = replace(
+            watched,
+            t_span=(0.0, end),
+            rtol=max(INNER * request.rtol, FINEST),
+            atol=INNER * as_positive("atol", request.atol),
         )
+        options = as_options(finer, problem.num_params, problem.quantities)
         options.settings.update(weight_decay=0.0, problem=repr(problem))
-        compiled = core.LandingRun(problem._core, start, *wanted, tolerance, threshold, options.compiled)
+        compiled = core.LandingRun(problem._core, start, *wanted, request.rtol, threshold, options.compiled)
         driver = Driver(compiled.run, options, problem)
         driver.advance(to_end=True)
     path = driver.solution()

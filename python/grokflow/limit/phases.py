@@ -6,20 +6,20 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._options import WeightDecay
+from grokflow._options import Request, WeightDecay
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.clocks import Clocks
 from grokflow.curves import nearest, stays_below
-from grokflow.flows import gradient_flow
-from grokflow.limit.compare import SAME, first_order_residual
-from grokflow.limit.drift import norm_flow
+from grokflow.flows import flow
+from grokflow.limit.compare import SAME, residual_beside
+from grokflow.limit.drift import drift
 from grokflow.limit.landing import Landing
+from grokflow.limit.regularizer import Regularization
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
 from grokflow.solution import Solution
@@ -65,7 +65,8 @@ class Phases:
     s_end: float
     kappa: float
     _decays: dict[float, WeightDecay]
-    _options: dict[str, Any]
+    _request: Request
+    _regularizer: Regularization
     _no_drift: str = ""  # why none starts at the landing
 
     @property
@@ -170,7 +171,7 @@ class Phases:
         if slow.w is None:
             raise ValueError("the states of the drift were not kept: they exceed 256 MiB")
         decay = self._decays.get(weight_decay, weight_decay)
-        residuals = [first_order_residual(self.problem, w, decay) for w in slow.w]
+        residuals = [residual_beside(self.problem, w, decay) for w in slow.w]
         loss: FloatArray = 0.5 * self.problem.scale * np.sum(np.square(residuals), axis=1)
         return loss
 
@@ -219,34 +220,21 @@ class Phases:
 
     def _fast(self, times: FloatArray, save_states: bool | str = True) -> Solution:
         """Integrate the fast phase anew, to these times."""
-        end = max([self.landing.t, *times[-1:]])
-        options = {name: self._options[name] for name in ("method", "curvature", "rtol", "atol")}
-        return gradient_flow(
-            self.problem,
-            self.w0,
-            (0.0, end),
-            weight_decay=0.0,
-            t_eval=times,
-            observe={},
-            save_states=save_states,
-            **options,
-        )
+        span = 0.0, max([self.landing.t, *times[-1:]])
+        request = replace(self._request, t_span=span, t_eval=times, save_states=save_states)
+        return flow(self.problem, self.w0, 0.0, request)
 
     def _slow(self, times: FloatArray, save_states: bool | str = True) -> Solution:
         """Integrate the drift anew, to these slow times; round-off may have put one beyond the end."""
         at_end = np.abs(times - self.s_end) <= SAME * self.s_end
-        return norm_flow(
-            self.problem,
-            self.landing.w,
-            (0.0, self.s_end),
+        request = replace(
+            self._request,
+            t_span=(0.0, self.s_end),
+            method="auto",
             t_eval=np.where(at_end, np.minimum(times, self.s_end), times),
-            observe={},
             save_states=save_states,
-            regularizer=self._options["regularizer"],
-            curvature=self._options["curvature"],
-            rtol=self._options["rtol"],
-            atol=self._options["atol"],
         )
+        return drift(self.problem, self.landing.w, request, self._regularizer)
 
     def _predicted_delay(self, lam: float, tolerances: Mapping[str, float]) -> float:
         if self.slow is None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.methods import Curvature, as_curvature
-from grokflow.problems import Problem
+from grokflow.problems import Problem, as_problem
 
 ON_MANIFOLD = 1e-6  # distance to the manifold, relative to ||w||, that is taken for a matter of tolerance
 CLEAR_GAP = (
@@ -108,7 +108,8 @@ def tangent_projection(
     >>> gf.tangent_projection(problem, [2.0, 0.0], [1.0, 0.0]).v
     array([ 0.5, -0.5])
     """
-    point = as_point(problem, w)
+    as_problem(problem)
+    point = as_vector("w", w, problem.num_params)
     vector = as_vector("v", v, problem.num_params)
     name, budget, _ = as_curvature(curvature)
     return project(problem, point, vector, name, budget, as_rtol_rank(rtol_rank))
@@ -173,16 +174,6 @@ def length(v: FloatArray) -> float:
     """Return ``||v||``, without overflow."""
     largest = float(np.max(np.abs(v)))
     return largest * float(np.linalg.norm(v / largest)) if 0.0 < largest < math.inf else largest
-
-
-def as_point(problem: object, w: ArrayLike, name: str = "w") -> FloatArray:
-    """Return `w` checked to be weights of `problem`, which is checked too; `name` is that of the argument."""
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
-        )
-    problem._warn_of_kinks()
-    return as_vector(name, w, problem.num_params)
 
 
 def as_rtol_rank(rtol_rank: object) -> float:

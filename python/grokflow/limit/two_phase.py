@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._options import Callback, Observe, WeightDecay, as_decay
-from grokflow._validate import as_positive
+from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay, as_rtol
+from grokflow._validate import as_positive, as_vector
 from grokflow.clocks import clocks
-from grokflow.flows import gradient_flow
+from grokflow.flows import flow
 from grokflow.integrator import attach
 from grokflow.limit import figure, report
 from grokflow.limit.compare import distances, horizon, merged, slope_of
-from grokflow.limit.drift import norm_flow
-from grokflow.limit.landing import limit_map
+from grokflow.limit.drift import drift
+from grokflow.limit.landing import land
 from grokflow.limit.phases import Phases
 from grokflow.limit.regularizer import Regularization
-from grokflow.limit.tangent import NoTangentSpace, as_point, require_kernel_space
+from grokflow.limit.tangent import NoTangentSpace, require_kernel_space
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
-from grokflow.problems import Problem
+from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
 
 if TYPE_CHECKING:
@@ -178,57 +178,28 @@ def two_phase(
     >>> round(phases.slope, 1)
     1.0
     """
-    start = as_point(problem, w0, "w0")
+    request = Request.of(locals(), rtol=as_rtol(rtol))
+    as_problem(problem)
+    start = as_vector("w0", w0, problem.num_params)
     decays = as_decays(weight_decay, problem)
     end, first = as_positive("s_end", s_end), as_positive("eps", eps)
     if first >= end:
         raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {end:g}")
     as_positive("kappa", kappa)
     require_kernel_space(problem, as_curvature(curvature).name)
-    common: dict[str, Any] = {
-        "rtol": rtol,
-        "atol": atol,
-        "observe": observe,
-        "max_steps": max_steps,
-        "max_time": max_time,
-        "callback": callback,
-        "progress": progress,
-    }
+    regularizer = drift_of(decays)
     flows: dict[float, Solution] = {}
-    landing = None
+    landing, slow, no_drift = None, None, ""
     try:
         for lam, decay in decays.items():
-            flows[lam] = gradient_flow(
-                problem,
-                start,
-                (0.0, end / lam),
-                weight_decay=decay,
-                method=method,
-                curvature=curvature,
-                **common,
-            )
-        landing = limit_map(
-            problem,
-            start,
-            method=method,
-            curvature=curvature,
-            t_eval=merged([sol.t for sol in flows.values()]),
-            **common,
-        )
-        regularizer = drift_of(decays)
-        slow, no_drift = None, ""
+            flows[lam] = flow(problem, start, decay, replace(request, t_span=(0.0, end / lam)))
+        fast_times = merged([sol.t for sol in flows.values()])
+        landing = land(problem, start, replace(request, t_eval=fast_times))
         if landing.success:
-            grid = merged([lam * sol.t for lam, sol in flows.items()])
+            slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
+            slowly = replace(request, t_span=(0.0, end), method="auto", t_eval=slow_times)
             try:
-                slow = norm_flow(
-                    problem,
-                    landing.w,
-                    (0.0, end),
-                    regularizer=regularizer,
-                    curvature=curvature,
-                    t_eval=np.minimum(grid, end),
-                    **common,
-                )
+                slow = drift(problem, landing.w, slowly, regularizer)
             except NoTangentSpace as error:
                 no_drift = str(error)
     except BaseException as error:
@@ -236,13 +207,6 @@ def two_phase(
         attach(error, landing, "landing")
         raise
     distance = distances(flows, slow, first) if slow is not None else {}
-    options = {
-        "method": method,
-        "curvature": curvature,
-        "rtol": rtol,
-        "atol": atol,
-        "regularizer": regularizer,
-    }
     return TwoPhase(
         problem=problem,
         w0=start,
@@ -260,7 +224,8 @@ def two_phase(
         s_end=end,
         kappa=float(kappa),
         _decays=decays,
-        _options=options,
+        _request=Request(method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}),
+        _regularizer=regularizer,
         _no_drift=no_drift,
     )
 
