@@ -16,7 +16,7 @@ from grokflow.app.solve import Interrupted, solve
 from grokflow.app.task import Task, prepare
 from grokflow.figures.style import STYLE
 from grokflow.files import write_atomically
-from grokflow.limit.figure import draw_phases, figure_size
+from grokflow.limit.figure import plot
 
 
 def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
@@ -72,9 +72,8 @@ def write_results(phases: gf.TwoPhase, task: Task[LimitSettings]) -> list[str]:
     phases.report(report)
     write_atomically(out / "report.txt", report.getvalue().encode())
     with rc_context(STYLE):
-        figure = Figure(figsize=figure_size(phases), layout="constrained")
         lam = min(phases.flows)
+        figure = plot(phases, lam, Figure())
         figure.suptitle(task.title(lam))
-        draw_phases(figure, phases, lam)
         save_figure(figure, out / "figure.png")
     return ["settings.toml", "data.npz", *written, "report.txt", "figure.png"]

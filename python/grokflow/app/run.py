@@ -11,7 +11,7 @@ from grokflow.app.report import print_summary, save_figure
 from grokflow.app.settings import Settings
 from grokflow.app.solve import Interrupted, solve
 from grokflow.app.task import Task, prepare
-from grokflow.figures.run import draw_run
+from grokflow.figures.run import plot
 from grokflow.figures.style import STYLE
 
 
@@ -58,7 +58,6 @@ def write_results(sol: gf.Solution, task: Task[Settings]) -> None:
     task.write_inputs()
     sol.save(task.out / "trajectory.npz")
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 4.4), layout="constrained")
-        draw_run(figure.subplots(2, 1, sharex=True, height_ratios=(3, 2)), sol)
+        figure = plot(sol, figure=Figure())
         figure.suptitle(task.title(task.settings.weight_decay))
         save_figure(figure, task.out / "figure.png")

@@ -15,8 +15,8 @@ from grokflow.figures.style import (
     ORANGE,
     PURPLE,
     SKY,
-    STYLE,
     VERMILION,
+    canvas,
     legend_above,
     scientific,
     time_axis,
@@ -40,7 +40,9 @@ SHADES = ("0.93", SKY, BLUE, "#002b45")  # of |u_j|, from 0 up
 def plot_modes(sol: Trajectory, problem: object, ax: Axes | None = None) -> Figure:
     """Draw kinks over time; see `Solution.plot_modes`."""
     network = _with_one_input("plot_modes", sol, problem, TwoLayerNetwork)
-    return _draw(ax, (5.2, 3.6), lambda axes: draw_modes(axes, sol, network))
+    with canvas((5.2, 3.6), ax) as figure:
+        draw_modes(figure.subplots() if ax is None else ax, sol, network)
+    return figure
 
 
 def plot_function(
@@ -56,7 +58,9 @@ def plot_function(
     for t in chosen:
         if not sol.t[0] <= t <= sol.t[-1]:
             raise ValueError(f"times has {t}; recorded are {sol.t[0]} to {sol.t[-1]}")
-    return _draw(ax, (5.2, 3.2), lambda axes: draw_function(axes, sol, model, chosen, teacher))
+    with canvas((5.2, 3.2), ax) as figure:
+        draw_function(figure.subplots() if ax is None else ax, sol, model, chosen, teacher)
+    return figure
 
 
 def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
@@ -151,20 +155,6 @@ def _with_one_input(what: str, sol: Trajectory, problem: object, kind: type[Any]
     if sol.w is None:
         raise ValueError(f"{what} needs the weights over time, which were not kept: set save_states=True")
     return problem
-
-
-def _draw(ax: Axes | None, size: tuple[float, float], draw: Callable[[Axes], None]) -> Figure:
-    """Draw on `ax`, or on a new figure."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError('figures need matplotlib: pip install "grokflow[app]"') from error
-
-    with plt.rc_context(STYLE):
-        if ax is None:
-            ax = plt.figure(figsize=size, layout="constrained").subplots()
-        draw(ax)
-        return ax.get_figure(root=True)  # type: ignore[return-value]
 
 
 def _span(model: Regression) -> tuple[float, float]:

@@ -14,8 +14,8 @@ from grokflow.figures.style import (
     BLUE,
     GREEN,
     GREY,
-    STYLE,
     VERMILION,
+    canvas,
     legend_above,
     start_of_axis,
     time_axis,
@@ -28,25 +28,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot(sol: Trajectory, ax: Axes | None = None) -> Figure:
-    """Draw losses and squared norm of a run; see `Solution.plot`."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError('plot needs matplotlib: pip install "grokflow[app]"') from error
-
-    with plt.rc_context(STYLE):
+def plot(sol: Trajectory, ax: Axes | None = None, figure: Figure | None = None) -> Figure:
+    """Draw losses and squared norm of a run on `ax`, or on a `figure`; see `Solution.plot`."""
+    with canvas((5.2, 4.4), ax, figure) as drawn:
         if ax is None:
-            figure = plt.figure(figsize=(5.2, 4.4), layout="constrained")
-            draw_run(figure.subplots(2, 1, sharex=True, height_ratios=(3, 2)), sol)
-            return figure
+            draw_run(drawn.subplots(2, 1, sharex=True, height_ratios=(3, 2)), sol)
+            return drawn
         draw_losses(ax, sol)
         right = ax.twinx()
         right.spines["right"].set_visible(True)
         draw_norm(right, sol)
         mark_clocks(ax, sol)
         ax.set_xlabel(f"${time_name(sol)}$")
-        return ax.get_figure(root=True)  # type: ignore[return-value]
+        return drawn
 
 
 def draw_run(axes: Any, sol: Trajectory) -> None:

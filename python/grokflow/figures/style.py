@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from grokflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
@@ -36,6 +39,26 @@ STYLE: Any = {  # Any: matplotlib types the keys of rcParams one by one
     "mathtext.fontset": "dejavusans",
     "savefig.dpi": 200,
 }
+
+
+@contextmanager
+def canvas(
+    size: tuple[float, float], ax: Axes | None = None, figure: Figure | None = None
+) -> Iterator[Figure]:
+    """Yield a figure to draw on in our style: that of `ax`, or an empty one of a size in inches."""
+    try:
+        from matplotlib import pyplot, rc_context
+    except ImportError as error:
+        raise ImportError('figures need matplotlib: pip install "grokflow[app]"') from error
+
+    with rc_context(STYLE):
+        if ax is not None:
+            yield ax.figure.figure  # the root, also of a subfigure
+            return
+        figure = pyplot.figure() if figure is None else figure
+        figure.set_size_inches(size)
+        figure.set_layout_engine("constrained")
+        yield figure
 
 
 def time_axis(ax: Axes, sol: Trajectory) -> None:

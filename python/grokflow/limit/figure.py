@@ -18,8 +18,8 @@ from grokflow.figures.style import (
     GREY,
     ORANGE,
     SKY,
-    STYLE,
     VERMILION,
+    canvas,
     legend_above,
     scientific,
     time_axis,
@@ -39,23 +39,12 @@ LIMIT: Any = {"color": "black", "linewidth": 0.9, "linestyle": (0, (3.5, 2))}
 INSET = (0.28, 0.32)  # width and height, in those of the axes
 
 
-def plot(phases: Phases, lam: float) -> Figure:
-    """Draw losses and norm of the flow with weight decay `lam`, and the distances; see `TwoPhase.plot`."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError('plot needs matplotlib: pip install "grokflow[app]"') from error
-
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=figure_size(phases), layout="constrained")
-        figure.suptitle(rf"$\lambda$ = {scientific(lam)}")
-        draw_phases(figure, phases, lam)
-        return figure
-
-
-def figure_size(phases: Phases) -> tuple[float, float]:
-    """Return width and height of the figure in inches."""
-    return 5.6, 6.6 if compared(phases) else 4.6
+def plot(phases: Phases, lam: float, figure: Figure | None = None) -> Figure:
+    """Draw the flow with weight decay `lam` and the distances, on `figure` if given; see `TwoPhase.plot`."""
+    with canvas((5.6, 6.6 if compared(phases) else 4.6), figure=figure) as drawn:
+        drawn.suptitle(rf"$\lambda$ = {scientific(lam)}")
+        draw_phases(drawn, phases, lam)
+    return drawn
 
 
 def draw_phases(figure: Figure, phases: Phases, lam: float) -> None:
