@@ -57,9 +57,14 @@ class Solution(Trajectory):
         Work: ``nfev`` gradients (a step with a fresh linearisation may need none), ``njvp``, ``nvjp``,
         ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``, ``nsolve``, ``niter`` (iterations of solves without a
         matrix), ``nproject``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and
-        ``seconds``.
+        ``seconds`` on the clock of the wall, spent in steps and in the functions that they call.
     settings : dict
-        Everything needed to repeat the run, as JSON types.
+        What was asked for, as JSON types: ``t_span`` (of a drift ``s_span``), ``method`` (its name, and
+        ``max_order`` of BDF), ``curvature`` (the one chosen, None with an explicit method; and ``rank`` of
+        krylov), ``rtol``, ``atol``, ``t_eval``, ``observe`` (by name; None stands for a function),
+        ``save_states`` (whether, or the path), ``first_step``, ``max_step``, ``max_steps`` and ``max_time``
+        (None: no limit given), ``weight_decay``, and ``problem`` (how it shows itself). Of a drift
+        ``regularizer``, ``on_rank_change``, ``kkt_tol`` and ``rtol_rank`` in place of the weight decay.
     monitor : dict of str to ndarray, shape (steps,)
         Of a drift: slow times ``s`` at the end of each step and, there, what is known of the Hessian:
         ``eta``, its smallest non-zero eigenvalue, ``rank``, ``gap`` (eta over the largest eigenvalue that
@@ -228,7 +233,8 @@ class Solution(Trajectory):
         """Read a file that `save` has written, or the states that a run has written to `save_states`.
 
         The latter has times and weights only, and the status "interrupted", for nothing tells whether the run
-        came to its end.
+        came to its end. A file of an earlier version is read too; what that did not write (`monitor`,
+        `mode_changes`) is empty.
 
         Raises
         ------

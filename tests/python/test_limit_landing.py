@@ -1,5 +1,7 @@
 """Where the unregularised flow lands: closed forms, and the accuracy that is promised."""
 
+import json
+
 import grokflow as gf
 import numpy as np
 import pytest
@@ -112,6 +114,17 @@ def test_a_point_of_the_manifold_stays(name, curvature):
     landing = gf.limit_map(problem, w, curvature=curvature)
     assert landing.success, landing.message
     assert landing.w == pytest.approx(w, abs=1e-12)
+
+
+def test_settings_repeat_it():
+    problem = diagonal()
+    w0 = problem.initial_weights(std=1.0, seed=1)
+    landing = gf.limit_map(problem, w0, rtol=1e-4, atol=1e-7, t_max=1e9)
+    settings = json.loads(json.dumps(landing.settings))
+    names = "method curvature rtol atol rtol_rank t_max t_eval observe save_states max_steps max_time"
+    again = gf.limit_map(problem, w0, **{name: settings[name] for name in names.split()})
+    np.testing.assert_array_equal(again.w, landing.w)
+    assert again.stats["nsteps"] == landing.stats["nsteps"]
 
 
 def test_what_is_reported():

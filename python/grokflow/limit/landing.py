@@ -63,9 +63,10 @@ class Landing:
     message : str
         The status in a sentence.
     stats : dict
-        Work of flow and landing, as in :class:`Solution`.
+        Work of flow and landing, as in :class:`Solution`; ``seconds`` are those of the flow.
     settings : dict
-        Everything needed to repeat the run.
+        What was asked for, as in :class:`Solution`, with ``t_max`` (None: no limit) and ``rtol_rank``. The
+        flow has run in finer steps, which those of `path` tell.
     path : Solution
         The flow until `t`.
     """
@@ -191,14 +192,14 @@ def land(
     """Run the unregularised flow from a checked start until it has landed, or cannot."""
     wanted = as_curvature(request.curvature)
     end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
-    threshold = as_rtol_rank(rtol_rank)
+    atol, threshold = as_positive("atol", request.atol), as_rtol_rank(rtol_rank)
     require_finite_gradient(problem, start, 0.0)
     with shown(request, "landing") as watched:
         finer = replace(
             watched,
             t_span=(0.0, end),
             rtol=max(INNER * request.rtol, FINEST),
-            atol=INNER * as_positive("atol", request.atol),
+            atol=INNER * atol,
         )
         options = as_options(finer, problem.num_params, problem.quantities)
         options.settings.update(weight_decay=0.0, problem=repr(problem))
@@ -211,10 +212,17 @@ def land(
     except BaseException as error:
         attach(error, path)
         raise
-    return as_landing(problem, path, found, end)
+    settings = {name: value for name, value in path.settings.items() if name != "t_span"} | {
+        "curvature": wanted.name,
+        "rtol": request.rtol,
+        "atol": atol,
+        "rtol_rank": rtol_rank,
+        "t_max": None if end == FOREVER else end,
+    }
+    return as_landing(problem, path, found, settings)
 
 
-def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: float) -> Landing:
+def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings: dict[str, Any]) -> Landing:
     """Join what the flow has recorded with what Newton's method has found."""
     t_gf = loss_gf = math.nan
     if "grad_norm" in path.observed and len(path.t):
@@ -223,8 +231,8 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: flo
         loss_gf = value_at(path.t, path["train_loss"], t_gf)
     work = {name: path.stats[name] + count for name, count in found["stats"].items()}
     status, message = found["status"], found["message"] or path.message
-    if path.status == "finished" and end < FOREVER:
-        status, message = "finished", f"The flow had not landed at t_max = {end:g}; raise t_max."
+    if path.status == "finished" and settings["t_max"] is not None:
+        status, message = "finished", f"The flow had not landed at t_max = {path.t_final:g}; raise t_max."
     return Landing(
         w=found["w"],
         t=path.t_final,
@@ -242,6 +250,6 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], end: flo
         status=status,
         message=message,
         stats=work | {"seconds": path.stats["seconds"]},
-        settings=path.settings,
+        settings=settings,
         path=path,
     )
