@@ -68,6 +68,9 @@ class Span:
     t0: float
     t1: float
 
+    def __str__(self) -> str:
+        return f"({self.t0:g}, {self.t1:g})"
+
 
 def as_span(t_span: Any, name: str = "t_span") -> Span:
     """Return `t_span` as two finite numbers, the second not below the first."""
@@ -77,9 +80,7 @@ def as_span(t_span: Any, name: str = "t_span") -> Span:
         raise TypeError(f"{name} is {t_span!r}; it must be a pair of numbers, start and end") from None
     span = Span(as_number(f"{name}[0]", t0), as_number(f"{name}[1]", t1))
     if span.t1 < span.t0:
-        raise ValueError(
-            f"{name} is ({span.t0:g}, {span.t1:g}), which is reversed; the flow runs forward in time"
-        )
+        raise ValueError(f"{name} is {span}, which is reversed; the flow runs forward in time")
     return span
 
 
@@ -129,7 +130,7 @@ def as_atol(value: ArrayLike, size: int) -> FloatArray:
     return atol
 
 
-def as_times(t_eval: object, span: Span) -> FloatArray | str | None:
+def as_times(t_eval: object, span: Span, span_name: str) -> FloatArray | str | None:
     """Return "log", None, or sorted times inside `span`."""
     if t_eval is None or (isinstance(t_eval, str) and t_eval == "log"):
         return t_eval
@@ -146,7 +147,7 @@ def as_times(t_eval: object, span: Span) -> FloatArray | str | None:
         )
     if times[0] < span.t0 or times[-1] > span.t1:
         outside = times[0] if times[0] < span.t0 else times[-1]
-        raise ValueError(f"t_eval holds {outside:g}, which is outside t_span = ({span.t0:g}, {span.t1:g})")
+        raise ValueError(f"t_eval holds {outside:g}, which is outside {span_name} = {span}")
     return times
 
 
@@ -239,7 +240,7 @@ def as_options(
     whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
     """
     span = as_span(request.t_span, span_name)
-    times = as_times(request.t_eval, span)
+    times = as_times(request.t_eval, span, span_name)
     chosen = as_method(request.method, methods, piecewise)
     tolerance = as_atol(request.atol, size)
     rtol = as_rtol(request.rtol)
@@ -248,7 +249,7 @@ def as_options(
         raise TypeError(f"callback is {request.callback!r}; it must be a function f(t, w)")
     first = as_step("first_step", request.first_step, 0.0)
     if first > span.t1 - span.t0 > 0:
-        raise ValueError(f"first_step is {first:g}, longer than {span_name} = ({span.t0:g}, {span.t1:g})")
+        raise ValueError(f"first_step is {first:g}, longer than {span_name} = {span}")
     longest = as_step("max_step", request.max_step, math.inf)
     seconds = as_step("max_time", request.max_time, math.inf)
     attempts = None if request.max_steps is None else as_count("max_steps", request.max_steps)

@@ -1,10 +1,12 @@
 """Imports of the package point one way, from the command line down to the compiled module."""
 
 import ast
+import pickle
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grokflow
+import pytest
 
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
@@ -71,3 +73,19 @@ def test_layers_point_one_way():
 
 def test_imports_stand_at_the_top():
     assert {(by, seen) for by, seen, top in IMPORTS if not top} == LATE
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("models", "LinearRegression DiagonalLinearNetwork MatrixCompletion TwoLayerNetwork"),
+        ("methods", "BDF Radau Auto Gram Dense"),
+        ("solution", "Solution"),
+        ("clocks", "Clocks"),
+        ("callbacks", "CallbackError PrecisionWarning"),
+        ("files", "FileError"),
+    ],
+)
+def test_a_pickle_of_version_0_1_0_finds_its_classes(module, names):
+    for name in names.split():
+        assert isinstance(pickle.loads(f"cgrokflow.{module}\n{name}\n.".encode()), type)

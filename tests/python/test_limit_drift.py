@@ -188,6 +188,7 @@ def test_an_interrupt_keeps_the_trajectory_and_the_monitor():
         ({"s_span": (1, 0)}, ValueError, r"s_span is \(1, 0\), which is reversed"),
         ({"s_span": 3.0}, TypeError, "s_span is 3.0"),
         ({"s_span": (0, np.inf)}, ValueError, "s_span"),
+        ({"t_eval": [0.0, 2.0]}, ValueError, r"2, which is outside s_span = \(0, 1\)"),
         ({"on_rank_change": "ignore"}, ValueError, "on_rank_change is 'ignore'"),
         ({"kkt_tol": 0.0}, ValueError, "kkt_tol"),
         ({"rtol_rank": -1.0}, ValueError, "rtol_rank"),
