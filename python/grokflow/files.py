@@ -12,8 +12,10 @@ import io
 import json
 import os
 import secrets
+import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,57 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Keep others that ask likewise, processes or threads, from writing to ``path`` meanwhile.
+
+    A lock of the operating system on a file beside it, which ends with the process however that ends. A file
+    system without locks is taken as it is.
+
+    Raises
+    ------
+    FileError
+        Somebody else is writing to ``path``.
+    """
+    beside = path.with_name(f".{path.name}.lock")
+    while True:
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT | getattr(os, "O_TEMPORARY", 0), 0o666)
+        try:
+            _lock(handle)
+            if os.path.exists(beside) and os.path.samestat(os.fstat(handle), os.stat(beside)):
+                break  # else its owner has removed it in between
+        except BlockingIOError:
+            os.close(handle)
+            raise FileError(f"another run is writing to {path}; give each a file of its own") from None
+        os.close(handle)
+    try:
+        yield
+    finally:
+        beside.unlink(missing_ok=True)
+        os.close(handle)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            raise BlockingIOError from None
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return  # no locks here: a run whose file has been replaced notices that by itself
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
@@ -35,7 +36,8 @@ class Driver:
         """Take one step, or all; an exception of the user's passes, with `solution` attached."""
         began = time.perf_counter()
         try:
-            return self._run.advance(to_end)
+            with nullcontext() if self._snapshots is None else self._snapshots.writing():
+                return self._run.advance(to_end)
         except BaseException as error:
             if isinstance(error, CallbackError) and error.t is None:
                 error.t = self._run.t
@@ -73,7 +75,8 @@ class Driver:
     def _states(self, count: int) -> FloatArray | None:
         """The states at the `count` recorded times, if they were kept."""
         if self._snapshots is not None:
-            return self._snapshots.states()[:count]
+            states = self._snapshots.states()
+            return None if states is None else states[:count]
         return self._run.states() if self._settings["save_states"] else None
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from grokflow.figures import network, run
 from grokflow.files import pack, unpack, write_atomically
 from grokflow.problems import Problem
-from grokflow.snapshots import read_snapshots
+from grokflow.snapshots import read_reference, read_snapshots, reference_to
 from grokflow.trajectory import MODE_CHANGE, Trajectory
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Solution(Trajectory):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.
 
-        States that the run has written to a file stay there; the new file refers to it.
+        States that the run has written to a file stay there, and the new file refers to them; if another run
+        has been written there since, they go into the new file.
 
         Parameters
         ----------
@@ -205,7 +206,7 @@ class Solution(Trajectory):
             The file cannot be written; what was there before is untouched.
         """
         arrays: dict[str, NDArray[Any]] = {"t": self.t, "final": self.final}
-        snapshots = self._snapshots()
+        snapshots = reference_to(self.w)
         if self.w is not None and snapshots is None:
             arrays["w"] = self.w
         arrays |= {f"observed/{name}": values for name, values in self.observed.items()}
@@ -239,7 +240,8 @@ class Solution(Trajectory):
         Raises
         ------
         FileError
-            The file is cut short, damaged, of a later format, or no Solution file.
+            The file is cut short, damaged, of a later format, or no Solution file; or the states that it
+            refers to are damaged, or have given place to those of another run.
         OSError
             The file cannot be read, or the file of states that it refers to.
         """
@@ -250,7 +252,7 @@ class Solution(Trajectory):
         states = header.get("snapshots")
         return Solution(
             t=arrays["t"],
-            w=read_snapshots(states)[1][: len(arrays["t"])] if states else arrays.get("w"),
+            w=read_reference(**states) if states else arrays.get("w"),
             observed={name: arrays[f"observed/{name}"] for name in header["observed"]},
             final=arrays["final"],
             t_final=header["t_final"],
@@ -263,11 +265,6 @@ class Solution(Trajectory):
             monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
             mode_changes=arrays.get("mode_changes", np.empty(0, MODE_CHANGE)),
         )
-
-    def _snapshots(self) -> str | None:
-        """The file that `w` is a map of."""
-        path = getattr(self.w, "filename", None)
-        return None if path is None else str(path)
 
     def to_xarray(self) -> xarray.Dataset:
         """Return the trajectory as an `xarray.Dataset`.

@@ -1,5 +1,6 @@
 """States that go to a file as they come: what the file holds, also after an interrupt or a kill."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -151,6 +152,86 @@ def test_bad_paths_are_told_before_any_work(tmp_path, path, error):
     with pytest.raises(error, match="save_states"):
         gf.gradient_flow(problem, np.ones(2), (0, 1), weight_decay=0.1, save_states=tmp_path / path)
     assert not calls
+
+
+def test_another_run_on_the_path_leaves_the_states_of_the_first_alone(tmp_path):
+    """Its map goes on to show them, and what is saved of it never becomes the other run's."""
+    path = tmp_path / "states.npy"
+    first = run(save_states=path)
+    first.save(tmp_path / "before.npz")
+    kept = np.array(first.w)
+    second = run(save_states=path, t_eval=[5.0, 50.0])
+    np.testing.assert_array_equal(first.w, kept)
+    assert second.w.shape == (2, 10)
+    with pytest.raises(gf.FileError, match=r"states\.npy holds the states of another run"):
+        gf.Solution.load(tmp_path / "before.npz")
+    first.save(tmp_path / "after.npz")
+    np.testing.assert_array_equal(gf.Solution.load(tmp_path / "after.npz").w, kept)
+
+
+def test_part_of_the_states_is_saved_as_such(tmp_path):
+    sol = run(save_states=tmp_path / "states.npy")
+    for part in [slice(3, None), slice(None, None, 2), slice(None, 3)]:
+        dataclasses.replace(sol, t=sol.t[part], w=sol.w[part], observed={}).save(tmp_path / "part.npz")
+        np.testing.assert_array_equal(gf.Solution.load(tmp_path / "part.npz").w, sol.w[part])
+
+
+def test_a_run_that_fails_at_once_leaves_the_old_file(tmp_path):
+    old = run(save_states=tmp_path / "states.npy")
+
+    def broken(w):
+        raise ZeroDivisionError
+
+    problem = gf.Objective(loss=broken, gradient=lambda w: w, hvp=lambda w, v: v, num_params=10)
+    with pytest.raises(ZeroDivisionError):
+        gf.gradient_flow(problem, W0, (0, 1), weight_decay=0.1, save_states=tmp_path / "states.npy")
+    np.testing.assert_array_equal(gf.Solution.load(tmp_path / "states.npy").w, old.w)
+
+
+def test_a_second_run_at_the_same_time_is_refused(tmp_path):
+    path, refusals = tmp_path / "states.npy", []
+
+    def callback(t, w):
+        with pytest.raises(gf.FileError, match=r"another run is writing to .*states\.npy") as refused:
+            run(save_states=path)
+        refusals.append(refused)
+        return len(refusals) == 3
+
+    sol = run(save_states=path, callback=callback)
+    assert len(refusals) == 3
+    np.testing.assert_array_equal(gf.Solution.load(path).w, sol.w)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["states.npy"]
+
+
+def test_a_run_that_was_left_gives_way_and_is_told(tmp_path):
+    """An integrator between two steps holds no lock: in a notebook it would hold it for ever."""
+    integrator = gf.Integrator(PROBLEM, W0, (0, 100), weight_decay=1e-2, save_states=tmp_path / "states.npy")
+    integrator.step()
+    before = integrator.solution()
+    other = run(save_states=tmp_path / "states.npy")
+    with pytest.raises(gf.FileError, match="no longer holds the states of this run") as caught:
+        integrator.advance(to_end=True)
+    assert caught.value.solution.w is None
+    np.testing.assert_array_equal(before.w[0], W0)
+    np.testing.assert_array_equal(gf.Solution.load(tmp_path / "states.npy").w, other.w)
+
+
+@pytest.mark.parametrize("with_solution", [False, True])
+def test_damage_anywhere_is_told(tmp_path, with_solution):
+    """A flipped bit in any byte, and a cut at any length, of the file of states."""
+    path, pair = tmp_path / "states.npy", tmp_path / "run.npz"
+    problem = gf.models.LinearRegression(np.eye(1, 2), [1.0])
+    options = {"weight_decay": 0.1, "t_eval": [0.0, 1.0, 2.0], "save_states": path}
+    sol = gf.gradient_flow(problem, [2.0, 3.0], (0, 2), **options)
+    sol.save(pair)
+    whole = path.read_bytes()
+    scratch = tmp_path / "scratch"
+    damaged = [whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :] for i in range(len(whole))]
+    for data in [*damaged, *(whole[:length] for length in range(len(whole)))]:
+        scratch.write_bytes(data)
+        os.replace(scratch, path)
+        with pytest.raises(gf.FileError, match=r"states\.npy"):
+            gf.Solution.load(pair if with_solution else path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY"])

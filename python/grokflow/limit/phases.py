@@ -127,10 +127,12 @@ class Phases:
             with tempfile.TemporaryDirectory(dir=snapshots.path.parent) as folder:
                 fast = self._fast(early, os.path.join(folder, "fast.npy"))
                 drift = self._slow(lam * times, os.path.join(folder, "slow.npy"))
-                snapshots.begin()
-                for time, state in zip(times, self._composed(lam, times, fast, drift), strict=True):
-                    snapshots(time, state)
-            return snapshots.states()
+                with snapshots.writing():
+                    for time, state in zip(times, self._composed(lam, times, fast, drift), strict=True):
+                        snapshots.append(time, state)
+                    states = snapshots.states()
+            assert states is not None  # they are there: nobody else could write
+            return states
         fast, drift = (self.fast, slow) if t is None else (self._fast(early), self._slow(lam * times))
         if fast.w is None or drift.w is None:
             raise ValueError(
