@@ -5,6 +5,7 @@
 >>> sol = gf.gradient_flow(problem, [0.0, 0.0], (0, 1e3), weight_decay=1e-2)
 """
 
+from grokflow import _start as _start
 from grokflow import models
 from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning

@@ -102,11 +102,16 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes
     """Return the bytes of an ``.npz`` with ``arrays`` and ``header`` (as JSON), closed by its checksum."""
     text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, array in {HEADER: text, **arrays}.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-        archive.comment = MARK + b"0" * DIGEST
+    try:
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, array in {HEADER: text, **arrays}.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            archive.comment = MARK + b"0" * DIGEST
+    except ValueError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # zipfile cannot close where one has come
+            raise error.__context__ from None
+        raise
     body = stream.getvalue()[:-DIGEST]
     return body + hashlib.sha256(body).hexdigest().encode()
 

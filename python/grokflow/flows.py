@@ -15,7 +15,7 @@ from grokflow._validate import FloatArray, as_array
 from grokflow.integrator import Driver, begin
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem, as_problem
-from grokflow.progress import shown
+from grokflow.progress import to_end
 from grokflow.solution import Solution
 
 
@@ -149,10 +149,11 @@ def gradient_flow(
 
 def flow(problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request) -> Solution:
     """Run a gradient flow from start to end."""
-    with shown(request, f"flow, lam = {weight_decay}") as watched:
-        driver = Driver(*begin(problem, w0, weight_decay, watched), problem)
-        driver.advance(to_end=True)
-    return driver.solution()
+
+    def start(watched: Request) -> Driver:
+        return Driver(*begin(problem, w0, weight_decay, watched), problem)
+
+    return to_end(start, Driver.solution, request, f"flow, lam = {weight_decay}")
 
 
 def _integrate_ode(

@@ -43,16 +43,20 @@ class Driver:
                 error.t = self._run.t
             self._seconds += time.perf_counter() - began
             began = time.perf_counter()
-            attach(error, self.solution(interrupted_by=error))
+            self.attach_to(error)
             raise
         finally:
             self._seconds += time.perf_counter() - began
+
+    def attach_to(self, error: BaseException) -> None:
+        """Hang what has been recorded so far on an exception."""
+        attach(error, self.solution(interrupted_by=error))
 
     def solution(self, interrupted_by: BaseException | None = None) -> Solution:
         """Return what has been recorded so far."""
         run = self._run
         status, message = run.status, run.message
-        if interrupted_by is not None:
+        if interrupted_by is not None and status == "running":
             status = "interrupted"
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
         times, observed, events = run.times(), run.observed(), run.events()

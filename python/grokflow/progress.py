@@ -1,16 +1,40 @@
-"""A progress bar for a run whose interesting times are spread over decades."""
+"""A run to its end, with a progress bar whose interesting times are spread over decades."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from grokflow._options import Request, as_span
 from grokflow._validate import FloatArray
+from grokflow.integrator import Driver
 
 SLOWEST = 1e-12  # t / t_end at which the bar begins to move
+
+D = TypeVar("D", bound=Driver)
+R = TypeVar("R")
+
+
+def to_end(
+    start: Callable[[Request], D], result: Callable[[D], R], request: Request, name: str, time: str = "t"
+) -> R:
+    """Return the `result` of the run that `start` makes of the request; `name` and `time` as in `shown`.
+
+    An exception carries what was recorded also where it comes after the last step: Ctrl-C may come anywhere.
+    """
+    driver = None
+    try:
+        with shown(request, name, time) as watched:
+            driver = start(watched)
+            driver.advance(to_end=True)
+        return result(driver)
+    except BaseException as error:
+        if driver is not None:
+            driver.attach_to(error)
+        raise
 
 
 @contextmanager

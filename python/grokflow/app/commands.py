@@ -99,7 +99,7 @@ def reported() -> Iterator[None]:
             warnings.showwarning = show_warning
             yield
     except Interrupted as interrupt:
-        fail(str(interrupt) + "; what was found so far is saved", interrupt.exit_code)
+        fail(f"{interrupt}; what was found so far is saved", interrupt.exit_code)
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except BrokenPipeError:

@@ -12,7 +12,7 @@ from rich.console import Console
 import grokflow as gf
 from grokflow.app.report import save_figure, save_trajectories, solutions_of
 from grokflow.app.settings import LimitSettings
-from grokflow.app.solve import Interrupted, solve
+from grokflow.app.solve import solve
 from grokflow.app.task import Task, prepare
 from grokflow.figures.style import STYLE
 from grokflow.files import write_atomically
@@ -43,31 +43,34 @@ def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
             eps=settings.eps,
             kappa=settings.kappa,
             progress=progress,
-            **task.solver,
+            method=settings.method,
+            curvature=settings.curvature,
+            rtol=settings.rtol,
+            atol=settings.atol,
+            max_time=settings.max_time,
         )
 
-    try:
-        phases = solve(console, compute)
-    except Interrupted as interrupt:
+    def rescue(found: list[gf.Solution]) -> None:
+        save_trajectories(found, task.out)
         task.write_inputs()
-        save_trajectories(interrupt.solutions, task.out)
-        raise
-    written = write_results(phases, task)
+
+    written: list[str] = []
+    phases = solve(console, compute, lambda phases: written.extend(write_results(phases, task)), rescue)
     phases.report(console.file)
     console.print(f"written: {task.out}/ {', '.join(written)}", soft_wrap=True, highlight=False)
     return phases
 
 
 def write_results(phases: gf.TwoPhase, task: Task[LimitSettings]) -> list[str]:
-    """Write settings and data, trajectories, landing, report, and last the figure; return all names."""
+    """Write trajectories and landing, settings and data, report, and last the figure; return all names."""
     out = task.out
-    task.write_inputs()
     written = save_trajectories(solutions_of(phases), out)
     if phases.landing.success:
         stream = io.BytesIO()
         np.save(stream, phases.landing.w)
         write_atomically(out / "landing.npy", stream.getvalue())
         written.append("landing.npy")
+    task.write_inputs()
     report = io.StringIO()
     phases.report(report)
     write_atomically(out / "report.txt", report.getvalue().encode())

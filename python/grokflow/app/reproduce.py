@@ -16,7 +16,7 @@ from grokflow.app.report import (
     solutions_of,
     writable_directory,
 )
-from grokflow.app.solve import Interrupted, solve
+from grokflow.app.solve import solve
 from grokflow.figures.style import STYLE
 
 
@@ -58,31 +58,24 @@ def reproduce(
 
 def follow(experiment: Experiment, stem: Path, console: Console) -> gf.Solution:
     """Run an experiment with one trajectory, and write that and its figure."""
-    try:
-        sol = solve(console, experiment.run)
-    except Interrupted as interrupt:
-        write_results(experiment, interrupt.solutions[-1], stem)
-        raise
-    write_results(experiment, sol, stem)
-    return sol
 
+    def write(sol: gf.Solution) -> None:
+        sol.save(stem.with_suffix(".npz"))
+        with rc_context(STYLE):
+            save_figure(experiment.draw(sol), stem.with_suffix(".png"))
 
-def write_results(experiment: Experiment, sol: gf.Solution, stem: Path) -> None:
-    """Write the trajectory, then the figure."""
-    sol.save(stem.with_suffix(".npz"))
-    with rc_context(STYLE):
-        save_figure(experiment.draw(sol), stem.with_suffix(".png"))
+    return solve(console, experiment.run, write, lambda found: write(found[-1]))
 
 
 def compare(experiment: LimitExperiment, stem: Path, console: Console) -> gf.TwoPhase:
     """Run an experiment with flows and their limit, and write the trajectories and the figure."""
-    prefix = f"{stem.name}-"
-    try:
-        phases = solve(console, experiment.run)
-    except Interrupted as interrupt:
-        save_trajectories(interrupt.solutions, stem.parent, prefix)
-        raise
-    save_trajectories(solutions_of(phases), stem.parent, prefix)
-    with rc_context(STYLE):
-        save_figure(experiment.draw(phases), stem.with_suffix(".png"))
-    return phases
+
+    def save(found: list[gf.Solution]) -> None:
+        save_trajectories(found, stem.parent, f"{stem.name}-")
+
+    def write(phases: gf.TwoPhase) -> None:
+        save(solutions_of(phases))
+        with rc_context(STYLE):
+            save_figure(experiment.draw(phases), stem.with_suffix(".png"))
+
+    return solve(console, experiment.run, write, save)

@@ -9,7 +9,7 @@ from rich.console import Console
 import grokflow as gf
 from grokflow.app.report import print_summary, save_figure
 from grokflow.app.settings import Settings
-from grokflow.app.solve import Interrupted, solve
+from grokflow.app.solve import solve
 from grokflow.app.task import Task, prepare
 from grokflow.figures.run import plot
 from grokflow.figures.style import STYLE
@@ -35,15 +35,17 @@ def run(settings: Settings, console: Console) -> gf.Solution:
             (0.0, settings.t_end),
             weight_decay=settings.weight_decay,
             progress=progress,
-            **task.solver,
+            method=settings.method,
+            curvature=settings.curvature,
+            rtol=settings.rtol,
+            atol=settings.atol,
+            max_time=settings.max_time,
         )
 
-    try:
-        sol = solve(console, compute)
-    except Interrupted as interrupt:
-        write_results(interrupt.solutions[-1], task)
-        raise
-    write_results(sol, task)
+    def write(sol: gf.Solution) -> None:
+        write_results(sol, task)
+
+    sol = solve(console, compute, write, lambda found: write(found[-1]))
     print_summary(console, {settings.model: sol})
     console.print(
         f"written: {task.out}/ settings.toml, data.npz, trajectory.npz, figure.png",
@@ -54,9 +56,9 @@ def run(settings: Settings, console: Console) -> gf.Solution:
 
 
 def write_results(sol: gf.Solution, task: Task[Settings]) -> None:
-    """Write settings.toml and data.npz, then trajectory.npz, then figure.png."""
-    task.write_inputs()
+    """Write trajectory.npz, then settings.toml and data.npz, then figure.png: first what took the time."""
     sol.save(task.out / "trajectory.npz")
+    task.write_inputs()
     with rc_context(STYLE):
         figure = plot(sol, figure=Figure())
         figure.suptitle(task.title(task.settings.weight_decay))

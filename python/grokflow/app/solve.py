@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import TypeVar
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -16,58 +15,77 @@ Result = TypeVar("Result")
 
 
 class Interrupted(Exception):
-    """A computation that a signal has ended, with the runs until then: the last one was on its way."""
+    """A signal has come; what had been found until then is written."""
 
-    def __init__(self, solutions: list[gf.Solution], signal_number: int) -> None:
-        last = solutions[-1]
-        time = "s" if "s_span" in last.settings else "t"
-        sent = signal.Signals(signal_number).name
-        super().__init__(f"interrupted by {sent} at {time} = {last.t_final:.6g}")
-        self.solutions = solutions
+    def __init__(self, signal_number: int, when: str) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signal_number).name} {when}")
         self.exit_code = 128 + signal_number
 
 
-def solve(console: Console, compute: Callable[[bool], Result]) -> Result:
-    """Return ``compute(progress)``, with a progress bar if ``console`` is a terminal.
+class Signals:
+    """SIGINT (Ctrl-C) and SIGTERM: they end a computation, and wait while its results are written."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self.wait = False
+
+    def __enter__(self) -> Signals:
+        # A signal that is ignored, as Ctrl-C is in the background, stays so.
+        wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._on) for number in wanted}
+        return self
+
+    def _on(self, number: int, frame: FrameType | None) -> None:
+        self.last = number
+        if not self.wait:
+            raise KeyboardInterrupt
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, traceback: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def solve(
+    console: Console,
+    compute: Callable[[bool], Result],
+    write: Callable[[Result], object],
+    rescue: Callable[[list[gf.Solution]], object],
+) -> Result:
+    """Return ``compute(progress)`` once it is written, with a progress bar if ``console`` is a terminal.
+
+    A signal during `compute` hands all runs until then to `rescue`; the last one was on its way. `compute`
+    calls nothing by **, which leaves room for a signal before the result has a name.
 
     Raises
     ------
     Interrupted
-        SIGINT (Ctrl-C) or SIGTERM has come; the exception holds what had been found until then.
+        SIGINT (Ctrl-C) or SIGTERM has come, and what had been found until then is written.
     """
-    with terminated_like_interrupted() as last_signal:
+    with Signals() as signals:
         try:
-            return compute(console.is_terminal)
+            result = compute(console.is_terminal)
+            signals.wait = True
         except KeyboardInterrupt as interrupt:
+            signals.wait = True
             found = found_until(interrupt)
             if not found:
                 raise
-            raise Interrupted(found, last_signal()) from None
+            rescue(found)
+            time = "s" if "s_span" in found[-1].settings else "t"
+            raise Interrupted(signals.last or signal.SIGINT, f"at {time} = {found[-1].t_final:.6g}") from None
+        write(result)
+        if signals.last is not None:
+            raise Interrupted(signals.last, "while the results were written")
+    return result
 
 
 def found_until(interrupt: KeyboardInterrupt) -> list[gf.Solution]:
-    """Return the runs that `gradient_flow` or `two_phase` have hung on an exception."""
+    """Return the runs that `gradient_flow` or `two_phase` have hung on an exception, each once."""
     found: list[gf.Solution] = list(getattr(interrupt, "flows", {}).values())
     landing = getattr(interrupt, "landing", None)
     if landing is not None:
         found.append(landing.path)
-    if hasattr(interrupt, "solution"):
-        found.append(interrupt.solution)
+    last = getattr(interrupt, "solution", None)
+    if last is not None and not any(sol is last for sol in found):
+        found.append(last)
     return found
-
-
-@contextmanager
-def terminated_like_interrupted() -> Iterator[Callable[[], int]]:
-    """Turn SIGTERM into KeyboardInterrupt, and yield a function that tells which of the two came last."""
-    last = signal.SIGINT
-
-    def on_terminate(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        last = signal.SIGTERM
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, on_terminate)
-    try:
-        yield lambda: last
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -20,8 +20,6 @@ from grokflow.app.settings import Common, S, as_widths, to_toml
 from grokflow.figures.style import scientific
 from grokflow.files import FileError, write_atomically
 
-SOLVER = ("method", "curvature", "rtol", "atol", "max_time")  # settings that the solvers take as they are
-
 
 @dataclass(frozen=True)
 class Task(Generic[S]):
@@ -32,11 +30,6 @@ class Task(Generic[S]):
     problem: gf.models.Model
     w0: NDArray[np.float64]
     out: Path
-
-    @property
-    def solver(self) -> dict[str, Any]:
-        """The options of every run."""
-        return {name: getattr(self.settings, name) for name in SOLVER}
 
     def title(self, weight_decay: float) -> str:
         """Return what stands above a figure."""

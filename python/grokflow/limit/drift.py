@@ -24,7 +24,7 @@ from grokflow.limit.tangent import (
 )
 from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem, as_problem
-from grokflow.progress import shown
+from grokflow.progress import to_end
 from grokflow.solution import Solution
 
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
@@ -168,7 +168,8 @@ def drift(
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
     compiled = as_regularizer(regularizer, problem)
-    with shown(request, "drift", "s") as watched:
+
+    def begin(watched: Request) -> DriftDriver:
         quantities = (*problem.quantities, "regularizer")
         options = as_options(watched, problem.num_params, quantities, methods=EXPLICIT, span_name="s_span")
         _, slope = compiled.evaluate(point)
@@ -184,9 +185,9 @@ def drift(
         run = core.DriftRun(
             problem._core, compiled, start, chosen, budget, threshold, stop, rest, options.compiled
         )
-        driver = DriftDriver(run, options, problem)
-        driver.advance(to_end=True)
-    return driver.solution()
+        return DriftDriver(run, options, problem)
+
+    return to_end(begin, DriftDriver.solution, request, "drift", "s")
 
 
 def onto_manifold(

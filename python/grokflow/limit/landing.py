@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import FINEST, Callback, Observe, Request, as_options, as_rtol
+from grokflow._options import FINEST, Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, value_at
-from grokflow.integrator import Driver, attach, require_finite_gradient
+from grokflow.integrator import Driver, require_finite_gradient
 from grokflow.limit.tangent import as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
-from grokflow.progress import shown
+from grokflow.progress import to_end
 from grokflow.solution import Solution
 
 FOREVER = 1e18  # an end of time that every flow which lands at all has reached long before
@@ -194,7 +194,8 @@ def land(
     end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
     atol, threshold = as_positive("atol", request.atol), as_rtol_rank(rtol_rank)
     require_finite_gradient(problem, start, 0.0)
-    with shown(request, "landing") as watched:
+
+    def begin(watched: Request) -> LandingDriver:
         finer = replace(
             watched,
             t_span=(0.0, end),
@@ -204,22 +205,32 @@ def land(
         options = as_options(finer, problem.num_params, problem.quantities)
         options.settings.update(weight_decay=0.0, problem=repr(problem))
         compiled = core.LandingRun(problem._core, start, *wanted, request.rtol, threshold, options.compiled)
-        driver = Driver(compiled.run, options, problem)
-        driver.advance(to_end=True)
-    path = driver.solution()
-    try:
-        found = compiled.settle()
-    except BaseException as error:
-        attach(error, path)
-        raise
-    settings = {name: value for name, value in path.settings.items() if name != "t_span"} | {
-        "curvature": wanted.name,
-        "rtol": request.rtol,
-        "atol": atol,
-        "rtol_rank": rtol_rank,
-        "t_max": None if end == FOREVER else end,
-    }
-    return as_landing(problem, path, found, settings)
+        asked = {
+            "curvature": wanted.name,
+            "rtol": request.rtol,
+            "atol": atol,
+            "rtol_rank": rtol_rank,
+            "t_max": None if end == FOREVER else end,
+        }
+        return LandingDriver(compiled, options, problem, asked)
+
+    return to_end(begin, LandingDriver.landing, request, "landing")
+
+
+class LandingDriver(Driver):
+    """A run of the core that watches for its landing, and then settles on the manifold."""
+
+    def __init__(
+        self, run: core.LandingRun, options: FlowOptions, problem: Problem, asked: dict[str, Any]
+    ) -> None:
+        super().__init__(run.run, options, problem)
+        self._landing, self._on, self._asked = run, problem, asked
+
+    def landing(self) -> Landing:
+        """Return where the flow has landed, once it is at its end."""
+        path, found = self.solution(), self._landing.settle()
+        settings = {name: value for name, value in path.settings.items() if name != "t_span"}
+        return as_landing(self._on, path, found, settings | self._asked)
 
 
 def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings: dict[str, Any]) -> Landing:

@@ -163,8 +163,8 @@ def two_phase(
     TypeError, ValueError
         Misuse, before any work.
     KeyboardInterrupt
-        Ctrl-C; its attribute `solution` holds the run that was on its way, `flows` those that were done,
-        and `landing` the landing, or None if it was still to come.
+        Ctrl-C; its attribute `solution` holds the run that was on its way or else the last one, `flows` those
+        that were done, and `landing` the landing, or None if it was still to come.
 
     References
     ----------
@@ -190,7 +190,7 @@ def two_phase(
     regularizer = drift_of(decays)
     flows: dict[float, Solution] = {}
     landing, slow, no_drift = None, None, ""
-    try:
+    try:  # no call by * or **: an interrupt may come before its result has a name
         for lam, decay in decays.items():
             flows[lam] = flow(problem, start, decay, replace(request, t_span=(0.0, end / lam)))
         fast_times = merged([sol.t for sol in flows.values()])
@@ -202,32 +202,35 @@ def two_phase(
                 slow = drift(problem, landing.w, slowly, regularizer)
             except NoTangentSpace as error:
                 no_drift = str(error)
+        distance = distances(flows, slow, first) if slow is not None else {}
+        return TwoPhase(
+            problem=problem,
+            w0=start,
+            fast=landing.path,
+            landing=landing,
+            slow=slow,
+            flows=flows,
+            distance=distance,
+            slope=slope_of(distance),
+            horizon={lam: horizon(slow, lam, kappa) for lam in flows} if slow is not None else {},
+            clocks={
+                lam: clocks(sol) for lam, sol in flows.items() if {"grad_norm", "norm"} <= sol.observed.keys()
+            },
+            eps=first,
+            s_end=end,
+            kappa=float(kappa),
+            _decays=decays,
+            _request=Request(method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}),
+            _regularizer=regularizer,
+            _no_drift=no_drift,
+        )
     except BaseException as error:
+        done = [*flows.values(), *([landing.path] if landing else []), *([slow] if slow else [])]
+        if done and not hasattr(error, "solution"):  # it came between two runs
+            attach(error, done[-1])
         attach(error, flows, "flows")
         attach(error, landing, "landing")
         raise
-    distance = distances(flows, slow, first) if slow is not None else {}
-    return TwoPhase(
-        problem=problem,
-        w0=start,
-        fast=landing.path,
-        landing=landing,
-        slow=slow,
-        flows=flows,
-        distance=distance,
-        slope=slope_of(distance),
-        horizon={lam: horizon(slow, lam, kappa) for lam in flows} if slow is not None else {},
-        clocks={
-            lam: clocks(sol) for lam, sol in flows.items() if {"grad_norm", "norm"} <= sol.observed.keys()
-        },
-        eps=first,
-        s_end=end,
-        kappa=float(kappa),
-        _decays=decays,
-        _request=Request(method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}),
-        _regularizer=regularizer,
-        _no_drift=no_drift,
-    )
 
 
 def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay]:
