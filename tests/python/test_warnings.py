@@ -54,3 +54,10 @@ def test_a_function_of_the_user_is_a_line_of_the_user():
     with pytest.warns(gf.PrecisionWarning) as caught:
         gf.gradient_flow(LINEAR, W, (0, 1), weight_decay=0.1, observe=observe)
     assert [warning.lineno for warning in caught] == [observe["other"].__code__.co_firstlineno]
+
+
+def test_a_line_of_code_without_a_module():
+    """As a notebook or a debugger may run it."""
+    with pytest.warns(gf.PrecisionWarning) as caught:
+        exec(compile("\n\nproblem.loss(w)", "<cell>", "exec"), {"problem": single("residual"), "w": W})
+    assert [(warning.filename, warning.lineno) for warning in caught] == [("<cell>", 3)]
