@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
 from grokflow._warnings import warn
-from grokflow.methods import BDF, ROCK2, STIFF, Curvature, Method, Strategy, as_curvature, as_method
+from grokflow.methods import BDF, STIFF, Curvature, Method, as_method
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
 
@@ -292,23 +292,3 @@ def as_options(
         "max_time": None if seconds == math.inf else seconds,
     }
     return FlowOptions(compiled, settings, snapshots)
-
-
-def as_flow(
-    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request
-) -> tuple[FloatArray, list[tuple[int, int, float]], Strategy]:
-    """Check what a gradient flow takes beside its options: w0, decay by range, and the curvature chosen.
-
-    The curvature is "none" if the method is explicit.
-    """
-    start = as_vector("w0", w0, problem.num_params)
-    wanted = as_curvature(request.curvature)
-    if not isinstance(as_method(request.method, piecewise=problem.is_piecewise), ROCK2):
-        chosen = core.curvature_of(problem._core, wanted.name, wanted.memory_budget)
-    elif wanted.name == "auto":
-        chosen = "none"
-    else:
-        raise ValueError(
-            f"curvature is {request.curvature!r}, but ROCK2 solves no linear systems; leave curvature out"
-        )
-    return start, as_decay(weight_decay, problem), wanted._replace(name=chosen)

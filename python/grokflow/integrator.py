@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_flow, as_options
-from grokflow._validate import FloatArray
+from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_decay, as_options
+from grokflow._validate import FloatArray, as_vector
 from grokflow.callbacks import CallbackError
-from grokflow.methods import BDF, ROCK2, Curvature, Radau
+from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
@@ -233,7 +233,8 @@ def begin(
     problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request
 ) -> tuple[core.FlowRun, FlowOptions]:
     """Return a gradient flow of the core at its start."""
-    start, decay, chosen = as_flow(problem, w0, weight_decay, request)
+    start, decay = as_vector("w0", w0, problem.num_params), as_decay(weight_decay, problem)
+    chosen = strategy_of(problem, request)
     options = as_options(request, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
     options.settings.update(
         curvature=None if chosen.name == "none" else chosen.name,
@@ -243,6 +244,18 @@ def begin(
     )
     require_finite_gradient(problem, start, options.settings["t_span"][0])
     return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled), options
+
+
+def strategy_of(problem: Problem, request: Request) -> Strategy:
+    """Return the curvature that a gradient flow uses: "none" if the method is explicit."""
+    wanted = as_curvature(request.curvature)
+    if not isinstance(as_method(request.method, piecewise=problem.is_piecewise), ROCK2):
+        return wanted._replace(name=core.curvature_of(problem._core, wanted.name, wanted.memory_budget))
+    if wanted.name != "auto":
+        raise ValueError(
+            f"curvature is {request.curvature!r}, but ROCK2 solves no linear systems; leave curvature out"
+        )
+    return wanted._replace(name="none")
 
 
 def require_finite_gradient(problem: Problem, w0: FloatArray, t0: float) -> None:
