@@ -10,7 +10,9 @@ from grokflow.solution import Solution
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from grokflow.figures.run import plot  # noqa: E402
 from grokflow.figures.style import scientific, start_of_axis  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 
 @pytest.fixture
@@ -57,6 +59,19 @@ def test_a_new_figure_has_two_panels_on_one_logarithmic_time_axis(sol):
     image = png(figure)
     assert image.startswith(b"\x89PNG")
     assert len(image) > 10_000
+
+
+def test_a_given_figure_is_filled_like_a_new_one(sol):
+    """As the commands do, for which pyplot has nothing to show."""
+    given = Figure()
+    assert plot(sol, figure=given) is given
+    assert not plt.get_fignums()
+    assert png(given) == png(sol.plot())
+
+
+def test_axes_of_a_figure_within_a_figure(sol):
+    figure = plt.figure()
+    assert sol.plot(figure.subfigures(1, 2)[1].subplots()) is figure
 
 
 def test_the_time_axis_starts_where_something_begins_to_happen(sol):
