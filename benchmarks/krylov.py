@@ -104,7 +104,7 @@ def iterations(n, spectrum):
     print(f" | {'plain':>6} {'Nystrom':>8} {'ours':>6}")
     for shift in SHIFTS:
         problem, rng = Moving(n, spectrum), np.random.default_rng(1)
-        made = core.Curvature(problem.model._core, [(0, n, 0.0)], "krylov", 2.0**32, RANK, ERROR)
+        made = core.SteppedCurvature(problem.model._core, [(0, n, 0.0)], "krylov", 2.0**32, RANK, ERROR)
         counts, errors = [], []
         for _ in range(SOLVES):
             v, before = rng.standard_normal(n), made.stats["niter"]

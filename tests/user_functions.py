@@ -7,7 +7,6 @@ RNG = np.random.default_rng(0)
 N, D = 4, 6
 X, Y, A = RNG.normal(size=(N, D)), RNG.normal(size=N), RNG.normal(size=(D, D))
 W, V, U = RNG.normal(size=D), RNG.normal(size=D), RNG.normal(size=N)
-WARM_UP = 10  # calls after which a function that keeps nothing gets views
 
 
 # r = sin(X w) - y
@@ -54,12 +53,3 @@ def hvp(w, v):
 
 def objective(module=callbacks, **functions):
     return module.Objective(**({"loss": loss, "gradient": gradient, "num_params": D} | functions))
-
-
-def warm(problem, *names):
-    """Call functions until they get views."""
-    for _ in range(WARM_UP):
-        for name in names:
-            arguments = {"jvp": (W, V), "hvp": (W, V), "vjp": (W, U)}.get(name, (W,))
-            getattr(problem, name)(*arguments)
-    return problem

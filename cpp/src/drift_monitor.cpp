@@ -13,7 +13,6 @@ Status DriftMonitor::step(double s, std::string& message) {
   std::ostringstream text;
   text.precision(4);
   if (now.rank != before.rank) {
-    rank_changes_.push_back({s, before.rank, now.rank});
     text << "The rank of the Hessian changed from " << before.rank << " to " << now.rank << " at s = " << s
          << ", where its smallest non-zero eigenvalue had been " << before.smallest
          << ": a singular point of the manifold.";

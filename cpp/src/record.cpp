@@ -4,11 +4,15 @@
 #include <cmath>
 #include <utility>
 
-#include "numerics/root.hpp"
-
 namespace grokflow {
 
+namespace {
+
 constexpr double kPointsPerDecade = 14.0;
+
+Index entries(const Observable& observable) { return std::max<Index>(observable.size, 1); }
+
+}  // namespace
 
 Recorder::Recorder(Index size, std::vector<Observable> observables, bool keep_states, SampleTimes when)
     : observables_(std::move(observables)),
@@ -16,9 +20,9 @@ Recorder::Recorder(Index size, std::vector<Observable> observables, bool keep_st
       when_(std::move(when)),
       values_(observables_.size()),
       state_(size) {
-  Index entries = 0;
-  for (const Observable& observable : observables_) entries += std::max<Index>(observable.size, 1);
-  row_.resize(entries);
+  Index size_of_row = 0;
+  for (const Observable& observable : observables_) size_of_row += entries(observable);
+  row_.resize(size_of_row);
 }
 
 void Recorder::begin(const Integrator& integrator) {
@@ -64,112 +68,27 @@ void Recorder::make_log_grid(const Integrator& integrator) {
 
 void Recorder::record(double t, const ConstVectorRef& w) {
   // All observables first: one that throws must not leave a time without its values.
-  const double* value = row_.data();
   Index begin = 0;
   for (const Observable& observable : observables_) {
-    const Index size = std::max<Index>(observable.size, 1);
+    const Index size = entries(observable);
     observable.evaluate(t, w, row_.segment(begin, size));
     begin += size;
   }
-  times_.push_back(t);
-  if (keep_states_) states_.insert(states_.end(), w.data(), w.data() + w.size());
-  for (std::size_t i = 0; i < observables_.size(); ++i) {
-    const Index size = std::max<Index>(observables_[i].size, 1);
-    values_[i].insert(values_[i].end(), value, value + size);
-    value += size;
-  }
-}
-
-Run::Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events, Callback callback,
-         Watch watch)
-    : integrator_(integrator),
-      recorder_(recorder),
-      events_(std::move(events)),
-      callback_(std::move(callback)),
-      watch_(std::move(watch)),
-      t_(integrator.t()),
-      w_(integrator.w()),
-      probe_(integrator.w()) {}
-
-Status Run::step() {
-  if (!begun_) begin();
-  if (integrator_.status() == Status::running && watched_ != Status::running) {
-    integrator_.stop(watched_, watch_message_);  // before the first step
-  } else if (status() == Status::running) {
-    if (!unrecorded_) {
-      const double before = integrator_.t();
-      integrator_.step();
-      unrecorded_ = unwatched_ = integrator_.t() > before;
+  try {
+    if (keep_states_) states_.insert(states_.end(), w.data(), w.data() + w.size());
+    const double* value = row_.data();
+    for (std::size_t i = 0; i < observables_.size(); ++i) {
+      const Index size = entries(observables_[i]);
+      values_[i].insert(values_[i].end(), value, value + size);
+      value += size;
     }
-    if (unrecorded_)
-      record_step();
-    else
-      w_ = integrator_.w();  // there was no step, or none that moved the clock
+    times_.push_back(t);
+  } catch (...) {  // no memory is left: nor must that
+    if (keep_states_) states_.resize(times_.size() * w.size());
+    for (std::size_t i = 0; i < observables_.size(); ++i)
+      values_[i].resize(times_.size() * entries(observables_[i]));
+    throw;
   }
-  if (integrator_.status() != Status::running) recorder_.end(t_, w_);
-  return integrator_.status();
-}
-
-void Run::watch() {
-  if (watch_ && unwatched_) watched_ = watch_(integrator_.t(), integrator_.w(), watch_message_);
-  unwatched_ = false;
-}
-
-void Run::begin() {
-  watch();
-  event_values_.clear();
-  for (Event& event : events_) event_values_.push_back(event.value(t_, w_));
-  recorder_.begin(integrator_);
-  begun_ = true;
-}
-
-/// Events, samples and the callback. What the user's functions may interrupt comes first and can be done
-/// again.
-void Run::record_step() {
-  watch();
-  locate_zeros();
-  const bool stops = !zeros_.empty() && zeros_.back().stops;
-  t_ = stops ? zeros_.back().t : integrator_.t();
-  integrator_.interpolate(t_, w_);
-  recorder_.step(integrator_, t_);
-
-  unrecorded_ = false;
-  event_values_.swap(new_event_values_);
-  for (const Zero& zero : zeros_) {
-    integrator_.interpolate(zero.t, probe_);
-    zero.event->times.push_back(zero.t);
-    zero.event->states.insert(zero.event->states.end(), probe_.data(), probe_.data() + probe_.size());
-  }
-  if (stops)
-    integrator_.stop(Status::event, "A terminal event occurred.");
-  else if (watched_ != Status::running)
-    integrator_.stop(watched_, watch_message_);
-  if (callback_ && callback_(t_, w_) && integrator_.status() == Status::running)
-    integrator_.stop(Status::interrupted, "The callback asked to stop.");
-}
-
-void Run::locate_zeros() {
-  zeros_.clear();
-  new_event_values_.clear();
-  for (std::size_t i = 0; i < events_.size(); ++i) {
-    Event& event = events_[i];
-    const double before = event_values_[i], after = event.value(integrator_.t(), integrator_.w());
-    new_event_values_.push_back(after);
-    // A zero at the start of a step was the end of the last one, or the start of the run, which is no
-    // crossing.
-    const bool rising = before < 0.0 && after >= 0.0, falling = before > 0.0 && after <= 0.0;
-    if (!(event.direction > 0 ? rising : event.direction < 0 ? falling : rising || falling)) continue;
-    const auto value = [&](double t) {
-      integrator_.interpolate(t, probe_);
-      return event.value(t, probe_);
-    };
-    const double t = find_root(value, integrator_.previous_t(), integrator_.t(), before, after);
-    const bool stops = event.terminal > 0 && static_cast<int>(event.times.size()) + 1 >= event.terminal;
-    zeros_.push_back({t, &event, stops});
-  }
-  std::stable_sort(zeros_.begin(), zeros_.end(), [](const Zero& a, const Zero& b) { return a.t < b.t; });
-  const auto stop = std::find_if(zeros_.begin(), zeros_.end(), [](const Zero& zero) { return zero.stops; });
-  if (stop != zeros_.end()) zeros_.erase(stop + 1, zeros_.end());
 }
 
 }  // namespace grokflow

@@ -1,22 +1,23 @@
-// The compiled half of grokflow: private, typed in _core.pyi. Python owns docstrings, defaults and
-// validation.
+// The compiled half of grokflow: private, typed in _core.pyi. Python owns docstrings, defaults and validation.
+// It needs the GIL: arguments of the user's functions are filled again where a reference count allows it.
 #include <pybind11/pybind11.h>
 
 #include <Eigen/Core>
 #include <string>
 
+#include "gil.hpp"
 #include "grokflow/threads.hpp"
 
 namespace py = pybind11;
 
 void bind_problem(py::module_& m);
-void bind_models(py::module_& m);
 void bind_callbacks(py::module_& m);
-void bind_curvature(py::module_& m);
-void bind_flow(py::module_& m);
+void bind_run(py::module_& m);
 void bind_limit(py::module_& m);
+void bind_testing(py::module_& m);
 
-PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
+PYBIND11_MODULE(GROKFLOW_MODULE, m) {
+  grokflow::main_thread();
   m.attr("__version__") = GROKFLOW_VERSION;
   m.attr("__eigen_version__") = std::to_string(EIGEN_WORLD_VERSION) + "." +
                                 std::to_string(EIGEN_MAJOR_VERSION) + "." +
@@ -25,9 +26,8 @@ PYBIND11_MODULE(GROKFLOW_MODULE, m, py::mod_gil_not_used()) {
   m.def("num_threads", &grokflow::num_threads);
   m.def("set_num_threads", &grokflow::set_num_threads, py::arg("number"));
   bind_problem(m);
-  bind_models(m);
   bind_callbacks(m);
-  bind_curvature(m);
-  bind_flow(m);
+  bind_run(m);
   bind_limit(m);
+  bind_testing(m);
 }

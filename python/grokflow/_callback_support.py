@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import traceback as tracebacks
-from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
-from grokflow._backend import core
 from grokflow._validate import FloatArray
 from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
@@ -44,44 +41,3 @@ def raise_asymmetric(name: str, asymmetry: float, tolerance: float) -> NoReturn:
         name,
         f"is not symmetric: max|A - A^T| / max|A| is {asymmetry:.3g}, at most {tolerance:g} is round-off",
     )
-
-
-def raise_kept(name: str, argument: str) -> NoReturn:
-    """Refuse a callback that began to keep its arguments after calls in which it did not."""
-    raise RuntimeError(
-        f"{name} kept its argument {argument}, which is valid only during the call; "
-        f"keep {argument}.copy() instead"
-    )
-
-
-def frames_of(error: BaseException, traceback: TracebackType | None) -> list[FrameType]:
-    """Return the frames that `error`, and the exceptions it was raised from or during, keep alive."""
-    frames = [frame for frame, _ in tracebacks.walk_tb(traceback)]
-    seen, waiting = set(), [error]
-    while waiting:
-        current = waiting.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        frames += [frame for frame, _ in tracebacks.walk_tb(current.__traceback__)]
-        waiting += [other for other in (current.__cause__, current.__context__) if other is not None]
-    return list(dict.fromkeys(frames))
-
-
-def replace_locals(frames: list[FrameType], lent: FloatArray) -> None:
-    """Put copies in place of `lent` and its parts in the locals of `frames`: a debugger still sees them."""
-    for frame in frames:
-        names: dict[str, Any] = frame.f_locals
-        for name, value in list(names.items()):
-            if isinstance(value, np.ndarray) and np.may_share_memory(value, lent):
-                names[name] = value.copy()
-        core.store_locals(frame)
-
-
-def clear_locals(frames: list[FrameType]) -> None:
-    """Empty `frames`: something in their locals refers to an argument that will not be valid."""
-    for frame in frames:
-        try:
-            frame.clear()
-        except RuntimeError:  # still running, as a generator may be: the caller has a last resort
-            continue

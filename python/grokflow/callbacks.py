@@ -1,14 +1,13 @@
 """Problems from functions of one's own, written in Python on NumPy arrays.
 
-The arguments of these functions are read-only views on the solver's memory, which cost nothing to make and
-are valid during the call only. A function that keeps an argument (a cache, say) is noticed in its first few
-calls, whose arguments are private copies, and gets private copies from then on; one that starts to keep them
-later is refused with RuntimeError. The point `w` of a linearisation, which jvp, vjp, jacobian, gram, hvp and
-hessian get there, may always be kept: it is one array object for all calls at that point.
+The arguments of these functions are read-only arrays, which may be kept: an array that nobody refers to any
+more is filled again for the next call, any other is left alone. The point `w` of a linearisation, which jvp,
+vjp, jacobian, gram, hvp and hessian get there, is one array object for all calls at that point; so is `w`
+where residual and vjp (or jacobian) are called for one gradient.
 
 A result may be anything that NumPy converts to float64 of the right shape. It is copied at once, so a
 function may return the same buffer each time. An exception that a function raises reaches the caller of the
-solver unchanged; in the locals of its frames, copies take the place of the views and their slices.
+solver unchanged.
 """
 
 from __future__ import annotations

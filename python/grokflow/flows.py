@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from grokflow._backend import core
-from grokflow._options import Callback, Observe, Request, WeightDecay, as_options
-from grokflow._validate import FloatArray, as_array
+from grokflow._options import Callback, Observe, Request, WeightDecay
 from grokflow.integrator import Driver, begin
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem, as_problem
@@ -154,27 +151,3 @@ def flow(problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Re
         return Driver(*begin(problem, w0, weight_decay, watched), problem)
 
     return to_end(start, Driver.solution, request, f"flow, lam = {weight_decay}")
-
-
-def _integrate_ode(
-    f: Callable[[FloatArray], ArrayLike],
-    jacobian: Callable[[FloatArray], ArrayLike],
-    y0: ArrayLike,
-    t_span: tuple[float, float],
-    *,
-    method: str | BDF | Radau | ROCK2 = "BDF",
-    rtol: float = 1e-6,
-    atol: ArrayLike = 1e-9,
-    t_eval: ArrayLike | str | None = None,
-    events: Any = None,
-    max_steps: int | None = None,
-    first_step: float | None = None,
-    max_step: float = math.inf,
-) -> Solution:
-    """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the methods are held against stiff problems."""
-    request = Request.of(locals(), observe={}, save_states=True)
-    start = as_array("y0", y0, 1)
-    options = as_options(request, start.size, ())
-    driver = Driver(core.dense_flow(f, jacobian, start, options.compiled), options)
-    driver.advance(to_end=True)
-    return driver.solution()

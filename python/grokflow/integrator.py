@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -53,7 +54,23 @@ class Driver:
         attach(error, self.solution(interrupted_by=error))
 
     def solution(self, interrupted_by: BaseException | None = None) -> Solution:
-        """Return what has been recorded so far."""
+        """Return what has been recorded so far.
+
+        Raises
+        ------
+        MemoryError
+            The states do not fit into memory a second time; its attribute `solution` holds all the rest.
+        """
+        rest = self._without_states(interrupted_by)
+        try:
+            return dataclasses.replace(rest, w=self._states(len(rest.t)))
+        except MemoryError as error:
+            if interrupted_by is not None:
+                return rest
+            attach(error, rest)
+            raise
+
+    def _without_states(self, interrupted_by: BaseException | None) -> Solution:
         run = self._run
         status, message = run.status, run.message
         if interrupted_by is not None and status == "running":
@@ -62,7 +79,7 @@ class Driver:
         times, observed, events = run.times(), run.observed(), run.events()
         return Solution(
             t=times,
-            w=self._states(len(times)),
+            w=None,
             observed={name: observed[name] for name in self._settings["observe"]},
             final=run.w,
             t_final=run.t,

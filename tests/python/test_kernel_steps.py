@@ -24,7 +24,7 @@ def two_layers(n, width, inputs=5, seed=0):
 
 
 def curvature(problem, w, rates):
-    made = core.Curvature(problem._core, rates, "gram", 2.0**32, 0)
+    made = core.SteppedCurvature(problem._core, rates, "gram", 2.0**32, 0)
     made.linearize(w)
     return made
 

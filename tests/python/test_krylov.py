@@ -53,7 +53,7 @@ def spectrum(n=600, top=3e1, decades=8.0, seed=2):
 
 
 def curvature(problem, w, rates, kind="krylov", rank=200, forcing=FORCING):
-    made = core.Curvature(problem._core, rates, kind, 2.0**32, rank, forcing)
+    made = core.SteppedCurvature(problem._core, rates, kind, 2.0**32, rank, forcing)
     made.linearize(w)
     return made
 
@@ -216,7 +216,9 @@ def test_what_was_learnt_serves_an_operator_that_moves():
 def test_what_was_learnt_is_bounded_by_the_budget():
     problem = spectrum()
     d = problem.num_params
-    small = core.Curvature(problem._core, [(0, d, 0.0)], "krylov", 1.0, 200)  # one byte: no preconditioner
+    small = core.SteppedCurvature(
+        problem._core, [(0, d, 0.0)], "krylov", 1.0, 200
+    )  # one byte: no preconditioner
     small.linearize(np.zeros(d))
     x = small.solve(1e2, np.ones(d))
     exact = np.linalg.solve(matrix(problem, np.zeros(d), [(0, d, 0.0)], 1e2), np.ones(d))

@@ -4,7 +4,7 @@ import grokflow as gf
 import numpy as np
 import oracle_problems as op
 import pytest
-from grokflow.flows import _integrate_ode as integrate
+from dense_flow import integrate
 
 GROWTH = 0.714  # the stability interval of s stages is GROWTH s^2 long
 

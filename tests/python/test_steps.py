@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from dense_flow import integrate
 from grokflow._backend import core
-from grokflow.flows import _integrate_ode as integrate
 
 
 def decay(t_span=(0.0, 5.0), method="BDF", **options):

@@ -7,7 +7,7 @@ all reference times. A solver controls the error of one step, so a few tens of u
 import numpy as np
 import pytest
 import stiff_problems
-from grokflow.flows import _integrate_ode as integrate
+from dense_flow import integrate
 from scipy.integrate import solve_ivp
 
 TOLERANCES = (1e-4, 1e-6, 1e-8)

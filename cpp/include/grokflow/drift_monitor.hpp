@@ -22,10 +22,6 @@ class DriftMonitor {
     bool stop_on_rank_change = false;
     double kkt_tol = 0.0;  ///< stop where ||P grad R|| <= kkt_tol ||grad R||; 0: never
   };
-  struct RankChange {
-    double s;  ///< the end of the step that saw it
-    Index before, after;
-  };
 
   /// The flow must outlive the monitor.
   DriftMonitor(NormFlow& flow, Options options) : flow_(flow), options_(options) {}
@@ -36,14 +32,12 @@ class DriftMonitor {
 
   const std::vector<double>& s() const { return s_; }
   const std::vector<Spectrum>& spectra() const { return spectra_; }
-  const std::vector<RankChange>& rank_changes() const { return rank_changes_; }
 
  private:
   NormFlow& flow_;
   Options options_;
   std::vector<double> s_;
   std::vector<Spectrum> spectra_;
-  std::vector<RankChange> rank_changes_;
 };
 
 }  // namespace grokflow

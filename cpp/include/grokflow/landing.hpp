@@ -4,10 +4,11 @@
 // flow is integrated with lam = 0 until the step is small (sqrt(rtol) of ||w||, where its square is the
 // tolerance), and Newton's method along the normal space does the rest, to round-off:
 //
-//   grokflow::GradientFlow flow(problem, grokflow::Decay(d, 0.0));
 //   grokflow::LandingWatch watch(problem, {rtol});
-//   ... a Run of an Integrator over [0, grokflow::kForever] with `watch` as its watch (record.hpp) ...
+//   ... the flow with lam = 0 over [0, grokflow::kForever] with `watch` as the watch of its `Run` ...
 //   grokflow::Landing landing = watch.settle(run.w(), integrator.status());
+//
+// `LandingRun` (runs.hpp) is all of that.
 #pragma once
 
 #include <memory>

@@ -102,4 +102,17 @@ CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, d
 std::unique_ptr<TangentSpace> make_tangent_space(CurvatureKind kind, std::shared_ptr<const Problem> problem,
                                                  const TangentOptions& options, Stats& stats);
 
+/// P v at one point, and what was found there on the way.
+struct TangentProjection {
+  Vector v;  ///< P v
+  Spectrum spectrum;
+  Offset offset;
+  Stats stats;
+};
+
+/// As accurate as the strategy allows, whatever `options.accuracy`. Throws std::invalid_argument if the Hessian at
+/// w is not finite.
+TangentProjection project_on_tangent(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
+                                     Vector v, CurvatureKind kind, TangentOptions options = {});
+
 }  // namespace grokflow

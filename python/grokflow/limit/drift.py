@@ -34,12 +34,12 @@ class DriftDriver(Driver):
     """A run of the core on the manifold, with its monitor."""
 
     def __init__(self, run: core.DriftRun, options: FlowOptions, problem: Problem) -> None:
-        super().__init__(run.run, options, problem)
+        super().__init__(run, options, problem)
         self._drift = run
 
-    def solution(self, interrupted_by: BaseException | None = None) -> Solution:
+    def _without_states(self, interrupted_by: BaseException | None) -> Solution:
         """Return what has been recorded so far; its message names the changes of rank."""
-        sol = dataclasses.replace(super().solution(interrupted_by), monitor=self._drift.monitor())
+        sol = dataclasses.replace(super()._without_states(interrupted_by), monitor=self._drift.monitor())
         if not sol.rank_changes or sol.status == "rank_change":
             return sol
         changes = ", ".join(

@@ -21,7 +21,6 @@ from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
 from grokflow.solution import Solution
 
-FOREVER = 1e18  # an end of time that every flow which lands at all has reached long before
 INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up
 EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
 
@@ -191,7 +190,7 @@ def land(
 ) -> Landing:
     """Run the unregularised flow from a checked start until it has landed, or cannot."""
     wanted = as_curvature(request.curvature)
-    end = FOREVER if t_max == math.inf else as_positive("t_max", t_max)
+    end = core.FOREVER if t_max == math.inf else as_positive("t_max", t_max)
     atol, threshold = as_positive("atol", request.atol), as_rtol_rank(rtol_rank)
     require_finite_gradient(problem, start, 0.0)
 
@@ -202,17 +201,17 @@ def land(
             rtol=max(INNER * request.rtol, FINEST),
             atol=INNER * atol,
         )
-        options = as_options(finer, problem.num_params, problem.quantities)
+        options = as_options(finer, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
         options.settings.update(weight_decay=0.0, problem=repr(problem))
-        compiled = core.LandingRun(problem._core, start, *wanted, request.rtol, threshold, options.compiled)
+        run = core.LandingRun(problem._core, start, *wanted, request.rtol, threshold, options.compiled)
         asked = {
             "curvature": wanted.name,
             "rtol": request.rtol,
             "atol": atol,
             "rtol_rank": rtol_rank,
-            "t_max": None if end == FOREVER else end,
+            "t_max": None if end == core.FOREVER else end,
         }
-        return LandingDriver(compiled, options, problem, asked)
+        return LandingDriver(run, options, problem, asked)
 
     return to_end(begin, LandingDriver.landing, request, "landing")
 
@@ -223,7 +222,7 @@ class LandingDriver(Driver):
     def __init__(
         self, run: core.LandingRun, options: FlowOptions, problem: Problem, asked: dict[str, Any]
     ) -> None:
-        super().__init__(run.run, options, problem)
+        super().__init__(run, options, problem)
         self._landing, self._on, self._asked = run, problem, asked
 
     def landing(self) -> Landing:

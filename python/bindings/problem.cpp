@@ -1,24 +1,75 @@
-// The models and their activations. Samples travel as (X, y, scale), entries as (rows, cols, values, scale).
+// `Problem` and `Linearization`, as Python calls them one function at a time, and the models. Arguments are
+// converted first; the GIL is released around the computation and taken again for the result, which NumPy adopts
+// without a copy. Samples travel as (X, y, scale), entries as (rows, cols, values, scale).
 #include <pybind11/eigen.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
 #include <tuple>
 
+#include "gil.hpp"
 #include "grokflow/models/diagonal_linear_network.hpp"
 #include "grokflow/models/linear_regression.hpp"
 #include "grokflow/models/matrix_completion.hpp"
 #include "grokflow/models/matrix_sensing.hpp"
 #include "grokflow/models/mlp.hpp"
 #include "grokflow/models/two_layer_network.hpp"
+#include "linearization.hpp"
 
 namespace py = pybind11;
 using namespace grokflow;
 
 namespace {
 
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-using RowMajorMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using Released = py::call_guard<Unlocked>;
+
+py::list list_blocks(const Problem& problem) {
+  py::list blocks;
+  for (const Block& block : problem.blocks())
+    blocks.append(py::make_tuple(block.name, block.begin, py::tuple(py::cast(block.shape))));
+  return blocks;
+}
+
+std::vector<std::tuple<std::string, Index>> list_quantities(const Problem& problem) {
+  std::vector<std::tuple<std::string, Index>> names;
+  for (const Quantity& quantity : problem.quantities()) names.emplace_back(quantity.name, quantity.size);
+  return names;
+}
+
+Quantity find_quantity(const Problem& problem, const std::string& name) {
+  for (auto& quantity : problem.quantities())
+    if (quantity.name == name) return quantity;
+  throw std::invalid_argument("no quantity is called '" + name + "'");
+}
+
+py::object evaluate_quantity(const Problem& problem, const std::string& name, const ConstVectorRef& w) {
+  Quantity quantity;
+  Vector value;
+  {
+    const Unlocked unlocked;
+    quantity = find_quantity(problem, name);
+    value.resize(std::max<Index>(quantity.size, 1));
+    quantity.evaluate(w, value);
+  }
+  if (quantity.size == 0) return py::float_(value[0]);
+  return py::cast(std::move(value));
+}
+
+Vector gradient(const Problem& problem, const ConstVectorRef& w) {
+  Vector out(problem.num_params());
+  problem.gradient(w, out);
+  return out;
+}
+
+Vector residual(const Problem& problem, const ConstVectorRef& w) {
+  Vector out(problem.num_residuals());
+  problem.residual(w, out);
+  return out;
+}
+
 using SampleTuple = std::tuple<Matrix, Vector, double>;
 using MeasurementTuple = std::tuple<RowMajorMatrix, Vector, double>;
 using EntryTuple = std::tuple<std::vector<Index>, std::vector<Index>, Vector, double>;
@@ -62,12 +113,42 @@ void bind_linear_model(py::module_& m, const char* name) {
                                             from_optional<Samples>(std::move(test)));
            }),
            py::arg("train"), py::arg("test"))
-      .def("predict", &predict<Model>, py::arg("w"), py::arg("X"), Unlocked());
+      .def("predict", &predict<Model>, py::arg("w"), py::arg("X"), Released());
 }
 
 }  // namespace
 
-void bind_models(py::module_& m) {
+void bind_problem(py::module_& m) {
+  py::class_<HeldLinearization>(m, "Linearization")
+      .def("jvp", &HeldLinearization::jvp, py::arg("v"), Released())
+      .def("vjp", &HeldLinearization::vjp, py::arg("u"), Released())
+      .def("jacobian", &HeldLinearization::jacobian, Released())
+      .def("gram", &HeldLinearization::gram, py::arg("begin") = 0, py::arg("end") = py::none(), Released())
+      .def("hvp", &HeldLinearization::hvp, py::arg("v"), Released())
+      .def("hessian", &HeldLinearization::hessian, Released());
+
+  py::class_<Problem, std::shared_ptr<Problem>>(m, "Problem")
+      .def_property_readonly("num_params", &Problem::num_params)
+      .def_property_readonly("num_residuals", &Problem::num_residuals)
+      .def_property_readonly("scale", &Problem::scale)
+      .def_property_readonly("has_residuals", &Problem::has_residuals)
+      .def_property_readonly("has_hvp", &Problem::has_hvp)
+      .def_property_readonly("has_hessian", &Problem::has_hessian)
+      .def("blocks", &list_blocks)
+      .def("quantities", &list_quantities)
+      .def("quantity", &evaluate_quantity, py::arg("name"), py::arg("w"))
+      .def("loss", &Problem::loss, py::arg("w"), Released())
+      .def("gradient", &gradient, py::arg("w"), Released())
+      .def("residual", &residual, py::arg("w"), Released())
+      .def(
+          "linearize",
+          [](Problem& problem, const ConstVectorRef& w) {
+            auto shared = share(problem);
+            const Unlocked unlocked;
+            return std::make_unique<HeldLinearization>(std::move(shared), w);
+          },
+          py::arg("w"));
+
   bind_linear_model<LinearRegression>(m, "LinearRegression");
   bind_linear_model<DiagonalLinearNetwork>(m, "DiagonalLinearNetwork");
 
@@ -79,7 +160,7 @@ void bind_models(py::module_& m) {
                                                        num_cols, width);
            }),
            py::arg("train"), py::arg("test"), py::arg("num_rows"), py::arg("num_cols"), py::arg("width"))
-      .def("predict", &MatrixCompletion::predict, py::arg("w"), Unlocked());
+      .def("predict", &MatrixCompletion::predict, py::arg("w"), Released());
 
   py::class_<MatrixSensing, Problem, std::shared_ptr<MatrixSensing>>(m, "MatrixSensing")
       .def(py::init([](MeasurementTuple train, std::optional<MeasurementTuple> test, Index num_rows,
@@ -88,7 +169,7 @@ void bind_models(py::module_& m) {
                                                     num_rows, num_cols, width);
            }),
            py::arg("train"), py::arg("test"), py::arg("num_rows"), py::arg("num_cols"), py::arg("width"))
-      .def("predict", &MatrixSensing::predict, py::arg("w"), Unlocked());
+      .def("predict", &MatrixSensing::predict, py::arg("w"), Released());
 
   py::class_<TwoLayerNetwork, Problem, std::shared_ptr<TwoLayerNetwork>>(m, "TwoLayerNetwork")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, Index width,
@@ -100,7 +181,7 @@ void bind_models(py::module_& m) {
            }),
            py::arg("train"), py::arg("test"), py::arg("width"), py::arg("activation"), py::arg("parameter"),
            py::arg("output_bias"), py::arg("output_scale"))
-      .def("predict", &predict<TwoLayerNetwork>, py::arg("w"), py::arg("X"), Unlocked());
+      .def("predict", &predict<TwoLayerNetwork>, py::arg("w"), py::arg("X"), Released());
 
   py::class_<MLP, Problem, std::shared_ptr<MLP>>(m, "MLP")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, std::vector<Index> widths,
@@ -118,7 +199,7 @@ void bind_models(py::module_& m) {
             model.predict(w, X, out);
             return out;
           },
-          py::arg("w"), py::arg("X"), Unlocked());
+          py::arg("w"), py::arg("X"), Released());
 
   m.def("activation_names", &activation_names);
   m.def(

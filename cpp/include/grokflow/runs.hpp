@@ -1,0 +1,165 @@
+// Whole runs: what `Flow`, `Modes`, `Stepper`, `Integrator` and `Recorder` make together. Each is built from a
+// problem and one set of options, and goes on piece by piece where the problem is smooth only that way.
+//
+//   grokflow::RunOptions options{0.0, 10.0 / lam};
+//   options.observables = {grokflow::observe(problem, "train_loss"), grokflow::observe(problem, "norm")};
+//   grokflow::GradientRun run(problem, w0, grokflow::Decay(d, lam), options);     // dw/dt = -grad F(w) - lam w
+//   if (run.advance() != grokflow::Status::finished) explain(run.message());
+//   run.recorder().times(), run.recorder().values(0)
+//
+// The limit lam -> 0, in two phases:
+//
+//   grokflow::LandingRun fast(problem, w0, {0.0, grokflow::kForever});            // dw/dt = -grad F(w)
+//   fast.advance();
+//   grokflow::Landing landing = fast.settle();                                    // landing.w = Phi(w0)
+//   auto norm = std::make_shared<grokflow::WeightedNorm>(grokflow::Decay(d, 1.0));
+//   grokflow::DriftRun slow(problem, norm, landing.w, {0.0, 10.0});               // dw/ds = -P(w) w
+//   slow.advance();
+//
+// A run owns, or shares, all that it points to. It throws std::invalid_argument on misuse, before any work.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grokflow/curvature.hpp"
+#include "grokflow/drift_monitor.hpp"
+#include "grokflow/landing.hpp"
+#include "grokflow/modes.hpp"
+#include "grokflow/run.hpp"
+
+namespace grokflow {
+
+struct RunOptions {
+  double t0 = 0.0, t1 = 0.0;    ///< start and end of time
+  std::string method = "auto";  ///< "BDF", "Radau", "ROCK2" or "Tsit5"; "auto": what suits the run
+  int max_order = 5;            ///< of BDF
+  Tolerance tolerance = {};     ///< of each step
+  CurvatureKind curvature = CurvatureKind::automatic;
+  CurvatureOptions solves = {};  ///< by that curvature
+  double rtol_rank = 0.0;        ///< of a landing and a drift, as in `TangentOptions`
+  Limits limits = {};
+  SampleTimes sample_times = SampleTimes::log();
+  bool keep_states = false;
+  std::vector<Observable> observables = {};
+  std::vector<Event> events = {};
+  Run::Callback callback = {};            ///< called after each step; returns whether to stop
+  std::function<void()> checkpoint = {};  ///< called between evaluations; it may throw to stop the run
+};
+
+/// A quantity of the problem, recorded under its own name or another. Throws std::invalid_argument if the
+/// problem has none of that name.
+Observable observe(std::shared_ptr<const Problem> problem, const std::string& quantity,
+                   std::string name = {});
+/// The value of a regularizer.
+Observable observe(std::shared_ptr<const Regularizer> regularizer, std::string name = "regularizer");
+
+/// What a flow runs on: a problem or, if it is smooth only piece by piece, a piece of it.
+struct Ground {
+  explicit Ground(std::shared_ptr<const Problem> problem);
+
+  std::shared_ptr<const Problem> whole, smooth;  ///< the same, or `smooth` is the piece
+  std::shared_ptr<Piece> piece;                  ///< or null
+};
+
+/// A run of any flow, and what all runs have in common.
+class FlowRun {
+ public:
+  FlowRun(std::unique_ptr<Flow> flow, const ConstVectorRef& w0, const RunOptions& options);
+  virtual ~FlowRun() = default;
+  FlowRun(const FlowRun&) = delete;
+  FlowRun& operator=(const FlowRun&) = delete;
+
+  /// One step. An exception of the flow, an observable, an event or the callback passes; the next step takes
+  /// up where it fell.
+  Status step() { return run_.step(); }
+  /// As many steps as there are.
+  Status advance();
+
+  Status status() const { return run_.status(); }
+  /// Why the run ended, for people.
+  const std::string& message() const { return integrator_.message(); }
+  double t() const { return run_.t(); }
+  const Vector& w() const { return run_.w(); }
+  const std::vector<Event>& events() const { return run_.events(); }
+  const Recorder& recorder() const { return recorder_; }
+  const Integrator& integrator() const { return integrator_; }
+  const Stats& stats() const { return flow_->stats(); }
+  /// Of a flow that is smooth piece by piece.
+  const std::vector<ModeChange>& mode_changes() const;
+
+ protected:
+  FlowRun(std::shared_ptr<const Problem> problem, std::unique_ptr<Flow> flow, std::unique_ptr<Modes> modes,
+          const ConstVectorRef& w0, const RunOptions& options, Run::Watch watch = {});
+
+  Flow& flow() { return *flow_; }
+  Modes* modes() { return modes_.get(); }
+
+ private:
+  std::shared_ptr<const Problem> problem_;  // which the piece that the flow runs on refers to
+  std::unique_ptr<Flow> flow_;
+  std::unique_ptr<Modes> modes_;
+  Recorder recorder_;
+  Integrator integrator_;
+  Run run_;
+};
+
+/// dw/dt = -grad F(w) - D w. Methods: BDF; Radau, the only one for a problem that is smooth piece by piece;
+/// ROCK2.
+class GradientRun final : public FlowRun {
+ public:
+  GradientRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const Decay& decay,
+              const RunOptions& options);
+
+ private:
+  GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay, const RunOptions& options);
+};
+
+/// dw/dt = -grad F(w), until it has landed.
+class LandingRun final : public FlowRun {
+ public:
+  /// `rtol` is the error allowed in Phi(w0), to which those of all steps add up: `options.tolerance` has to be
+  /// smaller.
+  LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const RunOptions& options,
+             double rtol = 1e-6);
+
+  /// The rest of the way, by Newton's method, and what the point is.
+  Landing settle() { return watch_.settle(w(), integrator().status()); }
+  const Stats& settling_stats() const { return watch_.stats(); }
+
+ private:
+  LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol);
+  Status look(double t, const ConstVectorRef& w, std::string& message);
+
+  LandingWatch watch_;
+};
+
+/// Newton's method from w, beside the manifold of minimisers, to it. On a problem that is smooth piece by piece
+/// it stays on the surfaces that w touches.
+Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
+                  const LandingOptions& options);
+
+/// dw/ds = -P(w) grad R(w) from w0, a point of the manifold of minimisers, by Tsit5. On a problem that is
+/// smooth piece by piece R has to be a `WeightedNorm`.
+class DriftRun final : public FlowRun {
+ public:
+  DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
+           const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops = {});
+
+  const DriftMonitor& monitor() const { return monitor_; }
+
+ private:
+  DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regularizer, const ConstVectorRef& w0,
+           const RunOptions& options, DriftMonitor::Options stops);
+
+  DriftMonitor monitor_;
+};
+
+/// The problem or, if it is smooth only piece by piece, the piece that the drift of this norm goes on in at w, a
+/// point of the manifold. Throws std::invalid_argument if no mode is found there.
+std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
+                                              const Decay& weights);
+
+}  // namespace grokflow

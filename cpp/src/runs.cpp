@@ -1,0 +1,191 @@
+#include "grokflow/runs.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+#include "grokflow/gradient_flow.hpp"
+#include "grokflow/norm_flow.hpp"
+
+namespace grokflow {
+namespace {
+
+TangentOptions tangent_options(const RunOptions& options) {
+  return {options.rtol_rank, options.solves.memory_budget, 0.0, options.checkpoint};
+}
+
+std::unique_ptr<OneStepMethod> make_one_step_method(const std::string& name, Flow& flow,
+                                                    const Tolerance& tolerance) {
+  if (name == "Radau") return make_radau(flow, tolerance);
+  if (name == "Tsit5") return make_tsit5(flow, tolerance);
+  return nullptr;
+}
+
+std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options) {
+  const bool automatic = options.method == "auto";
+  auto method = make_one_step_method(automatic && modes ? "Radau" : options.method, flow, options.tolerance);
+  if (modes && method) return make_piecewise(flow, std::move(method), *modes, options.t0);
+  if (modes)
+    throw std::invalid_argument("the method is " + options.method +
+                                "; a flow that is smooth only piece by piece takes Radau or Tsit5");
+  if (method) return method;
+  if (automatic || options.method == "BDF") return make_bdf(flow, {options.tolerance, options.max_order});
+  if (options.method == "ROCK2") return make_rock2(flow, options.tolerance);
+  throw std::invalid_argument("unknown method '" + options.method + "'");
+}
+
+std::unique_ptr<Modes> make_modes(const Ground& ground, const RunOptions& options) {
+  if (!ground.piece) return nullptr;
+  return std::make_unique<Modes>(ground.piece, gradient_forces(*ground.piece), options.tolerance);
+}
+
+/// Of the drift: the velocity of a unit that slides is known if the regularizer is the norm, and multipliers
+/// if K is.
+std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
+                                  const RunOptions& options) {
+  if (!ground.piece) return nullptr;
+  const auto* norm = dynamic_cast<const WeightedNorm*>(regularizer.get());
+  if (!norm)
+    throw std::invalid_argument(
+        "the regularizer must be the norm, or rates by block: the activation of this network has a kink, "
+        "and its neurons slide along data points");
+  piecewise(*ground.whole)->require_decay(norm->weights());
+  auto forces = drift_forces(ground.piece, std::move(regularizer), tangent_options(options));
+  return std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);
+}
+
+std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay,
+                                         const RunOptions& options) {
+  if (ground.piece) piecewise(*ground.whole)->require_decay(decay);
+  return std::make_unique<GradientFlow>(ground.smooth, decay, options.curvature, options.solves);
+}
+
+std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
+                                     const ConstVectorRef& w0, const RunOptions& options) {
+  const CurvatureKind kind =
+      choose_tangent_space(*ground.smooth, options.curvature, options.solves.memory_budget, w0);
+  return std::make_unique<NormFlow>(ground.smooth, std::move(regularizer), kind, tangent_options(options));
+}
+
+std::unique_ptr<Flow> watched_by(const std::function<void()>& checkpoint, std::unique_ptr<Flow> flow) {
+  flow->checkpoint = checkpoint;
+  return flow;
+}
+
+RunOptions with_method(RunOptions options, const char* method) {
+  if (options.method == "auto") options.method = method;
+  return options;
+}
+
+}  // namespace
+
+Observable observe(std::shared_ptr<const Problem> problem, const std::string& quantity, std::string name) {
+  for (const Quantity& known : problem->quantities()) {
+    if (known.name != quantity) continue;
+    auto evaluate = [problem, evaluate = known.evaluate](double, const ConstVectorRef& w, VectorRef out) {
+      evaluate(w, out);
+    };
+    return {name.empty() ? quantity : std::move(name), known.size, std::move(evaluate)};
+  }
+  throw std::invalid_argument("unknown observable '" + quantity + "'");
+}
+
+Observable observe(std::shared_ptr<const Regularizer> regularizer, std::string name) {
+  auto evaluate = [regularizer = std::move(regularizer), gradient = Vector()](double, const ConstVectorRef& w,
+                                                                              VectorRef out) mutable {
+    gradient.resize(w.size());
+    out[0] = regularizer->evaluate(w, gradient);
+  };
+  return {std::move(name), 0, std::move(evaluate)};
+}
+
+Ground::Ground(std::shared_ptr<const Problem> problem) : whole(std::move(problem)), smooth(whole) {
+  if (const auto* kinked = piecewise(*whole)) smooth = piece = kinked->make_piece();
+}
+
+FlowRun::FlowRun(std::unique_ptr<Flow> flow, const ConstVectorRef& w0, const RunOptions& options)
+    : FlowRun(nullptr, std::move(flow), nullptr, w0, options) {}
+
+FlowRun::FlowRun(std::shared_ptr<const Problem> problem, std::unique_ptr<Flow> flow,
+                 std::unique_ptr<Modes> modes, const ConstVectorRef& w0, const RunOptions& options,
+                 Run::Watch watch)
+    : problem_(std::move(problem)),
+      flow_(watched_by(options.checkpoint, std::move(flow))),
+      modes_(std::move(modes)),
+      recorder_(flow_->size(), options.observables, options.keep_states, options.sample_times),
+      integrator_(*flow_, make_stepper(*flow_, modes_.get(), options), w0, options.t0, options.t1,
+                  options.limits),
+      run_(integrator_, recorder_, options.events, options.callback, std::move(watch)) {}
+
+Status FlowRun::advance() {
+  do step();
+  while (status() == Status::running);
+  return status();
+}
+
+const std::vector<ModeChange>& FlowRun::mode_changes() const {
+  static const std::vector<ModeChange> none;
+  return modes_ ? modes_->changes() : none;
+}
+
+GradientRun::GradientRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const Decay& decay,
+                         const RunOptions& options)
+    : GradientRun(Ground(std::move(problem)), w0, decay, options) {}
+
+GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay,
+                         const RunOptions& options)
+    : FlowRun(ground.whole, make_gradient_flow(ground, decay, options), make_modes(ground, options), w0,
+              options) {}
+
+LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
+                       const RunOptions& options, double rtol)
+    : LandingRun(Ground(std::move(problem)), w0, options, rtol) {}
+
+LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol)
+    : FlowRun(
+          ground.whole, make_gradient_flow(ground, Decay(ground.whole->num_params(), 0.0), options),
+          make_modes(ground, options), w0, options,
+          [this](double t, const ConstVectorRef& w, std::string& message) { return look(t, w, message); }),
+      watch_(ground.smooth, {rtol, options.curvature, tangent_options(options)}) {}
+
+Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message) {
+  Status status = watch_.step(t, w);
+  // Newton's method may take over once it stays in the mode.
+  if (status == Status::landed && modes() && !modes()->contains(watch_.settle(w, status).w))
+    status = Status::running;
+  if (status == Status::landed) message = "The flow is close to a minimiser.";
+  if (status == Status::saddle) message = "The flow is at rest on a saddle.";
+  return status;
+}
+
+Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
+                  const LandingOptions& options) {
+  const Ground ground(std::move(problem));
+  if (ground.piece) stay_on_surfaces(*ground.piece, w);
+  return LandingWatch(ground.smooth, options).settle(w, Status::landed);
+}
+
+DriftRun::DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
+                   const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
+    : DriftRun(Ground(std::move(problem)), std::move(regularizer), w0, with_method(options, "Tsit5"), stops) {
+}
+
+DriftRun::DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
+                   const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
+    : FlowRun(ground.whole, make_norm_flow(ground, regularizer, w0, options),
+              make_modes(ground, regularizer, options), w0, options,
+              [this](double s, const ConstVectorRef&, std::string& message) {
+                return monitor_.step(s, message);
+              }),
+      monitor_(static_cast<NormFlow&>(flow()), stops) {}
+
+std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
+                                              const Decay& weights) {
+  const Ground ground(std::move(problem));
+  if (!ground.piece) return ground.whole;
+  const auto modes = make_modes(ground, std::make_shared<WeightedNorm>(weights), {});
+  modes->begin(0.0, w);
+  if (!modes->trouble().empty()) throw std::invalid_argument(modes->trouble());
+  return {ground.piece.get(), [ground](const Problem*) {}};
+}
+
+}  // namespace grokflow
