@@ -21,6 +21,7 @@ from grokflow.limit.phases import GrokkingTimes
 from grokflow.limit.regularizer import Regularizer
 from grokflow.limit.tangent import TangentProjection, tangent_projection
 from grokflow.limit.two_phase import TwoPhase, two_phase
+from grokflow.memory import get_memory_limit, set_memory_limit
 from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
 from grokflow.problems import Problem
@@ -59,6 +60,7 @@ __all__ = [
     "check_problem",
     "clocks",
     "first_order_residual",
+    "get_memory_limit",
     "get_num_threads",
     "gradient_flow",
     "horizon",
@@ -66,6 +68,7 @@ __all__ = [
     "models",
     "modular_addition",
     "norm_flow",
+    "set_memory_limit",
     "set_num_threads",
     "tangent_projection",
     "two_phase",

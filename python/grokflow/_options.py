@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
 from grokflow._warnings import warn
+from grokflow.memory import require_memory
 from grokflow.methods import BDF, STIFF, Curvature, Method, as_method
 from grokflow.problems import Problem
 from grokflow.snapshots import Snapshots, as_snapshot_path
@@ -27,6 +28,8 @@ WeightDecay: TypeAlias = float | Mapping[str, float]
 
 STATE_BUDGET = 256 * 2**20  # bytes of states that save_states="auto" keeps
 EXPECTED_SAMPLES = 400  # of a log grid, or of the solver's own steps
+COUNT, INT = 2**63 - 1, 2**31 - 1  # the largest numbers that the core counts to
+VECTORS = 20  # of d numbers that a method and its record keep
 MAX_STEPS = 1_000_000  # far beyond what a well-posed problem takes: every run ends
 FINEST = 100 * float(np.finfo(np.float64).eps)  # the smallest relative tolerance that a flow can keep
 
@@ -191,8 +194,8 @@ def as_events(events: object) -> list[tuple[Event, int, int]]:
             occurrences = operator.index(terminal)
         except TypeError:
             raise TypeError(f"events[{i}].terminal is {terminal!r}; it must be a bool or a count") from None
-        if occurrences < 0:
-            raise ValueError(f"events[{i}].terminal is {terminal}; it must not be negative")
+        if not 0 <= occurrences <= INT:
+            raise ValueError(f"events[{i}].terminal is {terminal}; it must lie in 0 ... {INT}")
         out.append((event, (direction > 0) - (direction < 0), int(occurrences)))
     return out
 
@@ -212,8 +215,12 @@ def keeps_states(save_states: object, times: FloatArray | str | None, size: int)
         return bool(save_states)
     if not isinstance(save_states, str) or save_states != "auto":
         raise ValueError(f"save_states is {save_states!r}; it must be 'auto', True, False or a path")
-    count = times.size if isinstance(times, np.ndarray) else EXPECTED_SAMPLES
-    return 8 * count * size <= STATE_BUDGET
+    return 8 * num_samples(times) * size <= STATE_BUDGET
+
+
+def num_samples(times: FloatArray | str | None) -> int:
+    """How many times a run will record, if only about."""
+    return times.size if isinstance(times, np.ndarray) else EXPECTED_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -239,6 +246,7 @@ def as_options(
     `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
     whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
     """
+    require_memory(f"a flow of {size} parameters keeps {VECTORS} vectors", VECTORS * size)
     span = as_span(request.t_span, span_name)
     times = as_times(request.t_eval, span, span_name)
     chosen = as_method(request.method, methods, piecewise)
@@ -252,12 +260,15 @@ def as_options(
         raise ValueError(f"first_step is {first:g}, longer than {span_name} = {span}")
     longest = as_step("max_step", request.max_step, math.inf)
     seconds = as_step("max_time", request.max_time, math.inf)
-    attempts = None if request.max_steps is None else as_count("max_steps", request.max_steps)
+    attempts = None if request.max_steps is None else as_count("max_steps", request.max_steps, COUNT)
     save_states = request.save_states
     snapshots = None
     if isinstance(save_states, os.PathLike) or (isinstance(save_states, str) and save_states != "auto"):
         snapshots = Snapshots(as_snapshot_path(save_states), size)
     keep = snapshots is None and keeps_states(save_states, times, size)
+    if keep:
+        count = num_samples(times)
+        require_memory(f"save_states keeps {count} states of {size} parameters", count * size)
     # Last: after a snapshot nothing of its time can fail any more.
     recorded = [*observables.items(), *([("snapshots", snapshots)] if snapshots else [])]
     compiled = core.RunOptions(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -94,6 +93,8 @@ def as_number(name: str, value: object) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a real number") from None
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{name} is {number}; it must be finite")
     return number
@@ -107,14 +108,16 @@ def as_positive(name: str, value: object) -> float:
     return number
 
 
-def as_count(name: str, value: object) -> int:
-    """Return `value` as an integer of at least 1."""
+def as_count(name: str, value: object, most: int | None = None) -> int:
+    """Return `value` as an integer of at least 1, and of at most `most`."""
     try:
         count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} is {value!r}; it must be an integer") from None
     if count < 1:
         raise ValueError(f"{name} is {count}; it must be at least 1")
+    if most is not None and count > most:
+        raise ValueError(f"{name} is {count}; it must be at most {most}")
     return count
 
 
@@ -164,29 +167,6 @@ def as_output_targets(name: str, y: ArrayLike, samples: int) -> FloatArray:
             "one row per row of X"
         )
     return finite(name, targets)
-
-
-def require_memory(what: str, numbers: int) -> None:
-    """Raise ValueError if `numbers` of double precision are more than this machine has memory for."""
-    need = 8 * numbers
-    available = physical_memory()
-    if need > available:
-        raise ValueError(
-            f"{what}, which take {gibibytes(need)} of memory or more; this machine has {gibibytes(available)}"
-        )
-
-
-def physical_memory() -> float:
-    """Return the bytes of memory of this machine; infinity where it does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
-
-
-def gibibytes(size: float) -> str:
-    """Return a size in bytes as text."""
-    return f"{size / 2**30:.3g} GiB"
 
 
 def as_entries(

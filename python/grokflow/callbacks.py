@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_count, as_scale
+from grokflow.memory import require_memory
 from grokflow.problems import Problem
 
 __all__ = ["CallbackError", "LeastSquares", "Objective", "PrecisionWarning"]
@@ -67,6 +68,8 @@ class _CallbackProblem(Problem):
         functions: dict[str, Function | None],
         parameters: Shapes | None,
     ) -> None:
+        require_memory(f"num_params is {num_params}: w, its gradient and a direction", 3 * num_params)
+        require_memory(f"num_residuals is {num_residuals}: the residual", num_residuals)
         given = {name: function for name, function in functions.items() if function is not None}
         for name, function in given.items():
             if not callable(function):

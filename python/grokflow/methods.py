@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from grokflow._validate import as_count, as_positive
+from grokflow.memory import get_memory_limit
 
+LARGEST_RANK = 2**31 - 1  # as the core counts
 GIBIBYTE = 1024.0**3
 
 
@@ -143,7 +145,7 @@ class Krylov:
     memory_budget: float = 4 * GIBIBYTE
 
     def __post_init__(self) -> None:
-        as_count("rank", self.rank)
+        as_count("rank", self.rank, LARGEST_RANK)
         as_positive("memory_budget", self.memory_budget)
 
 
@@ -197,4 +199,5 @@ def as_curvature(curvature: object) -> Strategy:
             f"or give {' or '.join(f'{kind.__name__}(...)' for kind in kinds)}"
         )
     rank = curvature.rank if isinstance(curvature, Krylov) else Krylov.rank
-    return Strategy(type(curvature).__name__.lower(), curvature.memory_budget, rank)
+    budget = min(curvature.memory_budget, get_memory_limit())
+    return Strategy(type(curvature).__name__.lower(), budget, rank)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_choice, as_vector
 from grokflow._warnings import warn
+from grokflow.memory import require_memory
 
 
 class Problem:
@@ -82,11 +83,13 @@ class Problem:
     def jacobian(self, w: ArrayLike) -> FloatArray:
         """Return J = dr/dw at `w`, shape (n, d)."""
         self._require_residuals("jacobian")
+        self._require_matrix("the Jacobian", self.num_residuals, self.num_params)
         return self._core.linearize(self._weights(w)).jacobian()
 
     def gram(self, w: ArrayLike) -> FloatArray:
         """Return the tangent kernel K = J J^T at `w`, shape (n, n)."""
         self._require_residuals("gram")
+        self._require_matrix("the tangent kernel", self.num_residuals, self.num_residuals)
         return self._core.linearize(self._weights(w)).gram()
 
     def hvp(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
@@ -100,6 +103,7 @@ class Problem:
         """Return Hess F(w), shape (d, d)."""
         if not self._core.has_hessian:
             raise TypeError(f"{self!r} offers no Hessian; give hvp or hessian")
+        self._require_matrix("the Hessian", self.num_params, self.num_params)
         return self._core.linearize(self._weights(w)).hessian()
 
     def quantity(self, name: str, w: ArrayLike) -> float | FloatArray:
@@ -117,6 +121,9 @@ class Problem:
 
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)
+
+    def _require_matrix(self, what: str, rows: int, columns: int) -> None:
+        require_memory(f"{what} has {rows} x {columns} entries", rows * columns)
 
     def _require_residuals(self, function: str) -> None:
         if self.num_residuals == 0:

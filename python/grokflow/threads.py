@@ -36,10 +36,7 @@ def set_num_threads(n: int) -> None:
     ValueError
         If `n` is below 1, or above 65536.
     """
-    count = as_count("the number of threads", n)
-    if count > LIMIT:
-        raise ValueError(f"the number of threads is {count}; it must be at most {LIMIT}")
-    core.set_num_threads(count)
+    core.set_num_threads(as_count("the number of threads", n, LIMIT))
 
 
 def get_num_threads() -> int:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
-    "_start _backend _validate _warnings methods files",
+    "_start _backend _validate _warnings memory methods files",
     "snapshots threads problems",
     "callbacks _callback_support check _taylor",
     "models",

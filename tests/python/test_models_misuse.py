@@ -97,7 +97,7 @@ def sensing(A=np.ones((3, 2, 4)), y=y, width=2, **options):  # noqa: B008
         (
             lambda: mlp(widths=(10**7, 10**7)),
             ValueError,
-            r"has 100000050000001 parameters, which take 2.24e\+06 GiB of memory or more; this machine has",
+            r"has 100000050000001 parameters, which take 2.24e\+06 GiB of memory or more; this process",
         ),
         (lambda: mlp(widths=(10**30,)), ValueError, r"has 4\d+1 parameters, which take .* GiB"),
         (lambda: sensing(A=X), ValueError, r"A has 2 dimensions; it must be \(n, N, M\)"),

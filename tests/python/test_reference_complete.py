@@ -36,6 +36,8 @@ NOT_COMPUTING = {
     "TwoPhase",
     "get_num_threads",
     "set_num_threads",
+    "get_memory_limit",
+    "set_memory_limit",
 }
 
 # Arguments that choose how an answer is computed, recorded or limited, and not what it is.

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_count, as_entries, as_scale
+from grokflow.memory import require_memory
 from grokflow.models.model import Model, Scale
 
 Entries: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -77,6 +78,8 @@ class MatrixCompletion(Model):
             "test": held_out,
             "scale": scale,
         }
+        d = sum(size) * columns
+        require_memory(f"MatrixCompletion of shape {size} with width {columns} has {d} parameters", 3 * d)
         compiled = core.MatrixCompletion(
             (*entries, as_scale(scale, entries[2].size)),
             held_out and (*held_out, as_scale(scale, held_out[2].size)),
@@ -87,4 +90,6 @@ class MatrixCompletion(Model):
 
     def predict(self, w: ArrayLike) -> FloatArray:
         """Return the whole matrix ``U @ V.T``, shape (N, M)."""
+        N, M = self._arguments["shape"]
+        require_memory(f"the matrix has {N} x {M} entries", N * M)
         return self._core.predict(self._weights(w))

@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import FloatArray, as_array, as_count, as_real, as_scale, as_vector, require_memory
+from grokflow._validate import FloatArray, as_array, as_count, as_real, as_scale, as_vector
+from grokflow.memory import require_memory
 from grokflow.models.model import Model, Samples, Scale
 
 

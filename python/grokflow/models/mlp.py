@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import FloatArray, as_count, require_memory
+from grokflow._validate import FloatArray, as_count
+from grokflow.memory import require_memory
 from grokflow.models.model import (
     Regression,
     Samples,

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import as_count, as_positive, require_memory
+from grokflow._validate import as_count, as_positive
+from grokflow.memory import require_memory
 from grokflow.models.model import (
     Regression,
     Samples,
