@@ -1,5 +1,8 @@
 """Tables: what is read, and what is refused with row and column."""
 
+from contextlib import suppress
+
+import grokflow as gf
 import numpy as np
 import pytest
 
@@ -64,7 +67,8 @@ def test_columns_can_be_left_out(table):
         ("a,a,y\n1,2,3\n", r"row 1: the name 'a' stands above two columns"),
         ("a,,y\n1,2,3\n", r"row 1: column 2 has no name"),
         ("1,2,3\n4,5,6\n", r"row 1: numbers, where the names"),
-        ("a;y\n1;2\n", r"unknown column 'y' \(known: a;y\)"),
+        ("a;y\n1,5;2,0\n", r"separated by ';'; save the table with ','"),
+        ("a\ty\n1\t2\n", r"separated by tabs"),
         ("a,Y\n1,2\n", r"unknown column 'y'.*\(known: a, Y\)"),
         ("y\n1\n", r"no column left beside the target 'y'"),
         ("a,y\n", r"no rows of numbers"),
@@ -109,6 +113,10 @@ def test_npz(tmp_path):
         ({"X": np.ones((2, 2))}, "no array 'y'; it has X"),
         ({"X": np.ones((2, 2)), "y": np.ones(3)}, r"X has shape \(2, 2\) and y \(3,\)"),
         ({"X": np.ones((0, 2)), "y": np.ones(0)}, "not empty"),
+        ({"X": np.ones((2, 2)), "y": np.ones((2, 0))}, "not empty"),
+        ({"X": np.ones((2, 2)), "y": np.ones((2, 1, 1))}, r"y \(2, 1, 1\)"),
+        ({"X": np.ones((2, 2)), "y": np.array(1.0)}, r"y \(\); they must be"),
+        ({"X": np.ones(2), "y": np.ones(2)}, r"X has shape \(2,\)"),
         ({"X": np.ones((2, 2)), "y": np.array([1.0, np.nan])}, r"y\[1\] is nan"),
         ({"X": np.array([[1.0, 2.0], [np.inf, 0.0]]), "y": np.ones(2)}, r"X\[1, 0\] is inf"),
         ({"X": np.ones((2, 2), dtype=complex), "y": np.ones(2)}, "dtype complex"),
@@ -134,6 +142,54 @@ def test_a_broken_npz_is_refused(tmp_path):
     path.write_bytes(data)
     with pytest.raises(FileError, match="cannot be read"):
         read(path, None)
+
+
+def test_damage_anywhere_in_an_npz_is_told_or_harmless(tmp_path):
+    """Any byte, cut or flipped: the same numbers, or one clear error."""
+    path = tmp_path / "table.npz"
+    X, y = np.arange(6.0).reshape(3, 2), np.arange(3.0)
+    np.savez_compressed(path, X=X, y=y)
+    whole = path.read_bytes()
+    flipped = [whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :] for i in range(len(whole))]
+    for data in [*flipped, *(whole[:length] for length in range(0, len(whole), 7))]:
+        path.write_bytes(data)
+        with suppress(FileError):
+            found = read(path, None)
+            assert np.array_equal(found.X, X)
+            assert np.array_equal(found.y, y)
+
+
+def test_an_npz_larger_than_memory_is_refused(tmp_path):
+    """A file of 1 MB that holds 1 GB of zeros."""
+    path = tmp_path / "table.npz"
+    np.savez_compressed(path, X=np.zeros((1000, 1000)), y=np.zeros(1000))
+    before = gf.get_memory_limit()
+    gf.set_memory_limit(1e6)
+    try:
+        with pytest.raises(MemoryError, match=r"table\.npz: the array X has 8000128 bytes"):
+            read(path, None)
+    finally:
+        gf.set_memory_limit(None)
+    assert gf.get_memory_limit() == before
+
+
+def test_targets_of_an_npz_may_be_columns(tmp_path):
+    path = tmp_path / "table.npz"
+    X = np.arange(6.0).reshape(3, 2)
+    np.savez(path, X=X, y=X[:, :1])
+    assert np.array_equal(read(path, None).y, X[:, 0])
+    np.savez(path, X=X, y=X)
+    assert np.array_equal(read(path, None).y, X)
+    parts = split(read(path, None), 0.0, 0, standardise=True)
+    assert parts.y.shape == (3, 2)
+    assert parts.y_mean.shape == (2,)
+
+
+def test_an_unnamed_index_is_left_out(table):
+    """As pandas writes it: the first column, whatever it holds."""
+    found = read(table(",a,y\n2000-01-01,1,2\nrow two,3,4\n"), "y")
+    assert found.features == ("a",)
+    assert np.array_equal(found.X, [[1.0], [3.0]])
 
 
 @pytest.fixture
@@ -168,6 +224,26 @@ def test_standardising_knows_the_training_rows_only(numbers):
     assert np.array_equal(again.y, parts.y)
     assert np.allclose(again.X_test * again.X_std + again.X_mean, numbers.X[again.test_rows])
     assert np.allclose(again.y_test * again.y_std + again.y_mean, numbers.y[again.test_rows])
+
+
+@pytest.mark.parametrize("power", [-1000, -565, -1, 1, 531, 1010])
+def test_standardising_knows_no_scale(numbers, power):
+    """In units of another power of two the columns come out the same, to the last bit."""
+    scaled = Table(np.ldexp(numbers.X, power), np.ldexp(numbers.y, power), numbers.features)
+    one, other = split(numbers, 0.2, 0, True), split(scaled, 0.2, 0, True)
+    for name in ("X", "y", "X_test", "y_test"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_standardising_the_largest_numbers_and_constants():
+    largest = np.finfo(float).max
+    X = np.array(
+        [[largest, 0.1, 1e160], [-largest, 0.1, -1e160], [largest, 0.1, 1e160], [-largest, 0.1, -1e160]]
+    )
+    parts = split(Table(X, X[:, 2], ("a", "b", "c")), 0.0, 0, True)
+    assert np.array_equal(parts.X, [[1.0, 0.0, 1.0], [-1.0, 0.0, -1.0]] * 2)
+    assert parts.X_std == pytest.approx([largest, 1.0, 1e160])
+    assert np.array_equal(parts.y, [1.0, -1.0] * 2)
 
 
 def test_a_split_that_leaves_nothing_to_train_on(numbers):

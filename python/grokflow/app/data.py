@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokflow.files import FileError
+from grokflow.memory import MemoryLimitError, require_memory
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Inputs ``X`` (n, p), with the names of their columns, and targets ``y`` (n,)."""
+    """Inputs ``X`` (n, p), with the names of their columns, and targets ``y`` (n,) or (n, outputs)."""
 
     X: Array
     y: Array
@@ -43,8 +44,8 @@ class Split:
     test_rows: NDArray[np.intp]
     X_mean: Array
     X_std: Array
-    y_mean: float
-    y_std: float
+    y_mean: Array
+    y_std: Array
 
 
 def read(path: Path, target: str | None, ignore: Sequence[str] = ()) -> Table:
@@ -72,17 +73,13 @@ def split(table: Table, test_fraction: float, seed: int, standardise: bool) -> S
         raise ValueError(f"test_fraction is {test_fraction}: of {n} rows none is left to train on")
     order = np.random.default_rng(seed).permutation(n)
     rows, test_rows = np.sort(order[num_test:]), np.sort(order[:num_test])
-    X, y = table.X[rows], table.y[rows]
-    X_mean, X_std, y_mean, y_std = np.zeros(X.shape[1]), np.ones(X.shape[1]), 0.0, 1.0
-    if standardise:
-        X_mean, X_std, y_mean, y_std = X.mean(axis=0), X.std(axis=0), float(y.mean()), float(y.std())
-        X_std[X_std == 0.0] = 1.0  # a constant column becomes 0
-        y_std = y_std or 1.0
+    X, X_mean, X_std = _standardised(table.X, rows) if standardise else _as_they_are(table.X)
+    y, y_mean, y_std = _standardised(table.y, rows) if standardise else _as_they_are(table.y)
     return Split(
-        X=(X - X_mean) / X_std,
-        y=(y - y_mean) / y_std,
-        X_test=(table.X[test_rows] - X_mean) / X_std,
-        y_test=(table.y[test_rows] - y_mean) / y_std,
+        X=X[rows],
+        y=y[rows],
+        X_test=X[test_rows],
+        y_test=y[test_rows],
         rows=rows,
         test_rows=test_rows,
         X_mean=X_mean,
@@ -90,6 +87,25 @@ def split(table: Table, test_fraction: float, seed: int, standardise: bool) -> S
         y_mean=y_mean,
         y_std=y_std,
     )
+
+
+def _standardised(columns: Array, rows: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    """Shift and scale columns by mean and deviation of some rows, which are returned as well.
+
+    They are found in units of a power of two, which changes no bit but keeps squares from overflowing and
+    vanishing. A column that is constant becomes 0 there.
+    """
+    part = columns[rows]
+    constant = part.max(axis=0) == part.min(axis=0)
+    unit = np.where(constant, 1.0, np.exp2(np.frexp(np.abs(part).max(axis=0))[1] - 1.0))
+    scaled = part / unit
+    mean = np.where(constant, part[0], scaled.mean(axis=0))
+    std = np.where(constant, 1.0, scaled.std(axis=0))
+    return (columns / unit - mean) / std, mean * unit, std * unit
+
+
+def _as_they_are(columns: Array) -> tuple[Array, Array, Array]:
+    return columns, np.zeros(columns.shape[1:]), np.ones(columns.shape[1:])
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -117,7 +133,7 @@ def _read_csv(path: Path, target: str | None, ignore: Sequence[str]) -> Table:
     _check_header(path, header, [target, *ignore])
     if len(rows) == 1:
         raise FileError(f"{path} has a header, but no rows of numbers below it")
-    keep = [j for j, name in enumerate(header) if name not in ignore]
+    keep = [j for j, name in enumerate(header) if name and name not in ignore]
     values = np.empty((len(rows) - 1, len(keep)))
     for i, (line, cells) in enumerate(rows[1:]):
         if len(cells) != len(header):
@@ -135,12 +151,18 @@ def _read_csv(path: Path, target: str | None, ignore: Sequence[str]) -> Table:
 
 
 def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
+    for sign, called in ((";", "';'"), ("\t", "tabs")):
+        if len(header) == 1 and sign in header[0]:
+            raise FileError(
+                f"{path}: the columns are separated by {called}; save the table with ',' between the "
+                "columns, and '.' in the numbers"
+            )
     for j, name in enumerate(header):
-        if not name:
+        if not name and j > 0:  # the first may be an index, as pandas writes it, which is left out
             raise FileError(f"{path}, row 1: column {j + 1} has no name")
         if name in header[:j]:
             raise FileError(f"{path}, row 1: the name {name!r} stands above two columns")
-    if all(_is_number(name) for name in header):
+    if all(_is_number(name) for name in header if name):
         raise FileError(f"{path}, row 1: numbers, where the names of the columns must stand; add a header")
     for name in wanted:
         if name not in header:
@@ -168,28 +190,43 @@ def _is_number(text: str) -> bool:
 
 
 def _read_npz(path: Path) -> Table:
+    arrays = _arrays(path, ("X", "y"))
+    X, y = arrays["X"], arrays["y"]
+    if X.ndim != 2 or y.ndim not in (1, 2) or len(y) != len(X) or 0 in X.shape + y.shape:
+        raise FileError(
+            f"{path}: X has shape {X.shape} and y {y.shape}; they must be (n, p) and (n,) or (n, outputs), "
+            "not empty"
+        )
+    for name, array in (("X", X), ("y", y)):
+        bad = np.argwhere(~np.isfinite(array))
+        if bad.size:
+            index = ", ".join(map(str, bad[0]))
+            raise FileError(f"{path}: {name}[{index}] is {array[tuple(bad[0])]}; all entries must be finite")
+    return Table(X, y[:, 0] if y.shape[1:] == (1,) else y, tuple(f"x{j}" for j in range(X.shape[1])))
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Return the arrays called `names` of an .npz, as float64."""
     with open(path, "rb") as stream:
         if not zipfile.is_zipfile(stream):
             raise FileError(f"{path} is not an .npz archive, or its end is missing")
         stream.seek(0)
         try:
             archive = np.load(stream, allow_pickle=False)
-            arrays = {name: archive[name] for name in archive.files if name in ("X", "y")}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise FileError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
-    for name in ("X", "y"):
-        if name not in arrays:
-            raise FileError(f"{path} has no array {name!r}; it has {', '.join(archive.files) or 'none'}")
-    X, y = arrays["X"], arrays["y"]
-    if X.ndim != 2 or y.shape != X.shape[:1] or 0 in X.shape:
-        raise FileError(
-            f"{path}: X has shape {X.shape} and y {y.shape}; they must be (n, p) and (n,), not empty"
-        )
-    for name, array in (("X", X), ("y", y)):
-        if array.dtype.kind not in "biuf":
-            raise FileError(f"{path}: {name} has dtype {array.dtype}; it must hold real numbers")
-        bad = np.argwhere(~np.isfinite(array))
-        if bad.size:
-            index = ", ".join(map(str, bad[0]))
-            raise FileError(f"{path}: {name}[{index}] is {array[tuple(bad[0])]}; all entries must be finite")
-    return Table(X.astype(np.float64), y.astype(np.float64), tuple(f"x{j}" for j in range(X.shape[1])))
+            for name in names:
+                if name not in archive.files:
+                    raise FileError(
+                        f"{path} has no array {name!r}; it has {', '.join(archive.files) or 'none'}"
+                    )
+                size = archive.zip.getinfo(f"{name}.npy").file_size
+                require_memory(f"{path}: the array {name} has {size} bytes", size // 8)
+            arrays = {name: archive[name] for name in names}
+        except (FileError, MemoryLimitError):
+            raise
+        except Exception as error:  # zipfile, zlib and NumPy have a dozen kinds for a damaged file
+            raise FileError(f"{path} cannot be read as an .npz of plain arrays: {error or error!r}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            dtype = getattr(array, "dtype", "none")
+            raise FileError(f"{path}: {name} has dtype {dtype}; it must hold real numbers")
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
