@@ -12,7 +12,7 @@ ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
     "_start _backend _validate _warnings memory methods files",
     "snapshots threads problems",
-    "callbacks _callback_support check _taylor",
+    "callbacks _results check _taylor",
     "models",
     "trajectory curves clocks",
     "figures",

@@ -1,4 +1,4 @@
-"""What the compiled side asks of Python around a call of the user's function: the paths that are not hot."""
+"""What a function of the user's has returned: converted, warned of or refused, as the compiled side asks."""
 
 from __future__ import annotations
 
