@@ -105,6 +105,7 @@ def test_observable_that_fails_leaves_no_torn_record(tmp_path):
     np.testing.assert_array_equal(sol.w, run(save_states=True).w)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_killed_process_leaves_a_whole_file(tmp_path):
     """SIGKILL in the middle of a run: the file opens, and holds the states up to then."""
     script = f"""
