@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from grokflow._backend import core
 from grokflow._options import Request, as_options
 from grokflow._validate import FloatArray, as_array
@@ -37,3 +38,25 @@ def integrate(
     driver = Driver(core.dense_flow(f, jacobian, start, options.compiled), options)
     driver.advance(to_end=True)
     return driver.solution()
+
+
+def compiled_options(**changes: Any) -> core.RunOptions:
+    """Return what a short run by BDF takes, with `changes`: unchecked, as the core gets it."""
+    plain = {
+        "t0": 0.0,
+        "t1": 1.0,
+        "rtol": 1e-6,
+        "atol": np.array([1e-9]),
+        "method": "BDF",
+        "max_order": 5,
+        "first_step": 0.0,
+        "max_step": math.inf,
+        "max_steps": 10,
+        "max_time": math.inf,
+        "sample_times": None,
+        "keep_states": False,
+        "observables": [],
+        "events": [],
+        "callback": None,
+    }
+    return core.RunOptions(**plain | changes)

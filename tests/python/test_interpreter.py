@@ -9,6 +9,7 @@ import weakref
 import grokflow as gf
 import numpy as np
 import pytest
+from dense_flow import compiled_options
 from grokflow._backend import core
 
 D = 3
@@ -146,26 +147,27 @@ def test_a_sub_interpreter_is_refused():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_AS")
-@pytest.mark.parametrize("times", [1024, 5000], ids=["handed over", "on the way"])
-def test_states_that_do_not_fit(times):
+@pytest.mark.parametrize(
+    ("t_eval", "word"), [("np.linspace(0, 10, 1024)", "finished"), ("None", "interrupted")]
+)
+def test_states_that_do_not_fit(t_eval, word):
     """A run whose states do not fit, once or twice, is a MemoryError with all the rest."""
-    code = """
+    code = f"""
         import resource, sys
         import numpy as np, grokflow as gf
-        d, times = 20_000, int(sys.argv[1])
+        d = 20_000
         gf.set_num_threads(1)
         problem = gf.models.LinearRegression(np.ones((1, d)), [1.0])
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 280 * 2**20,) * 2)
         try:
             gf.gradient_flow(problem, np.ones(d), (0, 10), weight_decay=0.1, save_states=True,
-                             t_eval=np.linspace(0, 10, times))
+                             t_eval={t_eval}, max_step=2e-3)
         except MemoryError as error:
             sol = error.solution
             print(sol.status, sol.w is None, len(sol.t) == len(sol["train_loss"]) > 100, file=sys.stderr)
     """
-    word = "finished" if times == 1024 else "interrupted"
-    status, errors = python(code, str(times))
+    status, errors = python(code)
     assert (status, errors.split()) == (0, [word, "True", "True"]), errors
 
 
@@ -173,26 +175,9 @@ def test_states_that_do_not_fit(times):
 
 
 def flow_arguments(**changes):
-    options = core.RunOptions(
-        t0=0.0,
-        t1=1.0,
-        rtol=1e-6,
-        atol=np.array([1e-9]),
-        method="BDF",
-        max_order=5,
-        first_step=0.0,
-        max_step=np.inf,
-        max_steps=10,
-        max_time=np.inf,
-        sample_times=None,
-        keep_states=False,
-        observables=[],
-        events=[],
-        callback=None,
-    )
     problem = gf.models.LinearRegression(np.eye(D), np.ones(D))._core
     given = {"problem": problem, "w0": np.ones(D), "decay": [(0, D, 0.1)], "curvature": "auto"}
-    return given | {"memory_budget": 1e9, "rank": 200, "options": options} | changes
+    return given | {"memory_budget": 1e9, "rank": 200, "options": compiled_options()} | changes
 
 
 @pytest.mark.parametrize(

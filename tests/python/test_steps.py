@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dense_flow import integrate
+from dense_flow import compiled_options, integrate
 from grokflow._backend import core
 
 
@@ -41,22 +41,6 @@ def test_blow_up_ends_the_run(method):
 
 def test_core_refuses_an_order_that_does_not_exist():
     """Python's BDF checks this too; beyond order 5 the history of the core would overflow."""
-    options = core.RunOptions(
-        t0=0.0,
-        t1=1.0,
-        rtol=1e-6,
-        atol=np.array([1e-9]),
-        method="BDF",
-        max_order=6,
-        first_step=0.0,
-        max_step=np.inf,
-        max_steps=10,
-        max_time=np.inf,
-        sample_times=None,
-        keep_states=False,
-        observables=[],
-        events=[],
-        callback=None,
-    )
+    options = compiled_options(max_order=6)
     with pytest.raises(ValueError, match="max_order is 6"):
         core.dense_flow(lambda w: -w, lambda w: -np.eye(1), np.ones(1), options)
