@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <initializer_list>
@@ -93,7 +94,8 @@ class Callback {
   }
 
   /// Replaces A, n x n and contiguous, which this function returned, by (A + A^T)/2. A matrix that is far
-  /// from symmetric is an error: a factorisation reads one triangle and would hide it.
+  /// from symmetric is an error: a factorisation reads one triangle and would hide it. Far is measured against
+  /// the largest matrix so far: where a Hessian sinks because its terms cancel, their round-off stays.
   void symmetrise(MatrixRef A) const;
 
   py::object& function() { return function_; }
@@ -104,6 +106,7 @@ class Callback {
   const char* name_;
   py::object function_;
   mutable std::atomic<bool> single_precision_{false};
+  mutable std::atomic<double> largest_{0.0};  // entry of the matrices that this function returned
 };
 
 void Callback::store(const py::object& result, std::initializer_list<Index> shape, double* out) const {
@@ -130,13 +133,14 @@ void Callback::store(const py::object& result, std::initializer_list<Index> shap
 }
 
 void Callback::symmetrise(MatrixRef A) const {
-  const double largest = A.cwiseAbs().maxCoeff();
+  const double largest = std::max(A.cwiseAbs().maxCoeff(), largest_.load());
   double asymmetry = 0.0;
   for (Index j = 0; j < A.cols(); ++j)
     for (Index i = 0; i < j; ++i) {
       asymmetry = std::max(asymmetry, std::abs(A(i, j) - A(j, i)));  // nan: left to the solver
       A(i, j) = A(j, i) = 0.5 * (A(i, j) + A(j, i));
     }
+  if (std::isfinite(largest)) largest_ = largest;
   const double tolerance = single_precision_ ? 1e-5 : 1e-8;
   if (asymmetry > tolerance * largest) support("raise_asymmetric")(name_, asymmetry / largest, tolerance);
 }

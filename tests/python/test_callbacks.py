@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from grokflow import callbacks
+from grokflow import callbacks, gradient_flow
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from reference import callbacks as reference
 from user_functions import (
@@ -335,6 +335,33 @@ def test_an_asymmetric_matrix_is_told(name):
 def test_an_asymmetric_hvp_is_told_where_a_hessian_is_made_of_it():
     with pytest.raises(CallbackError, match="hvp is not symmetric"):
         objective(hvp=lambda w, v: A @ v).hessian(W)
+
+
+def test_the_round_off_of_terms_that_cancel_is_no_asymmetry():
+    """The Hessian of a cross-entropy sinks like 1/t as the sample is fitted; the terms in it do not."""
+    x = np.array([0.3, 0.7])
+
+    def softmax(w):
+        z = x @ w.reshape(2, 3)
+        return np.exp(z - np.logaddexp.reduce(z))
+
+    def hvp(w, v):
+        s, z = softmax(w), x @ v.reshape(2, 3)
+        return np.outer(x, s * (z - s @ z)).ravel()
+
+    problem = Objective(
+        loss=lambda w: -np.log(softmax(w)[0]),
+        gradient=lambda w: np.outer(x, softmax(w) - [1, 0, 0]).ravel(),
+        hvp=hvp,
+        num_params=6,
+    )
+    sol = gradient_flow(problem, np.zeros(6), (0, 1e9), weight_decay=0.0, curvature="dense")
+    assert sol.success, sol.message
+    z = x @ sol.final.reshape(2, 3)  # dz_0/dt = |x|^2 (1 - s_0), dz_1/dt = dz_2/dt = -|x|^2 s_1
+    gap = z[0] - z[1]
+    assert np.exp(gap) + 2 * gap - 1 == pytest.approx(3 * (x @ x) * 1e9, rel=1e-4)
+    with pytest.raises(CallbackError, match="hvp is not symmetric"):
+        gradient_flow(objective(hvp=lambda w, v: A @ v), W, (0, 1), weight_decay=0.0, curvature="dense")
 
 
 def test_the_asymmetry_of_single_precision_is_round_off():
