@@ -98,6 +98,24 @@ def test_solve_is_as_accurate_as_promised(z, space, by_block, turn):
             assert lost < 1e-13 * np.linalg.norm(v) + 1e-9 * np.linalg.norm(exact)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1.0, 1e7])
+@pytest.mark.parametrize("name", ["identity", "rank one"])
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_solves_that_end_in_an_iteration_or_two(name, size, method):
+    """A multiple of I, of a projector, or zero: what is left of a residual then is round-off."""
+    d, lam, t = 300, 1e-3, 1e3
+    product = {"identity": lambda v: size * v, "rank one": lambda v: np.full(d, size * v.mean())}[name]
+    problem = gf.Objective(
+        loss=lambda w: w @ product(w) / 2, gradient=product, hvp=lambda w, v: product(v), num_params=d
+    )
+    for w0 in (np.ones(d), np.cos(np.arange(d)), np.zeros(d)):
+        sol = gf.gradient_flow(problem, w0, (0, t), weight_decay=lam, method=method, curvature="krylov")
+        assert sol.success, sol.message
+        kept = product(w0) / size if size else 0.0 * w0
+        exact = np.exp(-lam * t) * (w0 - kept + np.exp(-size * t) * kept)
+        np.testing.assert_allclose(sol.final, exact, rtol=0, atol=3e-5)
+
+
 @pytest.mark.parametrize("z", [1e-1, 1.0])
 def test_solve_with_the_full_hessian(z):
     """Sharpened, the solve in kernel space preconditions one with the full Hessian."""

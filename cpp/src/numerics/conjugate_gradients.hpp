@@ -52,11 +52,10 @@ class ConjugateGradients {
       image_ = product_ + beta * image_;
       search_ = step_ + beta * search_;
       const Scalar curvature = dot(search_, image_);
-      if constexpr (std::is_same_v<Scalar, double>) {
-        if (!(curvature > 0.0)) return End::indefinite;
-      } else {
-        if (!(std::abs(curvature) > 0.0)) return End::indefinite;
-      }
+      // A step along the last direction cancels: what is left of the residual is round-off.
+      if (std::abs(curvature) <= kRoundOff * std::abs(dot(step_, product_))) return End::converged;
+      constexpr bool real = std::is_same_v<Scalar, double>;
+      if (!(real ? std::real(curvature) > 0.0 : std::isfinite(std::abs(curvature)))) return End::indefinite;
       length = slope / curvature;
       last = slope;
       residual_ -= length * image_;
@@ -66,6 +65,8 @@ class ConjugateGradients {
   }
 
  private:
+  static constexpr double kRoundOff = 1e-13;  // of a curvature, relative to the terms that cancel in it
+
   static Scalar dot(const VectorS& a, const VectorS& b) { return (a.transpose() * b).value(); }
 
   VectorS residual_, step_, search_, image_, product_;

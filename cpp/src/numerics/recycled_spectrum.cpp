@@ -99,7 +99,7 @@ void RecycledSpectrum::merge() {
   small *= kHardly;
   small.noalias() += A.transpose() * A;
   const Eigen::LLT<Eigen::Ref<Matrix>> llt(small);
-  llt.matrixU().solveInPlace<Eigen::OnTheRight>(A);
+  if (k > 0) llt.matrixU().solveInPlace<Eigen::OnTheRight>(A);
   W.setIdentity();
   W.noalias() -= A * A.transpose();
 
