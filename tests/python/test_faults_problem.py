@@ -74,16 +74,12 @@ def test_one_kink(method):
 @CURVATURES
 @pytest.mark.parametrize("w0", [[0.0, 0.0], [1.0, 1.0]])
 def test_start_at_rest(method, curvature, w0):
-    """(u v - 1)^2 / 2 at its saddle and on its manifold: nothing moves.
-
-    Where the matrix sees the negative curvature of the saddle, it keeps the steps below 1 / |lambda|.
-    """
+    """(u v - 1)^2 / 2 at its saddle and on its manifold: nothing moves, and no system needs to be solved."""
     problem = op.diagonal_network(np.ones((1, 1)), np.ones(1)).compiled()
-    sees_saddle = curvature == "dense" and w0 == [0.0, 0.0]
-    sol = run(problem, w0, 1e3 if sees_saddle else 1e6, method=method, curvature=curvature)
+    sol = run(problem, w0, 1e6, method=method, curvature=curvature)
     assert sol.success
     assert sol.final.tolist() == w0
-    assert sol.stats["nsteps"] < (5000 if sees_saddle else 200)
+    assert sol.stats["nsteps"] < 200
 
 
 @METHODS
