@@ -86,6 +86,28 @@ def test_a_residual_that_stays_takes_the_full_hessian(curvature):
     assert gf.tangent_projection(problem, w, w).curvature == "dense"  # of itself
 
 
+@pytest.mark.parametrize("share", [1.0, 1e-4, 1e-8, 0.0])
+@pytest.mark.parametrize("curvature", ["dense", "krylov"])
+def test_a_projection_that_is_small_beside_the_vector(curvature, share):
+    """P v is exact to the round-off of v, which is not that of P v."""
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0]
+    H = (Q * [1.0, 1.0, 2.0, 2.0, 0.0, 0.0]) @ Q.T
+    m, k = Q[:, :4] @ np.ones(4), share * Q[:, 4:] @ [1.0, -1.0]
+    problem = gf.Objective(
+        loss=lambda w: (w - m) @ H @ (w - m) / 2,
+        gradient=lambda w: H @ (w - m),
+        num_params=6,
+        hvp=lambda w, v: H @ v,
+    )
+    found = gf.tangent_projection(problem, m, m + k, curvature=curvature)
+    np.testing.assert_allclose(found.v, k, rtol=0, atol=1e-14)
+    alone = gf.tangent_projection(problem, m, k, curvature=curvature)
+    np.testing.assert_allclose(alone.v, k, rtol=0, atol=1e-14 * share)
+    drift = gf.norm_flow(problem, m + k, (0, 20), curvature=curvature, max_steps=200)
+    assert drift.success, drift.message
+    np.testing.assert_allclose(drift.final, m + np.exp(-20) * k, rtol=0, atol=1e-6)
+
+
 def test_the_threshold_of_the_rank_can_be_set():
     """Eigenvalues below rtol_rank times the largest count as zero."""
     X = np.diag([1.0, 1e-2, 1e-4])
@@ -100,9 +122,20 @@ def test_the_threshold_of_the_rank_can_be_set():
             assert found.eta == pytest.approx(10.0 ** (-4 * (rank - 1)), rel=2e-3)
 
 
+@pytest.mark.parametrize("curvature", ["gram", "dense"])
+def test_the_rank_of_a_graded_matrix(curvature):
+    """Entries that are small as such are no round-off of large ones."""
+    problem = gf.models.LinearRegression(np.diag(10.0 ** -np.arange(8)), np.ones(8))
+    found = gf.tangent_projection(problem, 10.0 ** np.arange(8), np.ones(8), curvature=curvature)
+    assert found.rank == 8
+    assert found.eta == pytest.approx(1e-14 / 8, rel=1e-2)
+    np.testing.assert_allclose(found.v, 0.0, atol=1e-14)
+
+
 def test_a_rank_that_is_a_matter_of_taste_is_refused():
     """With eigenvalues close to each other on both sides of round-off no default can be right."""
-    problem = gf.models.LinearRegression(np.diag([1.0, 1e-7, 5e-8]), np.zeros(3))
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    problem = gf.models.LinearRegression(np.diag([1.0, 6e-8, 4e-8]) @ Q, np.zeros(3))
     with pytest.raises(ValueError, match=r"rank of the Hessian at w cannot be decided.*rtol_rank"):
         gf.tangent_projection(problem, np.zeros(3), np.ones(3), curvature="dense")
     found = gf.tangent_projection(problem, np.zeros(3), np.ones(3), curvature="dense", rtol_rank=1e-10)

@@ -18,17 +18,18 @@ class Minres {
  public:
   explicit Minres(Index size) : v_(size), v_old_(size), v_new_(size), d_(size), d_old_(size), d_new_(size) {}
 
-  /// x = A^+ b, until ||b - A x|| <= rtol ||b|| or the residual r no longer falls, or all of it that is left
-  /// lies in the kernel: ||A r|| <= rtol_kernel ||A|| ||r||. `apply(v, out)` gives A v.
+  /// x = A^+ b, until ||b - A x|| <= rtol ||b|| or `floor`, the round-off of b, or the residual r no longer
+  /// falls, or all of it that is left lies in the kernel: ||A r|| <= rtol_kernel ||A|| ||r||. `apply(v, out)`
+  /// gives A v.
   template <class Apply>
-  void solve(Apply&& apply, const ConstVectorRef& b, VectorRef x, double rtol, double rtol_kernel,
-             Index max_iterations) {
+  void solve(Apply&& apply, const ConstVectorRef& b, VectorRef x, double rtol, double floor,
+             double rtol_kernel, Index max_iterations) {
     alpha_.clear();
     beta_.clear();
     x.setZero();
     double beta = b.norm();
-    if (!(beta > 0.0) || !std::isfinite(beta)) return;
-    const double target = rtol * beta;
+    const double target = std::max(rtol * beta, floor);
+    if (!(beta > floor) || !std::isfinite(beta)) return;
     v_ = b / beta;
     v_old_.setZero();
     d_.setZero();
@@ -79,7 +80,9 @@ class Minres {
     }
   }
 
-  /// A lower bound of ||A||, from all solves so far.
+  /// Another A, whose norm is at least that.
+  void begin(double norm) { norm_ = norm; }
+  /// A lower bound of ||A||.
   double norm() const { return norm_; }
 
   /// The eigenvalues of A seen by the last solve, rising: Ritz values, exact at both ends of the spectrum.

@@ -8,14 +8,19 @@
 #include "curvature/full_hessian.hpp"
 
 namespace grokflow {
+namespace {
+
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+
+}  // namespace
 
 DenseTangent::DenseTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options,
                            Stats& stats)
     : problem_(std::move(problem)),
       stats_(stats),
-      rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank
-                                         : 10.0 * std::numeric_limits<double>::epsilon() *
-                                               static_cast<double>(problem_->num_params())),
+      truncates_(options.rtol_rank > 0.0),
+      rtol_rank_(truncates_ ? options.rtol_rank
+                            : 10.0 * kEpsilon * static_cast<double>(problem_->num_params())),
       H_(problem_->num_params(), problem_->num_params()),
       inverse_(problem_->num_params()),
       coordinates_(problem_->num_params()),
@@ -34,38 +39,49 @@ bool DenseTangent::decompose(const ConstVectorRef& w) {
 /// As many eigenvalues count as non-zero as did on M: those that are largest in modulus.
 bool DenseTangent::linearize_beside(const ConstVectorRef& w) {
   if (!decompose(w)) return false;
+  invert(spectrum_.rank);
+  return true;
+}
+
+/// inverse = 1/eigenvalue for the `rank` largest in modulus; returns the modulus of the next, or 0.
+double DenseTangent::invert(Index rank) {
   const Vector& values = eigen_.eigenvalues();
-  const Index zeros = values.size() - spectrum_.rank;
+  const Index zeros = values.size() - rank;
   sizes_ = values.cwiseAbs();
   std::sort(sizes_.begin(), sizes_.end());
-  const double threshold = zeros > 0 ? sizes_[zeros - 1] : 0.0;
-  inverse_ = (values.array().abs() > threshold).select(values.array().inverse(), 0.0);
-  return true;
+  const double dropped = zeros > 0 ? sizes_[zeros - 1] : 0.0;
+  inverse_ = (values.array().abs() > dropped).select(values.array().inverse(), 0.0);
+  return dropped;
+}
+
+/// The round-off of an eigenvalue follows the entries of H that its eigenvector sees, which of a graded H may
+/// all be small, down to that of the decomposition.
+Index DenseTangent::count_rank(double largest) const {
+  const Vector& values = eigen_.eigenvalues();
+  if (truncates_) return (values.array().abs() > rtol_rank_ * largest).count();
+  const double least = 10.0 * kEpsilon * largest;
+  const Vector diagonal = H_.diagonal().cwiseAbs();
+  Index rank = 0;
+  for (Index i = 0; i < values.size(); ++i) {
+    const double seen = eigen_.eigenvectors().col(i).cwiseAbs2().dot(diagonal);
+    rank += std::abs(values[i]) > std::max(least, rtol_rank_ * seen);
+  }
+  return rank;
 }
 
 bool DenseTangent::linearize(const ConstVectorRef& w) {
   if (!decompose(w)) return false;
   const Vector& values = eigen_.eigenvalues();
   spectrum_ = {};
-  spectrum_.rank = 0;
   spectrum_.largest = values.cwiseAbs().maxCoeff();
-  const double threshold = rtol_rank_ * spectrum_.largest;
-  double dropped = std::numeric_limits<double>::epsilon() * spectrum_.largest;
-  spectrum_.smallest = spectrum_.largest;
-  for (Index i = 0; i < values.size(); ++i) {
-    const double size = std::abs(values[i]);
-    const bool kept = size > threshold;
-    inverse_[i] = kept ? 1.0 / values[i] : 0.0;
-    if (!kept) {
-      dropped = std::max(dropped, size);
-      continue;
-    }
-    ++spectrum_.rank;
-    spectrum_.smallest = std::min(spectrum_.smallest, size);
-    if (values[i] < 0.0) ++spectrum_.num_negative;
-    spectrum_.lowest = std::min(spectrum_.lowest, values[i]);
-  }
-  spectrum_.gap = spectrum_.rank > 0 ? spectrum_.smallest / dropped : 0.0;
+  spectrum_.rank = count_rank(spectrum_.largest);
+  const double dropped = std::max(invert(spectrum_.rank), kEpsilon * spectrum_.largest);
+  if (spectrum_.rank == 0) return true;
+  const auto kept = inverse_.array() != 0.0;
+  spectrum_.smallest = kept.select(values.array().abs(), spectrum_.largest).minCoeff();
+  spectrum_.num_negative = (kept && values.array() < 0.0).count();
+  spectrum_.lowest = spectrum_.num_negative > 0 ? values[0] : 0.0;
+  spectrum_.gap = spectrum_.smallest / dropped;
   return true;
 }
 

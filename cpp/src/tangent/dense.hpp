@@ -19,9 +19,12 @@ class DenseTangent final : public TangentSpace {
 
  private:
   bool decompose(const ConstVectorRef& w);
+  double invert(Index rank);
+  Index count_rank(double largest) const;
 
   std::shared_ptr<const Problem> problem_;
   Stats& stats_;
+  bool truncates_;  // the user has set the threshold
   double rtol_rank_;
   std::unique_ptr<Linearization> lin_;
   Matrix H_;

@@ -5,34 +5,14 @@
 #include <limits>
 #include <utility>
 
+#include "numerics/power_iteration.hpp"
 #include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-constexpr int kMaxIterations = 60;  // for one end of the spectrum
-constexpr double kSettled = 1e-5;   // relative change of the eigenvalue that ends them
-
-/// Power iteration with a symmetric operator, from x on. A little of everything is mixed in first: the
-/// eigenvector sought may have changed places with another since the last point.
-template <class Apply>
-double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector& image) {
-  x += 0.03 * noise;
-  x.normalize();
-  double value = 0.0;
-  for (int i = 0; i < kMaxIterations; ++i) {
-    image = x;
-    apply(image);
-    const double next = x.dot(image);
-    const double norm = image.norm();
-    if (!(norm > 0.0) || !std::isfinite(norm)) return next;
-    x = image / norm;
-    if (i > 1 && std::abs(next - value) <= kSettled * std::abs(next)) return next;
-    value = next;
-  }
-  return value;
-}
+constexpr double kSettled = 1e-5;  // accuracy of an end of the spectrum that is tracked
 
 }  // namespace
 
@@ -65,14 +45,15 @@ bool GramTangent::linearize(const ConstVectorRef& w) {
   return true;
 }
 
-/// False if K is singular to working accuracy.
+/// False if K is singular to working accuracy: a pivot is the part of a diagonal entry that the rows before
+/// do not span, and round-off that of the entry, however small that is.
 bool GramTangent::factor() {
   L_ = K_;
   cholesky_.compute(L_);
   ++stats_.nfactor;
   if (cholesky_.info() != Eigen::Success) return false;
   least_pivot_ = L_.diagonal().minCoeff();
-  return least_pivot_ * least_pivot_ > rtol_rank_ * K_.diagonal().maxCoeff();
+  return (L_.diagonal().array().square() > rtol_rank_ * K_.diagonal().array()).all();
 }
 
 void GramTangent::decompose() {
@@ -150,7 +131,8 @@ Offset GramTangent::offset(const Problem& problem, const ConstVectorRef& w) {
 Spectrum GramTangent::spectrum() {
   if (decomposed_) return spectrum_of(eigen_.eigenvalues());
   const Eigen::SelfAdjointEigenSolver<Matrix> values(K_, Eigen::EigenvaluesOnly);
-  return spectrum_of(values.eigenvalues());
+  const Spectrum found = spectrum_of(values.eigenvalues());
+  return found.rank == K_.rows() ? found : track();  // a graded K, whose small eigenvalues Cholesky knows
 }
 
 /// The eigenvalues of K rise.
@@ -169,17 +151,18 @@ Spectrum GramTangent::spectrum_of(const Vector& values) const {
 
 Spectrum GramTangent::track() {
   if (decomposed_) return spectrum_of(eigen_.eigenvalues());
-  const auto multiply = [this](Vector& x) {
-    rows_.noalias() = K_.selfadjointView<Eigen::Lower>() * x;
-    x = rows_;
+  const auto multiply = [this](const Vector& x, Vector& image) {
+    image.noalias() = K_.selfadjointView<Eigen::Lower>() * x;
   };
-  const auto divide = [this](Vector& x) { cholesky_.solveInPlace(x); };
+  const auto divide = [this](const Vector& x, Vector& image) {
+    image = x;
+    cholesky_.solveInPlace(image);
+  };
   const double c = problem_->scale();
   Spectrum found;
   found.rank = K_.rows();
-  found.largest = c * dominant_eigenvalue(multiply, noise_, fast_, coordinates_);
-  found.smallest = c / dominant_eigenvalue(divide, noise_, slow_, coordinates_);
-  if (found.smallest <= rtol_rank_ * found.largest) --found.rank;
+  found.largest = c * dominant_eigenvalue(multiply, noise_, fast_, coordinates_, kSettled);
+  found.smallest = c / dominant_eigenvalue(divide, noise_, slow_, coordinates_, kSettled);
   found.gap = found.smallest / (kEpsilon * found.largest);
   return found;
 }

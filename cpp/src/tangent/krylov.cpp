@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "numerics/power_iteration.hpp"
 #include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
@@ -12,6 +13,7 @@ namespace {
 
 constexpr double kAccuracy = 1e-8;   // of J^+ b: the projector is applied twice, and Newton's method iterates
 constexpr double kResidual = 1e-13;  // of H x = b, whose small eigenvalues it says little about
+constexpr double kRoughly = 0.1;     // accuracy of ||H||
 constexpr Index kMaxIterations = 10'000;
 constexpr Index kRank = 200;                      // of the preconditioner, if it fits
 constexpr double kExact = 1e-9, kTracked = 1e-4;  // change of an eigenvalue with one more product
@@ -61,7 +63,9 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
       image_(problem_->num_params()),
       curved_(problem_->num_params()),
       foot_(problem_->num_params()),
-      step_(problem_->num_params()) {}
+      step_(problem_->num_params()),
+      noise_(unstructured(problem_->has_hvp() ? problem_->num_params() : 0)),
+      dominant_(noise_) {}
 
 bool KrylovTangent::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, on_);
@@ -72,7 +76,14 @@ bool KrylovTangent::linearize(const ConstVectorRef& w) {
   // through.
   by_kernel_ =
       by_kernel_ || (problem_->has_residuals() && (!problem_->has_hvp() || residual_vanishes(*problem_, w)));
+  if (!by_kernel_) measure_hessian();
   return w.allFinite();
+}
+
+/// ||H||, by which round-off is told from the rest.
+void KrylovTangent::measure_hessian() {
+  const auto apply = [this](const Vector& v, Vector& out) { apply_hessian(v, out); };
+  on_hessian_.begin(dominant_eigenvalue(apply, noise_, dominant_, image_, kRoughly));
 }
 
 /// MINRES finds no kernel in a Hessian whose zero eigenvalues are only small: P is that at the foot of w, the
@@ -112,11 +123,11 @@ void KrylovTangent::apply_hessian(const Vector& v, Vector& out) {
   lin_->hvp(v, out);
 }
 
-/// x = H^+ b.
-void KrylovTangent::solve_hessian(const Vector& b, Vector& x) {
+/// x = H^+ b, where b has the round-off of H times a vector of that size.
+void KrylovTangent::solve_hessian(const Vector& b, Vector& x, double size) {
   ++stats_.nsolve;
   on_hessian_.solve([this](const Vector& v, Vector& out) { apply_hessian(v, out); }, b, x, kResidual,
-                    rtol_rank_, kMaxIterations);
+                    kRoundOff * on_hessian_.norm() * size, rtol_rank_, kMaxIterations);
 }
 
 void KrylovTangent::apply_kernel(const Vector& v, Vector& out) {
@@ -137,15 +148,15 @@ void KrylovTangent::solve_kernel(const Vector& b, VectorRef x, double accuracy, 
 
 void KrylovTangent::project(VectorRef v) {
   ++stats_.nproject;
+  const double size = v.norm();  // P v may be small beside v, whose round-off stays
   for (int pass = 0; pass < 2; ++pass) {
     if (by_kernel_) {
       lin_->jvp(v, rows_);
       ++stats_.njvp;
-      solve_kernel(rows_, params_, kAccuracy, v.norm());
+      solve_kernel(rows_, params_, kAccuracy, size);
     } else {
       apply_hessian(v, image_);
-      if (image_.norm() <= rtol_rank_ * on_hessian_.norm() * v.norm()) return;  // nothing but the kernel
-      solve_hessian(image_, params_);
+      solve_hessian(image_, params_, size);
     }
     v -= params_;
   }
@@ -158,15 +169,12 @@ void KrylovTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   } else {
     problem_->gradient(w, image_);
     ++stats_.nfev;
-    params_.setZero();
-    if (image_.norm() > 0.1 * kRoundOff * on_hessian_.norm() * w.norm()) {
-      // Beside M the gradient is not quite in the range of H, and MINRES grows in the kernel: H^+ (H^+ H grad
-      // F).
-      lin_->hvp(image_, curved_);
-      ++stats_.nhvp;
-      solve_hessian(curved_, image_);
-      solve_hessian(image_, params_);
-    }
+    // Beside M the gradient is not quite in the range of H, and MINRES grows in the kernel:
+    // H^+ (H^+ H grad F).
+    const double size = image_.norm();
+    apply_hessian(image_, curved_);
+    solve_hessian(curved_, image_, size);
+    solve_hessian(image_, params_, w.norm());
     out = params_;
   }
   out = -out;
@@ -200,7 +208,7 @@ Spectrum KrylovTangent::spectrum_of_kernel(double accuracy) {
 Spectrum KrylovTangent::spectrum_of_hessian() {
   Vector b(params_.size()), x(params_.size());
   apply_hessian(unstructured(params_.size()), b);
-  solve_hessian(b, x);
+  solve_hessian(b, x, 1.0);
   const Vector values = on_hessian_.ritz_values();
   Spectrum found;
   if (values.size() == 0) return found;

@@ -22,9 +22,10 @@ class KrylovTangent final : public TangentSpace {
 
  private:
   bool take_back(VectorRef w);
+  void measure_hessian();
   void check() const;
   void apply_hessian(const Vector& v, Vector& out);
-  void solve_hessian(const Vector& b, Vector& x);
+  void solve_hessian(const Vector& b, Vector& x, double size);
   void apply_kernel(const Vector& v, Vector& out);
   void solve_kernel(const Vector& b, VectorRef x, double accuracy, double size);
   Spectrum spectrum_of_kernel(double accuracy);
@@ -40,6 +41,7 @@ class KrylovTangent final : public TangentSpace {
   PseudoInverse inverse_;                       // of J
   Minres on_hessian_;
   Vector rows_, params_, image_, curved_, foot_, step_;
+  Vector noise_, dominant_;  // dominant_: an approximate eigenvector of H
 };
 
 }  // namespace grokflow

@@ -1,0 +1,32 @@
+// The dominant eigenvalue of a symmetric operator, followed from one operator to the next.
+#pragma once
+
+#include <cmath>
+
+#include "grokflow/types.hpp"
+
+namespace grokflow {
+
+constexpr int kPowerSteps = 60;
+
+/// The modulus of the largest eigenvalue of A from below: ||A x|| for a unit vector x that is replaced by A x
+/// until that grows by less than `accuracy`. `x` is where it begins and ends, so that the next operator in the
+/// neighbourhood takes a step or two. A little `noise` is mixed in first: the eigenvector sought may have
+/// changed places with another. `apply(x, image)` gives A x.
+template <class Apply>
+double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector& image, double accuracy) {
+  x += 0.03 * noise;
+  x.normalize();
+  double value = 0.0;
+  for (int i = 0; i < kPowerSteps; ++i) {
+    apply(x, image);
+    const double last = value;
+    value = image.norm();
+    if (!(value > 0.0) || !std::isfinite(value)) break;
+    x = image / value;
+    if (i > 1 && std::abs(value - last) <= accuracy * value) break;
+  }
+  return value;
+}
+
+}  // namespace grokflow
