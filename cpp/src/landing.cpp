@@ -6,6 +6,8 @@
 #include <sstream>
 #include <utility>
 
+#include "curvature/full_hessian.hpp"
+#include "numerics/power_iteration.hpp"
 #include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
@@ -18,6 +20,19 @@ constexpr double kGrowth = 1.02;      // of ||w|| while log t doubles, that is r
 constexpr double kEscape = 1e3;  // |eigenvalue| * time, by which a flow has left a saddle if it ever does
 constexpr int kMaxNewton = 30;
 constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
+constexpr double kNoise = 100.0;           // of a gradient, over its change with the last digits of w
+constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// Thrown by a look that has gone on for too long.
+struct Unfinished {
+  Status status;
+};
+
+/// Evaluations and products, each about a gradient.
+std::int64_t work(const Stats& stats, Index num_params) {
+  return stats.nfev + stats.njvp + stats.nvjp + stats.nhvp + num_params * stats.nhessian;
+}
 
 }  // namespace
 
@@ -25,9 +40,23 @@ LandingWatch::LandingWatch(std::shared_ptr<const Problem> problem, const Landing
     : problem_(std::move(problem)),
       options_(options),
       kind_(choose_tangent_space(*problem_, options.curvature, options.tangent.memory_budget)),
-      tangent_(make_tangent_space(kind_, problem_, options.tangent, stats_)),
       step_(problem_->num_params()),
-      probe_(problem_->num_params()) {}
+      probe_(problem_->num_params()),
+      noise_(unstructured(problem_->num_params())),
+      dominant_(noise_),
+      began_(std::chrono::steady_clock::now()) {
+  options_.tangent.checkpoint = [this, signals = options.tangent.checkpoint] {
+    if (signals) signals();
+    check();
+  };
+  tangent_ = make_tangent_space(kind_, problem_, options_.tangent, stats_);
+}
+
+void LandingWatch::check() const {
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began_;
+  if (elapsed.count() > options_.max_time) throw Unfinished{Status::time_limit};
+  if (stats_.niter > budget_) throw Unfinished{Status::running};
+}
 
 TangentSpace* LandingWatch::full_hessian() {
   if (kind_ == CurvatureKind::dense) return tangent_.get();
@@ -43,7 +72,7 @@ TangentSpace* LandingWatch::full_hessian() {
   return full_.get();
 }
 
-Status LandingWatch::step(double t, const ConstVectorRef& w) {
+Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) {
   if (t < next_look_) return Status::running;
   next_look_ = kPace * t;
   t_ = t;
@@ -51,18 +80,31 @@ Status LandingWatch::step(double t, const ConstVectorRef& w) {
     previous_t_ = std::max(t, 10.0);
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
   }
+  const std::int64_t done = work(flow, w.size());
+  if (work(stats_, w.size()) > std::max(done, kShortLook)) return Status::running;
+  budget_ = stats_.niter + std::max(done, kShortLook);
+  try {
+    check();
+    return look(w);
+  } catch (const Unfinished& look) {
+    return look.status;
+  }
+}
+
+Status LandingWatch::look(const ConstVectorRef& w) {
   // Off M the tangent directions have small eigenvalues that `dense` and `krylov` take for normal ones, so
   // that their Newton step errs to first order: these wait until that is below the tolerance.
   const double careful = std::min(1e-8, 0.01 * options_.rtol);
   const bool by_residual = kind_ == CurvatureKind::gram;
-  if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful)) return Status::landed;
+  if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful) && arrives(w))
+    return Status::landed;
   problem_->gradient(w, step_);
   const double slope = step_.norm();
   if (first_slope_ < 0.0) first_slope_ = slope;
   if (slope > 1e-6 * first_slope_) return Status::running;
   // At a critical point where the residual does not vanish the kernel J J^T knows nothing of Hess F.
   TangentSpace* full = full_hessian();
-  if (by_residual && full && close(*full, w, careful)) return Status::landed;
+  if (by_residual && full && close(*full, w, careful) && arrives(w)) return Status::landed;
   return slope == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
 }
 
@@ -71,15 +113,42 @@ bool LandingWatch::at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w
   return full && full->linearize(w) && full->spectrum().num_negative > 0;
 }
 
+/// Whether the normal step from w is longer than theta ||w||, as is seen without a solve: it is at least
+/// ||grad F|| / ||Hess F||.
+bool LandingWatch::out_of_reach(const ConstVectorRef& w, double theta) {
+  problem_->gradient(w, step_);
+  ++stats_.nfev;
+  const double slope = step_.norm();
+  problem_->linearize(w, lin_);
+  ++stats_.nlinearize;
+  Matrix H;
+  if (!problem_->has_hvp()) {
+    H.resize(w.size(), w.size());
+    form_hessian(*problem_, *lin_, H, stats_);
+  }
+  const auto apply = [&](const Vector& v, Vector& image) {
+    if (H.size() > 0) {
+      image.noalias() = H * v;
+    } else {
+      lin_->hvp(v, image);
+      ++stats_.nhvp;
+    }
+  };
+  constexpr double kRoughly = 0.1, kAtMost = 2.0;
+  return slope > kAtMost * theta * w.norm() * dominant_eigenvalue(apply, noise_, dominant_, probe_, kRoughly);
+}
+
 /// Whether Newton's method converges from w on, by a step of at most theta ||w||, to a point that is no
 /// saddle.
 bool LandingWatch::close(TangentSpace& tangent, const ConstVectorRef& w, double theta) {
+  const bool in_kernel_space = kind_ == CurvatureKind::gram && &tangent == tangent_.get();
+  if (!in_kernel_space && out_of_reach(w, theta)) return false;
   if (!tangent.linearize(w)) return false;
   tangent.normal_step(w, step_);
   const double size = step_.norm();
   if (!(size <= theta * w.norm())) return false;
   probe_ = w + step_;
-  if (kind_ == CurvatureKind::gram && &tangent == tangent_.get()) {
+  if (in_kernel_space) {
     Vector r(problem_->num_residuals());
     problem_->residual(w, r);
     const double before = r.norm();
@@ -105,23 +174,70 @@ void LandingWatch::newton(TangentSpace& tangent, Vector& w) {
   }
 }
 
-Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
-  Landing landing{status, "", w, 0.0, std::numeric_limits<double>::quiet_NaN(), kind_, {}};
-  TangentSpace* tangent = tangent_.get();
-  const bool came_to_rest =
-      status == Status::landed || status == Status::finished || status == Status::saddle;
-  if (status == Status::landed) {
-    newton(*tangent, landing.w);
-    if (kind_ == CurvatureKind::gram && !residual_vanishes(*problem_, landing.w) && full_hessian()) {
-      landing.w = w;
-      tangent = full_hessian();
-      landing.curvature = full_kind_;
-      newton(*tangent, landing.w);
+/// The same to the end, with the full Hessian if the residual stays; returns what has looked at it.
+TangentSpace& LandingWatch::descend(Vector& w) {
+  const Vector start = w;
+  newton(*tangent_, w);
+  if (kind_ != CurvatureKind::gram || residual_vanishes(*problem_, w) || !full_hessian()) return *tangent_;
+  w = start;
+  newton(*full_, w);
+  return *full_;
+}
+
+/// Whether Newton's method ends on a critical point, whatever it has taken for the kernel of the Hessian: the
+/// gradient there is round-off, also the part of it along that kernel. Round-off is by how much it changes
+/// with the last digits of w that it sees.
+bool LandingWatch::arrives(Vector w) {
+  TangentSpace& tangent = descend(w);
+  problem_->gradient(w, step_);
+  ++stats_.nfev;
+  const double slope = step_.stableNorm();
+  Vector along = step_, change(w.size());
+  tangent.project(along);
+  double noise = 0.0, noise_along = 0.0;
+  for (double digit = kRoundOff; noise == 0.0 && digit < 1e-3; digit *= 8.0) {
+    for (const bool all : {true, false}) {
+      probe_ = all ? Vector((1.0 + digit) * w) : Vector(w.array() * (1.0 + digit * noise_.array().sign()));
+      problem_->gradient(probe_, change);
+      ++stats_.nfev;
+      change -= step_;
+      noise = std::max(noise, change.stableNorm());
+      tangent.project(change);
+      noise_along = std::max(noise_along, change.stableNorm());
     }
-  } else if (came_to_rest && full_hessian()) {
-    tangent = full_hessian();
-    if (full_) landing.curvature = full_kind_;
   }
+  return slope <= kNoise * noise && along.stableNorm() <= kNoise * (noise_along + kRoundOff * noise);
+}
+
+Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
+  Landing landing{status, "", w, 0.0, kNan, kind_, {-1, kNan, kNan, kNan, 0, 0.0}};
+  if (problem_->has_residuals()) {
+    Vector r(problem_->num_residuals());
+    problem_->residual(w, r);
+    landing.residual_norm = r.norm();
+  }
+  if (status == Status::time_limit) return landing;
+  budget_ = std::numeric_limits<std::int64_t>::max();
+  const Landing before = landing;
+  try {
+    inspect(landing, w);
+  } catch (const Unfinished& look) {
+    landing = before;
+    landing.status = look.status;
+    landing.message = "The wall-clock limit max_time was reached in a look at the Hessian.";
+  }
+  return landing;
+}
+
+void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
+  const bool landed = landing.status == Status::landed;
+  const bool came_to_rest = landed || landing.status == Status::finished || landing.status == Status::saddle;
+  TangentSpace* tangent = tangent_.get();
+  if (landed)
+    tangent = &descend(landing.w);
+  else if (came_to_rest && full_hessian())
+    tangent = full_hessian();
+  if (tangent == full_.get()) landing.curvature = full_kind_;
   landing.pulled = (landing.w - w).norm();
   if (problem_->has_residuals()) {
     Vector r(problem_->num_residuals());
@@ -129,11 +245,44 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
     landing.residual_norm = r.norm();
   }
   if (landing.w.allFinite() && tangent->linearize(landing.w)) landing.spectrum = tangent->spectrum();
-  if (came_to_rest) diagnose(landing);
-  return landing;
+  if (came_to_rest) diagnose(landing, *tangent);
 }
 
-void LandingWatch::diagnose(Landing& landing) {
+/// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal step
+/// follows what would be M, as it does not from a minimiser. The first change that is not round-off decides.
+bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w) {
+  const Index d = w.size(),
+              directions = &tangent == full_.get() && full_kind_ == CurvatureKind::krylov ? 2 : 8;
+  const double here = problem_->loss(w), size = std::max(w.norm(), 1.0);
+  Vector along(d);
+  const auto fall = [&](double reach) {
+    probe_ = w + reach * along;
+    tangent.normal_step(probe_, step_);
+    probe_ += step_;
+    return here - problem_->loss(probe_);
+  };
+  const Vector many = unstructured(directions * d);
+  for (Index k = 0; k < 2 * directions; ++k) {
+    if (k % 2 == 0) {
+      along = many.segment(k / 2 * d, d);
+      const double whole = along.norm();
+      tangent.project(along);
+      if (along.norm() < 1e-6 * whole) return false;  // there is no kernel
+      along *= size / along.norm();
+    } else {
+      along = -along;
+    }
+    for (const double reach : {0.01, 0.05, 0.25}) {
+      const double change = fall(reach);
+      if (std::abs(change) <= kNoise * kRoundOff * std::abs(here)) continue;
+      if (change > 0.0 && fall(2.0 * reach) > change) return true;
+      break;
+    }
+  }
+  return false;
+}
+
+void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
   const Spectrum& spectrum = landing.spectrum;
   std::ostringstream text;
   text.precision(3);
@@ -151,6 +300,10 @@ void LandingWatch::diagnose(Landing& landing) {
     text << "The flow came to rest on a saddle: the Hessian has " << spectrum.num_negative
          << (spectrum.num_negative == 1 ? " negative eigenvalue" : " negative eigenvalues")
          << ". Start beside it, e.g. from w0 plus a small random vector.";
+  } else if (!moving && !residual_vanishes(*problem_, landing.w) && falls_along_kernel(tangent, landing.w)) {
+    landing.status = Status::saddle;
+    text << "The flow came to rest on a degenerate saddle: no eigenvalue of the Hessian is negative, yet the "
+            "loss falls along its kernel. Start beside it, e.g. from w0 plus a small random vector.";
   } else if (moving && blind) {
     text << "The flow came to rest where the residual is not zero, ||r|| = " << landing.residual_norm
          << ": whether on a minimiser or on a saddle, only the Hessian can tell. Give the problem hvp=.";

@@ -145,15 +145,16 @@ LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const Run
           ground.whole, make_gradient_flow(ground, Decay(ground.whole->num_params(), 0.0), options),
           make_modes(ground, options), w0, options,
           [this](double t, const ConstVectorRef& w, std::string& message) { return look(t, w, message); }),
-      watch_(ground.smooth, {rtol, options.curvature, tangent_options(options)}) {}
+      watch_(ground.smooth, {rtol, options.curvature, tangent_options(options), options.limits.max_time}) {}
 
 Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message) {
-  Status status = watch_.step(t, w);
+  Status status = watch_.step(t, w, stats());
   // Newton's method may take over once it stays in the mode.
   if (status == Status::landed && modes() && !modes()->contains(watch_.settle(w, status).w))
     status = Status::running;
   if (status == Status::landed) message = "The flow is close to a minimiser.";
   if (status == Status::saddle) message = "The flow is at rest on a saddle.";
+  if (status == Status::time_limit) message = "The wall-clock limit max_time was reached.";
   return status;
 }
 

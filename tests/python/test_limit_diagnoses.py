@@ -1,5 +1,8 @@
 """What the landing says when there is no limit on a manifold, and how it ends before."""
 
+import time
+from collections import Counter
+
 import grokflow as gf
 import numpy as np
 import pytest
@@ -74,6 +77,18 @@ def test_saddles(problem, w0, negative):
     assert landing.stats["nsteps"] < 2000
 
 
+def test_a_degenerate_saddle():
+    """At weights of zero all but the last bias is at rest, and no eigenvalue of the Hessian is negative."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
+    for widths in ((4, 4), (4, 4, 4)):
+        problem = gf.models.MLP(X, y, widths=widths)
+        landing = gf.limit_map(problem, np.zeros(problem.num_params))
+        assert landing.status == "saddle"
+        assert "degenerate saddle" in landing.message
+        assert landing.loss == pytest.approx(y.var() / 2)
+
+
 def test_beside_a_saddle_it_escapes():
     landing = gf.limit_map(diagonal(), 1e-9 * np.cos(np.arange(16)))
     assert landing.success, landing.message
@@ -97,6 +112,51 @@ def test_limits_on_the_work_end_it_as_any_flow():
     landing = gf.limit_map(linear(), np.ones(9), callback=lambda t, w: t > 1e-2)
     assert landing.status == "interrupted"
     assert landing.path.t_final > 1e-2
+
+
+@pytest.mark.parametrize(("d", "limit"), [(300, {}), (2100, {}), (2100, {"max_steps": 20})])
+def test_the_hessian_is_looked_at_where_the_flow_may_land(d, limit):
+    """And no more work is spent on it than on the flow."""
+    rng = np.random.default_rng(0)
+    X, w0 = rng.standard_normal((20, d)) / np.sqrt(d), rng.standard_normal(d)
+    y = np.tanh(X @ rng.standard_normal(d)) / 2
+    calls = Counter()
+
+    def gradient(w):
+        calls["gradient"] += 1
+        f = np.tanh(X @ w)
+        return X.T @ ((f - y) * (1 - f**2))
+
+    def hvp(w, v):
+        calls["hvp"] += 1
+        f = np.tanh(X @ w)
+        return X.T @ (((1 - f**2) ** 2 - 2 * f * (f - y) * (1 - f**2)) * (X @ v))
+
+    problem = gf.Objective(
+        loss=lambda w: np.sum((np.tanh(X @ w) - y) ** 2) / 2, gradient=gradient, hvp=hvp, num_params=d
+    )
+    landing = gf.limit_map(problem, w0, **limit)
+    assert landing.status == ("max_steps" if limit else "landed"), landing.message
+    flow = landing.path.stats
+    assert landing.stats["nhvp"] + landing.stats["nfev"] <= 2 * (flow["nhvp"] + flow["nfev"]) + 2000
+    assert calls["hvp"] < 20_000
+
+
+def test_a_look_ends_with_the_time():
+    """Without an end of its products a solve would take an hour; the flow is at rest from the start."""
+
+    def hvp(w, v):
+        time.sleep(0.01)
+        return scales * v
+
+    d = 2100
+    scales = 10.0 ** -(8.0 * np.arange(d) / d)
+    problem = gf.Objective(
+        loss=lambda w: w @ (scales * w) / 2, gradient=lambda w: scales * w, hvp=hvp, num_params=d
+    )
+    landing = gf.limit_map(problem, 1.0 / scales, max_time=0.5)
+    assert landing.status == "time_limit"
+    assert "max_time" in landing.message
 
 
 def test_an_interrupt_keeps_the_path():

@@ -168,3 +168,57 @@ def test_samples_that_contradict_each_other_leave_a_residual():
     assert sol.success, sol.message
     assert sol["train_loss"] == pytest.approx(landing.loss, rel=1e-12)
     assert sol["norm"][-1] < sol["norm"][0]
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("curvature", ["gram", "dense"])
+def test_a_graded_spectrum_lands_in_its_slowest_direction_too(curvature, rotated):
+    """Rates from 1 to 1e-14: where the others are at rest the gradient along the last is no round-off."""
+    sizes = 10.0 ** -np.arange(8)
+    Q = np.linalg.qr(np.random.default_rng(1).standard_normal((8, 8)))[0] if rotated else np.eye(8)
+    problem = gf.models.LinearRegression(Q * sizes, Q @ np.ones(8))
+    landing = gf.limit_map(problem, np.zeros(8), curvature=curvature)
+    assert landing.success, landing.message
+    assert landing.rank == 8
+    np.testing.assert_allclose(landing.w, 1 / sizes, rtol=1e-9)
+    assert landing.loss < 1e-28
+
+
+def test_a_residual_that_stays_beside_a_kernel_that_is_nearly_one():
+    """The resistance of a thermistor (Meyer's function): curvatures from 1e14 down to 1e-2."""
+    t = 45.0 + 5.0 * np.arange(1, 17)
+    y = [
+        34780,
+        28610,
+        23650,
+        19630,
+        16370,
+        13720,
+        11540,
+        9744,
+        8261,
+        7030,
+        6005,
+        5147,
+        4427,
+        3820,
+        3307,
+        2872,
+    ]
+
+    def jacobian(w):
+        e = np.exp(w[1] / (t + w[2]))
+        return np.stack([e, w[0] * e / (t + w[2]), -w[0] * w[1] * e / (t + w[2]) ** 2], axis=1)
+
+    problem = gf.LeastSquares(
+        residual=lambda w: w[0] * np.exp(w[1] / (t + w[2])) - y,
+        jacobian=jacobian,
+        num_params=3,
+        num_residuals=16,
+        scale="sum",
+    )
+    landing = gf.limit_map(problem, [0.02, 4000.0, 250.0])
+    assert landing.success, landing.message
+    assert 2 * landing.loss == pytest.approx(87.9458551705, rel=1e-9)  # NIST StRD, MGH10
+    certified = [5.6096364710e-3, 6.1813463463e3, 3.4522363462e2]
+    np.testing.assert_allclose(landing.w, certified, rtol=1e-5)

@@ -11,6 +11,8 @@
 // `LandingRun` (runs.hpp) is all of that.
 #pragma once
 
+#include <chrono>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -25,6 +27,7 @@ struct LandingOptions {
   double rtol = 1e-6;
   CurvatureKind curvature = CurvatureKind::automatic;
   TangentOptions tangent;
+  double max_time = std::numeric_limits<double>::infinity();  ///< seconds from the start of the watch
 };
 
 struct Landing {
@@ -42,9 +45,12 @@ class LandingWatch {
   /// Throws std::invalid_argument if the problem does not offer what the curvature needs.
   LandingWatch(std::shared_ptr<const Problem> problem, const LandingOptions& options);
 
-  /// Told of every step; `landed` once Newton's method can take over, else `running`. It looks at times that
-  /// grow by half.
-  Status step(double t, const ConstVectorRef& w);
+  LandingWatch(const LandingWatch&) = delete;
+
+  /// Told of every step, and of the work of the flow so far; `landed` once Newton's method can take over,
+  /// `saddle` at rest on one, `time_limit`, else `running`. It looks at times that grow by half, and works no
+  /// more than the flow.
+  Status step(double t, const ConstVectorRef& w, const Stats& flow);
 
   /// The end of a flow: Newton's method to round-off if it has landed, and what the Hessian says of the
   /// point.
@@ -53,19 +59,29 @@ class LandingWatch {
   const Stats& stats() const { return stats_; }
 
  private:
+  void check() const;
+  Status look(const ConstVectorRef& w);
   bool at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w) const;
+  bool out_of_reach(const ConstVectorRef& w, double theta);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
+  bool arrives(Vector w);
+  bool falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w);
   /// The full Hessian, for points where the residual is not zero; null if the problem does not offer it.
   TangentSpace* full_hessian();
   void newton(TangentSpace& tangent, Vector& w);
-  void diagnose(Landing& landing);
+  TangentSpace& descend(Vector& w);
+  void inspect(Landing& landing, const ConstVectorRef& w);
+  void diagnose(Landing& landing, TangentSpace& tangent);
 
   std::shared_ptr<const Problem> problem_;
   LandingOptions options_;
   CurvatureKind kind_, full_kind_ = CurvatureKind::automatic;
   Stats stats_;
   std::unique_ptr<TangentSpace> tangent_, full_;
-  Vector step_, probe_;
+  std::unique_ptr<Linearization> lin_;
+  Vector step_, probe_, noise_, dominant_;
+  std::chrono::steady_clock::time_point began_;
+  std::int64_t budget_ = 0;  // of iterations, in the look that is under way
   double t_ = 0.0, next_look_ = 0.0, first_slope_ = -1.0;
   // For a flow that runs away: ||w|| when log t had last doubled, and the time before.
   double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
