@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import grokflow as gf
@@ -237,3 +238,29 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     )
     assert python(code, GROKFLOW_NUM_THREADS="2") == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+@pytest.mark.parametrize("limit", ["AS, 700 * 2**20", "NPROC, 1"])
+def test_where_no_thread_is_to_be_had_those_that_are_do_the_work(limit):
+    """OpenMP by itself ends the process."""
+    program = f"""
+        import os, resource
+        import grokflow as gf, numpy as np
+        X = np.random.default_rng(0).standard_normal((700, 700))
+        problem = gf.models.LinearRegression(X, np.ones(700))
+        w = np.ones(700)
+        gf.set_num_threads(1)
+        alone = problem.gram(w)
+        if os.getuid() == 0 and {limit.startswith("NPROC")}:
+            os.setuid(65534)  # root may have as many as it likes
+        number = resource.RLIMIT_{limit.replace(", ", "; most = ")}
+        resource.setrlimit(number, (most, most))
+        gf.set_num_threads(64)
+        for _ in range(3):
+            assert np.array_equal(problem.gram(w), alone)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], stderr=subprocess.PIPE, check=False, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr.decode()

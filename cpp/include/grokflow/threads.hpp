@@ -9,7 +9,8 @@
 // process may use. It is one for the process, and nobody else's: OpenMP's own setting is left alone, so that
 // a BLAS or PyTorch beside it keeps its number. Threads run only inside a call of the library. In a build
 // without OpenMP, in a parallel region of the caller, and in the child of a fork (whose copy of the thread
-// pool is dead), everything runs on the calling thread.
+// pool is dead), everything runs on the calling thread; where the system starts fewer threads than asked for,
+// on those.
 #pragma once
 
 namespace grokflow {

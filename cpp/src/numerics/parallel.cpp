@@ -3,9 +3,14 @@
 #include <atomic>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "grokflow/threads.hpp"
 
@@ -53,6 +58,36 @@ bool threads_alive() {
 #endif
 }
 
+#ifdef _OPENMP
+/// How many of `wanted` threads, the calling one among them, the system gives: found by starting them all.
+int startable(int wanted) {
+  std::mutex gate;
+  std::vector<std::thread> started;
+  {
+    const std::lock_guard<std::mutex> closed(gate);  // so that none ends before the last has started
+    try {
+      while (static_cast<int>(started.size()) < wanted - 1)
+        started.emplace_back([&gate] { const std::lock_guard<std::mutex> pass(gate); });
+    } catch (const std::system_error&) {
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  for (std::thread& thread : started) thread.join();
+  return static_cast<int>(started.size()) + 1;
+}
+
+/// `wanted`, or fewer where the system gives no more: OpenMP would end the process. Each thread that calls has
+/// a pool of its own, hence looks for itself, once.
+int granted(int wanted) {
+  thread_local int proven = 1, most = std::numeric_limits<int>::max();
+  if (wanted > proven && proven < most) {
+    proven = startable(wanted);
+    if (proven < wanted) most = proven;
+  }
+  return std::min(wanted, std::max(proven, 1));
+}
+#endif
+
 }  // namespace
 
 int num_threads() { return setting(); }
@@ -75,8 +110,12 @@ bool has_threads() {
 namespace parallel {
 
 void run(Index count, bool shared, void (*call)(void* object, Index i), void* object) {
-  [[maybe_unused]] const int threads = static_cast<int>(std::min<Index>(num_threads(), count));
-  if (!shared || threads < 2 || !threads_alive()) {
+  int threads = static_cast<int>(std::min<Index>(num_threads(), count));
+  if (!shared || threads < 2 || !threads_alive()) threads = 1;
+#ifdef _OPENMP
+  threads = granted(threads);
+#endif
+  if (threads < 2) {
     for (Index i = 0; i < count; ++i) call(object, i);
     return;
   }
