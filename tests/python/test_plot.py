@@ -3,6 +3,7 @@
 import dataclasses
 import io
 
+import grokflow as gf
 import numpy as np
 import pytest
 from grokflow.solution import Solution
@@ -121,3 +122,40 @@ def test_scientific():
     assert scientific(1e-4) == "$10^{-4}$"
     assert scientific(3e-4) == r"$3\times 10^{-4}$"
     assert scientific(0.0125) == r"$1.25\times 10^{-2}$"
+
+
+@pytest.mark.parametrize("t0", [-5.0, 0.0, 7.0])
+def test_the_axis_is_the_time_since_the_start(t0):
+    """Wherever that is: the flow knows no time, and so looks the same."""
+    problem = gf.models.LinearRegression(np.eye(2, 3), np.ones(2))
+    lines = []
+    for start in (0.0, t0):
+        times = start + np.r_[0.0, np.geomspace(1e-2, 1e3, 30)[:-1], 1e3]
+        span = (start, start + 1e3)
+        sol = gf.gradient_flow(problem, np.ones(3) * 3, span, weight_decay=0.01, t_eval=times)
+        upper, lower = sol.plot().axes
+        lines.append(
+            [line.get_data() for ax in (upper, lower) for line in ax.lines if len(line.get_xdata()) > 2]
+        )
+        assert lower.get_xlabel() == {-5.0: "$t +5$", 0.0: "$t$", 7.0: "$t -7$"}[start]
+    for (t, y), (other_t, other_y) in zip(*lines, strict=True):
+        assert t == pytest.approx(other_t, rel=1e-4)
+        assert y == pytest.approx(other_y, rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("t_eval", [[0.0], [10.0], [0.0, 10.0]])
+def test_few_times_are_seen(t_eval):
+    problem = gf.models.LinearRegression(np.eye(2, 3), np.ones(2))
+    sol = gf.gradient_flow(problem, np.ones(3) * 3, (0, 10), weight_decay=0.01, t_eval=t_eval)
+    figure = sol.plot()
+    upper, lower = figure.axes
+    low, high = upper.get_xlim()
+    for line in (upper.lines[0], lower.lines[0]):
+        t, y = line.get_data()
+        assert len(t) == len(set(t)) == len(t_eval)
+        assert low <= min(t) <= max(t) <= high
+        assert np.isfinite(y).all()
+        assert (line.get_marker() == "o") == (len(t) == 1)
+    none = {name: values[:0] for name, values in sol.observed.items()}
+    empty = dataclasses.replace(sol, t=sol.t[:0], observed=none).plot()
+    assert empty.axes[0].texts[0].get_text() == "no times were recorded"

@@ -18,8 +18,10 @@ from grokflow.figures.style import (
     VERMILION,
     canvas,
     legend_above,
+    on_axis,
     scientific,
     time_axis,
+    time_label,
     time_name,
 )
 from grokflow.models.model import Regression
@@ -65,8 +67,10 @@ def plot_function(
 
 def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
     """Draw the kink -b/v of every neuron, coloured by |u|, with the data points as lines."""
-    after = sol.t > 0.0
-    w = sol.w[after]  # type: ignore[index]
+    rows, times = on_axis(sol)
+    w = sol.w[rows]  # type: ignore[index]
+    if len(times) == 1:  # a line all the same
+        times, w = times * [1.0, 10.0], np.repeat(w, 2, axis=0)
     u, v, b = (w[:, network.blocks[name]] for name in "uVb")
     low, high = _span(network)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -74,12 +78,12 @@ def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
     alive = np.hypot(v, b) > DEAD * np.abs(w).max(axis=1, initial=0.0, keepdims=True)
     kinks[~(alive & (low <= kinks) & (kinks <= high))] = np.nan
     if len(w) > 1:
-        _draw_lines(ax, sol.t[after], kinks, np.abs(u))
+        _draw_lines(ax, times, kinks, np.abs(u))
     for x in np.unique(network._arguments["X"]):
         ax.axhline(x, color="black", linewidth=0.5, linestyle=(0, (1, 3)))
     time_axis(ax, sol)
     ax.set_ylim(low, high)
-    ax.set_xlabel(f"${time_name(sol)}$")
+    ax.set_xlabel(time_label(sol))
     ax.set_ylabel("kink $-b_j/v_j$")
 
 

@@ -16,9 +16,12 @@ from grokflow.figures.style import (
     GREY,
     VERMILION,
     canvas,
+    draw_over_time,
     legend_above,
+    start_of,
     start_of_axis,
     time_axis,
+    time_label,
     time_name,
 )
 from grokflow.trajectory import Trajectory
@@ -39,7 +42,7 @@ def plot(sol: Trajectory, ax: Axes | None = None, figure: Figure | None = None) 
         right.spines["right"].set_visible(True)
         draw_norm(right, sol)
         mark_clocks(ax, sol)
-        ax.set_xlabel(f"${time_name(sol)}$")
+        ax.set_xlabel(time_label(sol))
         return drawn
 
 
@@ -50,17 +53,16 @@ def draw_run(axes: Any, sol: Trajectory) -> None:
     draw_norm(lower, sol)
     mark_clocks(upper, sol)
     mark_clocks(lower, sol, label=False)
-    lower.set_xlabel(f"${time_name(sol)}$")
+    lower.set_xlabel(time_label(sol))
 
 
 def draw_losses(ax: Axes, sol: Trajectory) -> None:
     """Draw train loss and, where it was observed, test loss."""
     names = {"train_loss": ("train loss $F(w)$", BLUE), "test_loss": ("test loss", VERMILION)}
-    after = sol.t > 0.0
     for name, (label, colour) in names.items():
         if name in sol.observed:
             values = np.where(sol[name] > 0.0, sol[name], np.nan)  # a log axis has no place for 0
-            ax.plot(sol.t[after], values[after], color=colour, label=label)
+            draw_over_time(ax, sol, values, color=colour, label=label)
     ax.set_yscale("log")
     ax.set_ylabel("loss")
     time_axis(ax, sol)
@@ -70,8 +72,7 @@ def draw_losses(ax: Axes, sol: Trajectory) -> None:
 def draw_norm(ax: Axes, sol: Trajectory) -> None:
     """Draw the squared norm of the weights."""
     if "norm" in sol.observed:
-        after = sol.t > 0.0
-        ax.plot(sol.t[after], sol["norm"][after] ** 2, color=GREEN)
+        draw_over_time(ax, sol, sol["norm"] ** 2, color=GREEN)
     ax.set_ylabel(r"$\|w\|^2$", color=GREEN)
     ax.set_ylim(bottom=0.0)
     time_axis(ax, sol)
@@ -84,9 +85,10 @@ def mark_clocks(ax: Axes, sol: Trajectory, label: bool = True) -> None:
         return
     times = clocks(sol)
     for t, name, side in ((times.t_gf, "GF", "right"), (times.t_wd, "WD", "left")):
-        if np.isnan(t) or t < start_of_axis(sol):
+        since = t - start_of(sol)
+        if np.isnan(t) or since < start_of_axis(sol):
             continue
-        ax.axvline(t, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        ax.axvline(since, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         if label:
             text = rf"$t_{{\mathrm{{{name}}}}}$"
-            ax.text(t, 1.01, text, transform=ax.get_xaxis_transform(), ha=side, va="bottom", color=GREY)
+            ax.text(since, 1.01, text, transform=ax.get_xaxis_transform(), ha=side, va="bottom", color=GREY)

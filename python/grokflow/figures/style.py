@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grokflow._validate import FloatArray
 from grokflow.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -61,11 +62,20 @@ def canvas(
         yield figure
 
 
+def draw_over_time(ax: Axes, sol: Trajectory, values: FloatArray, **style: Any) -> None:
+    """Draw recorded values over the logarithm of the time since the start, also a single one."""
+    rows, times = on_axis(sol)
+    marker = "o" if len(times) == 1 else None
+    ax.plot(times, values[rows], marker=marker, clip_on=not marker, **style)
+
+
 def time_axis(ax: Axes, sol: Trajectory) -> None:
-    """Give ``ax`` the logarithmic time axis of the run."""
+    """Give ``ax`` the logarithmic axis of the time since the start, with its name if it is the lowest."""
     ax.set_xscale("log")
     left = start_of_axis(sol)
-    ax.set_xlim(left, max([10.0 * left, *sol.t[-1:]]))
+    ax.set_xlim(left, max([10.0 * left, *elapsed(sol)[-1:]]))
+    if not len(sol.t):
+        ax.text(0.5, 0.5, "no times were recorded", transform=ax.transAxes, ha="center", color=GREY)
 
 
 def time_name(sol: Trajectory) -> str:
@@ -73,17 +83,45 @@ def time_name(sol: Trajectory) -> str:
     return "s" if "s_span" in sol.settings else "t"
 
 
+def time_label(sol: Trajectory) -> str:
+    """Return what is on the axis of time: t, or ``t - t0`` where the run has not begun at 0."""
+    name, start = time_name(sol), start_of(sol)
+    return f"${name}$" if start == 0.0 else f"${name} {-start:+g}$"
+
+
+def start_of(sol: Trajectory) -> float:
+    """Return the time at which the run has begun; where that is not known, 0 or the first time."""
+    span = sol.settings.get(f"{time_name(sol)}_span")
+    return float(span[0]) if span else min([0.0, *sol.t[:1]])
+
+
+def elapsed(sol: Trajectory) -> FloatArray:
+    """Return the times since the start of the run."""
+    return sol.t - start_of(sol)
+
+
+def on_axis(sol: Trajectory) -> tuple[slice, FloatArray]:
+    """Return which records a logarithmic axis shows, and at which times.
+
+    The last one before its left end, maybe the start itself, is shown there: nothing has happened until then.
+    """
+    since, left = elapsed(sol), start_of_axis(sol)
+    first = max(int(np.searchsorted(since, left, "right")) - 1, 0)
+    return slice(first, None), np.maximum(since[first:], left)
+
+
 def start_of_axis(sol: Trajectory) -> float:
     """Return the power of ten before which nothing visible happens: loss and norm are within one percent."""
-    positive = sol.t[sol.t > 0.0]
+    since = elapsed(sol)
+    positive = since[since > 0.0]
     if positive.size == 0:
         return 0.1
     first = positive[-1] / 10.0
     for name in ("train_loss", "norm"):
         if name in sol.observed:
             moved = np.abs(sol[name] - sol[name][0]) > 0.01 * np.abs(sol[name][0])
-            first = min([first, *sol.t[moved & (sol.t > 0.0)][:1]])
-    return float(10.0 ** np.floor(np.log10(max(first, positive[0]))))
+            first = min([first, *since[moved & (since > 0.0)][:1]])
+    return float(10.0 ** (np.ceil(np.log10(max(first, positive[0]))) - 1.0))
 
 
 def scientific(x: float) -> str:
