@@ -75,9 +75,18 @@ class _CallbackProblem(Problem):
             if not callable(function):
                 raise TypeError(f"{name} is {function!r}; it must be a function")
         self.functions = tuple(given)
+        self._arguments = (num_params, num_residuals, scale, functions, parameters)
         shapes = _as_shapes(parameters, num_params)
         self._callbacks = core.CallbackProblem(num_params, num_residuals, scale, given, shapes)
         super().__init__(self._callbacks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the compiled side: functions that have a name in a module can be pickled."""
+        return {name: value for name, value in vars(self).items() if name not in ("_core", "_callbacks")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        _CallbackProblem.__init__(self, *self._arguments)
 
 
 class LeastSquares(_CallbackProblem):

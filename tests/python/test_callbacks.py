@@ -1,8 +1,10 @@
 """Problems from functions of one's own: values, pieces, and what the functions may return."""
 
+import copy
 import pickle
 import re
 
+import grokflow as gf
 import numpy as np
 import pytest
 from grokflow import callbacks, gradient_flow
@@ -369,3 +371,43 @@ def test_the_asymmetry_of_single_precision_is_round_off():
     with pytest.warns(PrecisionWarning):
         H = problem.hessian(W)
     np.testing.assert_array_equal(H, H.T)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("make", [least_squares, objective])
+def test_problems_of_functions_with_a_name_are_copied_and_pickled(make, copied):
+    whole = {"jacobian": jacobian} if make is least_squares else {}
+    problem = make(**whole)
+    again = copied(problem)
+    assert again.functions == problem.functions
+    assert again.loss(W) == problem.loss(W)
+    assert np.array_equal(again.gradient(W), problem.gradient(W))
+    assert repr(again) == repr(problem)
+
+
+class Quartic(callbacks.Objective):
+    """A problem whose functions are its own methods."""
+
+    def __init__(self, power):
+        self.power = power
+        super().__init__(loss=self.value, gradient=self.slope, num_params=1)
+
+    def value(self, w):
+        return float(np.sum(w**self.power)) / self.power
+
+    def slope(self, w):
+        return w ** (self.power - 1)
+
+
+def test_a_class_of_ones_own_is_pickled():
+    again = pickle.loads(pickle.dumps(Quartic(4)))
+    assert again.power == 4
+    assert again.loss([2.0]) == 4.0
+
+
+def test_what_cannot_be_pickled_says_what_to_do():
+    problem = objective()
+    integrator = gf.Integrator(problem, W, (0, 1), weight_decay=0.1, method="ROCK2")
+    for attempt in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match=r"keep integrator\.solution\(\)"):
+            attempt(integrator)
