@@ -32,4 +32,7 @@ inline py::array_t<double> table_of(const std::vector<double>& values, Index col
   return array_of({static_cast<py::ssize_t>(values.size()) / columns, columns}, values.data());
 }
 
+/// What is done in Python with a result of the user's function: a function of grokflow/_results.py.
+inline py::object support(const char* name) { return py::module_::import("grokflow._results").attr(name); }
+
 }  // namespace grokflow

@@ -77,8 +77,6 @@ class Argument {
   py::object array_, spare_;
 };
 
-py::object support(const char* name) { return py::module_::import("grokflow._results").attr(name); }
-
 /// A function of the user's, whose results are checked and copied. With the GIL.
 class Callback {
  public:

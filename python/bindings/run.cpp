@@ -63,11 +63,7 @@ SampleTimes sample_times(const py::object& when) {
 /// A function f(t, w) of Python: a number or a vector, of the size that it has at first.
 Observable observable(const std::string& name, const Held& function, double t0, const Vector& w0) {
   const auto call = [name, function](double t, const ConstVectorRef& w) {
-    const auto value = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(
-        function({py::float_(t), copy_of(w)}));
-    if (!value) throw py::error_already_set();
-    if (value.ndim() > 1) throw py::value_error("observable '" + name + "' must return a number or a vector");
-    return value;
+    return support("observed")(name, function({py::float_(t), copy_of(w)})).cast<py::array_t<double>>();
   };
   const auto first = call(t0, w0);
   const auto ndim = first.ndim(), entries = first.size();

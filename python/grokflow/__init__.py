@@ -7,6 +7,7 @@
 
 from grokflow import _start as _start
 from grokflow import models
+from grokflow._arithmetic import warn_of_flushing as _warn_of_flushing
 from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from grokflow.check import ProblemReport, check_problem
@@ -30,6 +31,7 @@ from grokflow.threads import check_environment as _check_environment
 from grokflow.threads import get_num_threads, set_num_threads
 
 _check_environment()
+_warn_of_flushing()
 
 __version__: str = _core.__version__
 

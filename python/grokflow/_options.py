@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from grokflow._arithmetic import warn_of_flushing
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
 from grokflow._warnings import warn
@@ -246,6 +247,7 @@ def as_options(
     `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
     whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
     """
+    warn_of_flushing()
     require_memory(f"a flow of {size} parameters keeps {VECTORS} vectors", VECTORS * size)
     span = as_span(request.t_span, span_name)
     times = as_times(request.t_eval, span, span_name)

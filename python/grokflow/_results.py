@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokflow._validate import FloatArray
 from grokflow._warnings import warn
@@ -13,21 +14,39 @@ from grokflow.callbacks import CallbackError, PrecisionWarning
 
 def convert(name: str, value: object, shape: tuple[int, ...]) -> tuple[FloatArray, bool]:
     """Return what callback `name` returned as contiguous float64, and whether it was less than double."""
-    if value is None:
-        raise CallbackError(name, "returned None; did you forget `return`?")
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise CallbackError(name, f"returned a {type(value).__name__}, which is no array: {error}") from error
-    if array.dtype.kind not in "biuf":
-        hint = "; its imaginary part is not dropped for you" if array.dtype.kind == "c" else ""
-        raise CallbackError(name, f"returned dtype {array.dtype}, expected real numbers (float64){hint}")
+    array = real(name, value)
     if array.shape != shape:
         got = f"shape {array.shape}" if array.ndim else "a number"
         expected = f"shape {shape}" if shape else "a number"
         raise CallbackError(name, f"returned {got}, expected {expected}")
     single = array.dtype.kind == "f" and array.dtype.itemsize < 8
     return np.asarray(array, dtype=np.float64, order="C"), single
+
+
+def observed(name: str, value: object) -> FloatArray:
+    """Return what observable `name` returned, a number or a vector, as contiguous float64."""
+    array = real(f"observable {name!r}", value)
+    if array.ndim > 1:
+        raise CallbackError(
+            f"observable {name!r}", f"returned shape {array.shape}; it must be a number or a vector"
+        )
+    return np.asarray(array, dtype=np.float64, order="C")
+
+
+def real(name: str, value: object) -> NDArray[Any]:
+    """Return what `name` returned as an array of real numbers."""
+    if value is None:
+        raise CallbackError(name, "returned None; did you forget `return`?")
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # whatever the object says of itself
+        hint = "; return x.detach().cpu().numpy()" if hasattr(value, "detach") else ""
+        fault = f"returned a {type(value).__name__}, which is no array: {error}{hint}"
+        raise CallbackError(name, fault) from error
+    if array.dtype.kind not in "biuf":
+        hint = "; its imaginary part is not dropped for you" if array.dtype.kind == "c" else ""
+        raise CallbackError(name, f"returned dtype {array.dtype}, expected real numbers (float64){hint}")
+    return array
 
 
 def warn_precision(name: str) -> None:

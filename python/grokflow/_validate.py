@@ -46,6 +46,8 @@ def as_real(name: str, value: ArrayLike) -> NDArray[Any]:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} is ragged; its rows must have equal lengths") from None
+    except Exception as error:  # whatever the object says of itself
+        raise TypeError(f"{name} is a {type(value).__name__}, which is no array: {error}") from error
     if array.dtype.kind not in "biuf":
         got = "None" if value is None else f"dtype {array.dtype}"
         raise TypeError(f"{name} is {got}; it must hold real numbers (float64)")

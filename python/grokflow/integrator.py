@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from grokflow._validate import FloatArray, as_vector
 from grokflow.callbacks import CallbackError
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
+from grokflow.provenance import provenance
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
 
@@ -257,9 +258,9 @@ def begin(
         curvature=None if chosen.name == "none" else chosen.name,
         **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
         weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
-        problem=repr(problem),
+        **provenance(problem, start),
     )
-    require_finite_gradient(problem, start, options.settings["t_span"][0])
+    require_finite_start(problem, start, options.settings["t_span"][0], decay)
     return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled), options
 
 
@@ -275,11 +276,23 @@ def strategy_of(problem: Problem, request: Request) -> Strategy:
     return wanted._replace(name="none")
 
 
-def require_finite_gradient(problem: Problem, w0: FloatArray, t0: float) -> None:
-    """Raise ValueError if the flow cannot start: the gradient at w0 is not finite."""
-    bad = np.flatnonzero(~np.isfinite(problem._core.gradient(w0)))
+def require_finite_start(
+    problem: Problem, w0: FloatArray, t0: float, decay: Sequence[tuple[int, int, float]] = ()
+) -> None:
+    """Raise ValueError if the flow cannot start: the right-hand side at w0 is not finite."""
+    gradient = problem._core.gradient(w0)
+    bad = np.flatnonzero(~np.isfinite(gradient))
     if bad.size:
         raise ValueError(
             f"the gradient at t = {t0:g} has {bad.size} entries that are nan or infinite, "
             f"the first at index {bad[0]}; scale w0 or the data down, or check the problem with check_problem"
         )
+    for begin, end, rate in decay:
+        with np.errstate(over="ignore"):
+            fine = np.isfinite(gradient[begin:end] + rate * w0[begin:end])
+        if not fine.all():
+            i = begin + int(np.argmin(fine))
+            raise ValueError(
+                f"grad F + weight_decay * w overflows at t = {t0:g}, index {i}, where w0 is {w0[i]:g} and "
+                f"the weight decay {rate:g}; scale them down"
+            )

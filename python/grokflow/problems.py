@@ -119,6 +119,10 @@ class Problem:
         residuals = f", num_residuals={self.num_residuals}" if self.num_residuals else ""
         return f"<{type(self).__name__}: num_params={self.num_params}{residuals}, scale={self.scale:.6g}>"
 
+    def _data(self) -> object:
+        """What this problem was made of; None for functions, which do not tell."""
+        return None
+
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)
 

@@ -64,7 +64,9 @@ class Solution(Trajectory):
         krylov), ``rtol``, ``atol``, ``t_eval``, ``observe`` (by name; None stands for a function),
         ``save_states`` (whether, or the path), ``first_step``, ``max_step``, ``max_steps`` and ``max_time``
         (None: no limit given), ``weight_decay``, and ``problem`` (how it shows itself). Of a drift
-        ``regularizer``, ``on_rank_change``, ``kkt_tol`` and ``rtol_rank`` in place of the weight decay.
+        ``regularizer``, ``on_rank_change``, ``kkt_tol`` and ``rtol_rank`` in place of the weight decay. Also
+        what the numbers came from: ``problem_hash`` (of a model's data and arguments; None for functions of
+        your own) and ``w0_hash``, ``num_threads``, ``build`` (the instruction set) and ``versions``.
     monitor : dict of str to ndarray, shape (steps,)
         Of a drift: slow times ``s`` at the end of each step and, there, what is known of the Hessian:
         ``eta``, its smallest non-zero eigenvalue, ``rank``, ``gap`` (eta over the largest eigenvalue that

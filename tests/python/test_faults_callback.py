@@ -299,3 +299,69 @@ def test_callback_in_another_thread():
     thread.start()
     thread.join(timeout=20)
     assert results[0].tolist() == run(objective()).final.tolist()
+
+
+class Tensor:
+    """What torch does where a gradient is wanted, and CuPy for an array on a device."""
+
+    def detach(self):
+        return self
+
+    def __array__(self, *args, **kwargs):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+TENSORS = {
+    "gradient": lambda: run(objective(gradient=lambda w: Tensor())),
+    "hessian": lambda: run(objective(hessian=lambda w: Tensor())),
+    "residual": lambda: run(least_squares(residual=lambda w: Tensor())),
+    "observable 'a'": lambda: run(objective(), observe={"a": lambda t, w: Tensor()}),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_tensor_that_is_no_array_is_told_with_the_way_out(name):
+    with pytest.raises(
+        gf.CallbackError, match=rf"{name} returned a Tensor, .*detach\(\)\.cpu\(\)\.numpy\(\)"
+    ):
+        TENSORS[name]()
+
+
+def test_a_tensor_as_an_argument():
+    with pytest.raises(TypeError, match="w0 is a Tensor, which is no array: Can't call numpy"):
+        gf.gradient_flow(objective(), Tensor(), (0, 1), weight_decay=0.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda w: None, "None; did you forget"),
+        (lambda w: "text", "dtype <U4"),
+        (lambda w: 1j, "dtype complex128"),
+        (lambda w: np.eye(2), r"shape \(2, 2\)"),
+        (lambda w: [1, None], "dtype object"),
+        (lambda w: {}, "dtype object"),
+    ],
+)
+@pytest.mark.parametrize("calls", [0, 5], ids=["at_once", "midway"])
+def test_observable_of_wrong_kind(wrong, message, calls):
+    """None is no nan."""
+    function = after(calls, wrong, lambda w: 1.0)
+    with pytest.raises(gf.CallbackError, match=f"^observable 'a' returned .*{message}") as caught:
+        run(objective(), observe={"a": lambda t, w: function(w)})
+    assert (caught.value.t is None) == (calls == 0)
+
+
+def test_observables_may_be_whatever_converts():
+    sol = run(
+        objective(),
+        observe={"list": lambda t, w: [1, 2.5], "int": lambda t, w: 3, "bool": lambda t, w: t > 0.5},
+    )
+    assert sol["list"].shape == (len(sol.t), 2)
+    assert (sol["int"] == 3).all()
+    assert sol["bool"][0] == 0 < sol["bool"][-1] == 1
+
+
+def test_weight_decay_that_overflows_at_the_start():
+    with pytest.raises(ValueError, match=r"overflows at t = 0, index 0, where w0 is 1e\+300"):
+        gf.gradient_flow(objective(lambda w: w * 0), [1e300, 1.0], (0, 1), weight_decay=1e10)

@@ -5,8 +5,11 @@ import gc
 import multiprocessing
 import os
 import pickle
+import platform
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 import weakref
@@ -311,3 +314,30 @@ def test_integrator_goes_on_after_an_exception():
     run_to_the_end(stepper)
     assert stepper.t == 1
     np.testing.assert_allclose(stepper.w, undisturbed.final, rtol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="libm of Linux, SSE")
+def test_flushing_to_zero_is_warned_about():
+    """As a library that was built with -ffast-math sets it when it is loaded, before or after."""
+    flush = """
+        import ctypes, warnings
+        def flush():
+            libm, state = ctypes.CDLL("libm.so.6"), (ctypes.c_uint32 * 8)()
+            libm.fegetenv(state)
+            state[7] |= 0x8040
+            libm.fesetenv(state)
+        warnings.simplefilter("error")
+    """
+    before = "flush()\nimport grokflow"
+    after = """
+        import grokflow as gf
+        problem = gf.models.LinearRegression([[1.0]], [1.0])
+        gf.gradient_flow(problem, [0.0], (0, 1), weight_decay=0.1)
+        flush()
+        gf.gradient_flow(problem, [0.0], (0, 1), weight_decay=0.1)
+    """
+    for program in (before, after):
+        text = textwrap.dedent(flush) + textwrap.dedent(program)
+        ended = subprocess.run([sys.executable, "-c", text], stderr=subprocess.PIPE, check=False)
+        last = ended.stderr.decode().splitlines()[-1]
+        assert last.startswith("RuntimeWarning: numbers below 2.2e-308 are flushed to zero"), last

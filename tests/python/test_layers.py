@@ -10,14 +10,14 @@ import pytest
 
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
-    "_start _backend _validate _warnings memory methods files",
+    "_start _backend _validate _warnings _arithmetic memory methods files",
     "snapshots threads problems",
     "callbacks _results check _taylor",
     "models",
     "trajectory curves clocks",
     "figures",
     "solution",
-    "_options progress integrator flows",
+    "provenance _options progress integrator flows",
     "limit",
     "grokflow",  # what `import grokflow` gives
     "app",

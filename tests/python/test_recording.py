@@ -224,6 +224,27 @@ def test_settings_and_work_are_documented():
     assert landing.settings.keys() - flow.settings.keys() == {"t_max", "rtol_rank"}
 
 
+def test_settings_tell_where_the_numbers_come_from():
+    """Hashes that tell data and starts apart, whatever their memory layout."""
+    X, y, w0 = np.random.default_rng(0).standard_normal((2, 3)), np.ones(2), np.ones(3)
+
+    def settings(X=X, y=y, w0=w0, **options):
+        problem = gf.models.LinearRegression(X, y, **options)
+        return gf.gradient_flow(problem, w0, (0, 1), weight_decay=0.1).settings
+
+    first = settings()
+    assert first == settings(np.asfortranarray(X), list(y), [1, 1, 1])
+    assert first["versions"]["grokflow"] == gf.__version__
+    assert first["num_threads"] == gf.get_num_threads()
+    other = [settings(X + 1.0), settings(y=[1, 2]), settings(scale="sum"), settings(test=(X, y))]
+    hashes = [each["problem_hash"] for each in (first, *other)]
+    assert len({*hashes}) == len(hashes)
+    assert all(each["w0_hash"] == first["w0_hash"] for each in other)
+    assert settings(w0=[1, 1, 2])["w0_hash"] != first["w0_hash"]
+    own = gf.Objective(loss=np.sum, gradient=np.ones_like, hvp=lambda w, v: 0 * v, num_params=3)
+    assert gf.gradient_flow(own, w0, (0, 1), weight_decay=0.1).settings["problem_hash"] is None
+
+
 def test_stats_are_plain_numbers():
     stats = run().stats
     names = "nfev njvp nvjp nhvp ngram nhessian nfactor nsolve niter nlinearize nsteps nrejected nfailed"

@@ -25,6 +25,7 @@ from grokflow.limit.tangent import (
 from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
+from grokflow.provenance import provenance
 from grokflow.solution import Solution
 
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
@@ -180,7 +181,7 @@ def drift(
             on_rank_change=on_rank_change,
             kkt_tol=kkt_tol,
             rtol_rank=rtol_rank,
-            problem=repr(problem),
+            **provenance(problem, point),
         )
         run = core.DriftRun(
             problem._core, compiled, start, chosen, budget, threshold, stop, rest, options.compiled

@@ -14,11 +14,12 @@ from grokflow._backend import core
 from grokflow._options import FINEST, Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, value_at
-from grokflow.integrator import Driver, require_finite_gradient
+from grokflow.integrator import Driver, require_finite_start
 from grokflow.limit.tangent import as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
+from grokflow.provenance import provenance
 from grokflow.solution import Solution
 
 INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up
@@ -192,7 +193,7 @@ def land(
     wanted = as_curvature(request.curvature)
     end = core.FOREVER if t_max == math.inf else as_positive("t_max", t_max)
     atol, threshold = as_positive("atol", request.atol), as_rtol_rank(rtol_rank)
-    require_finite_gradient(problem, start, 0.0)
+    require_finite_start(problem, start, 0.0)
 
     def begin(watched: Request) -> LandingDriver:
         finer = replace(
@@ -202,7 +203,7 @@ def land(
             atol=INNER * atol,
         )
         options = as_options(finer, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
-        options.settings.update(weight_decay=0.0, problem=repr(problem))
+        options.settings.update(weight_decay=0.0, **provenance(problem, start))
         run = core.LandingRun(problem._core, start, *wanted, request.rtol, threshold, options.compiled)
         asked = {
             "curvature": wanted.name,

@@ -81,6 +81,9 @@ class Model(Problem):
             w[block] *= deviation
         return w
 
+    def _data(self) -> object:
+        return type(self).__name__, self._arguments
+
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._arguments), ()
 
