@@ -164,11 +164,12 @@ def as_observables(observe: Observe, known: tuple[str, ...]) -> dict[str, Observ
         raise TypeError(
             f"observe is {observe!r}; it must be a list of names or a mapping from names to observables"
         )
-    pairs = observe.items() if isinstance(observe, Mapping) else ((name, name) for name in observe)
+    pairs = observe.items() if isinstance(observe, Mapping) else [(name, name) for name in observe]
+    for name, _ in pairs:
+        if not isinstance(name, str):
+            raise TypeError(f"observe names {name!r}; names must be strings")
     named: dict[str, Observable] = dict(pairs)
     for name, what in named.items():
-        if not isinstance(name, str):
-            raise TypeError(f"observe has the key {name!r}; names must be strings")
         if isinstance(what, str) and what not in known:
             raise ValueError(
                 f"unknown observable {what!r}; this problem offers {', '.join(map(repr, known))}"

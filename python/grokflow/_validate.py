@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -121,6 +123,22 @@ def as_count(name: str, value: object, most: int | None = None) -> int:
     if most is not None and count > most:
         raise ValueError(f"{name} is {count}; it must be at most {most}")
     return count
+
+
+def as_generator(seed: object) -> np.random.Generator:
+    """Return the random numbers that begin with `seed`: what NumPy's `default_rng` takes."""
+    try:
+        return np.random.default_rng(seed)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        needed = "it must be an integer that is not negative, or a numpy.random.Generator"
+        raise type(error)(f"seed is {seed!r}; {needed}") from None
+
+
+def as_path(path: object) -> Path:
+    """Return `path` as one."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is {path!r}; it must be a path")
+    return Path(path)
 
 
 def as_choice(name: str, value: object, choices: Sequence[str]) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._taylor import remainder
-from grokflow._validate import FloatArray, as_vector
+from grokflow._validate import FloatArray, as_generator, as_vector
 from grokflow.callbacks import CallbackError
-from grokflow.problems import Problem
+from grokflow.problems import Problem, require_problem
 
 AGREEMENT = 1e-6
 """Largest relative difference of two ways to the same number; single precision passes."""
@@ -120,7 +120,8 @@ def check_problem(problem: Problem, w: ArrayLike | None = None, *, seed: int = 0
     >>> [failure.function for failure in check_problem(wrong).failures]
     ['gradient']
     """
-    rng = np.random.default_rng(seed)
+    require_problem(problem)
+    rng = as_generator(seed)
     point = rng.standard_normal(problem.num_params) if w is None else as_vector("w", w, problem.num_params)
     checker = _Checker(problem, point, rng)
     if problem.num_residuals:

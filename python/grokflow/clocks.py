@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from grokflow._validate import as_number
 from grokflow.curves import first_crossing, value_at
-from grokflow.trajectory import Trajectory
+from grokflow.trajectory import Trajectory, require_trajectory
 
 MUCH = 100.0  # how many times smaller "much smaller" is
 
@@ -66,8 +67,9 @@ def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
     ----------
     Boursier, Pesme, Dragomir, arXiv 2505.20172, Appendix E.
     """
-    if not 0.0 < eps < 1.0:
-        raise ValueError(f"eps must lie between 0 and 1, got {eps!r}")
+    require_trajectory(sol)
+    if not 0.0 < as_number("eps", eps) < 1.0:
+        raise ValueError(f"eps is {eps}; it must lie between 0 and 1")
     if "s_span" in sol.settings:
         raise ValueError("clocks are those of a flow, and sol is a drift, returned by norm_flow")
     missing = [name for name in ("grad_norm", "norm") if name not in sol.observed]

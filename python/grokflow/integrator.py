@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_decay, as_options
-from grokflow._validate import FloatArray, as_vector
+from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow.callbacks import CallbackError
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
@@ -45,14 +45,10 @@ class Driver:
                 error.t = self._run.t
             self._seconds += time.perf_counter() - began
             began = time.perf_counter()
-            self.attach_to(error)
+            attach(error, self.solution(interrupted_by=error))
             raise
         finally:
             self._seconds += time.perf_counter() - began
-
-    def attach_to(self, error: BaseException) -> None:
-        """Hang what has been recorded so far on an exception."""
-        attach(error, self.solution(interrupted_by=error))
 
     def solution(self, interrupted_by: BaseException | None = None) -> Solution:
         """Return what has been recorded so far.
@@ -231,11 +227,12 @@ class Integrator(Driver):
         ValueError
             If `t` is outside the last step.
         """
+        t = as_number("t", t)
         if not self._run.previous_t <= t <= self._run.t:
             raise ValueError(
                 f"t is {t!r}, outside the last step from {self._run.previous_t:g} to {self._run.t:g}"
             )
-        return self._run.interpolate(float(t))
+        return self._run.interpolate(t)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(

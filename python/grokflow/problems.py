@@ -134,12 +134,18 @@ class Problem:
             raise TypeError(f"{self!r} has no residuals, hence no {function}; its loss is no sum of squares")
 
 
-def as_problem(problem: object) -> Problem:
-    """Return `problem` for a solver, checked to be one, with a warning where no solver fits it."""
+def require_problem(problem: object) -> Problem:
+    """Return `problem`, checked to be one."""
     if not isinstance(problem, Problem):
         raise TypeError(
             f"problem is {problem!r}; it must be a grokflow.Problem: a model, LeastSquares or Objective"
         )
-    if problem._kinks:
-        warn(problem._kinks)
     return problem
+
+
+def as_problem(problem: object) -> Problem:
+    """Return `problem` for a solver, checked to be one, with a warning where no solver fits it."""
+    checked = require_problem(problem)
+    if checked._kinks:
+        warn(checked._kinks)
+    return checked

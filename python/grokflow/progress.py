@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from grokflow._options import Request, as_span
 from grokflow._validate import FloatArray
-from grokflow.integrator import Driver
+from grokflow.integrator import Driver, attach
 
 SLOWEST = 1e-12  # t / t_end at which the bar begins to move
 
@@ -33,7 +33,7 @@ def to_end(
         return result(driver)
     except BaseException as error:
         if driver is not None:
-            driver.attach_to(error)
+            attach(error, driver.solution(interrupted_by=error))
         raise
 
 

@@ -7,12 +7,12 @@ import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grokflow._validate import as_path
 from grokflow.figures import network, run
 from grokflow.files import pack, unpack, write_atomically
 from grokflow.problems import Problem
@@ -207,6 +207,7 @@ class Solution(Trajectory):
         OSError
             The file cannot be written; what was there before is untouched.
         """
+        target = as_path(path)
         arrays: dict[str, NDArray[Any]] = {"t": self.t, "final": self.final}
         snapshots = reference_to(self.w)
         if self.w is not None and snapshots is None:
@@ -229,7 +230,7 @@ class Solution(Trajectory):
             "settings": self.settings,
             "snapshots": snapshots,
         }
-        write_atomically(path, pack(header, arrays))
+        write_atomically(target, pack(header, arrays))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Solution:
@@ -247,7 +248,7 @@ class Solution(Trajectory):
         OSError
             The file cannot be read, or the file of states that it refers to.
         """
-        if Path(path).suffix == ".npy":
+        if as_path(path).suffix == ".npy":
             return _from_snapshots(path)
         header, arrays = unpack(path, FORMAT_VERSION)
         t_events, w_events = header["events"]

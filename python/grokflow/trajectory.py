@@ -57,3 +57,9 @@ class Trajectory:
     def __getstate__(self) -> dict[str, Any]:
         """The problem may hold functions of the user's, which cannot be pickled."""
         return {**self.__dict__, "problem": None}
+
+
+def require_trajectory(sol: object) -> None:
+    """Raise TypeError if `sol` is no result of a run."""
+    if not isinstance(sol, Trajectory):
+        raise TypeError(f"sol is {sol!r}; it must be a Solution")

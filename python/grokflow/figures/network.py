@@ -60,6 +60,8 @@ def plot_function(
     for t in chosen:
         if not sol.t[0] <= t <= sol.t[-1]:
             raise ValueError(f"times has {t}; recorded are {sol.t[0]} to {sol.t[-1]}")
+    if teacher is not None and not callable(teacher):
+        raise TypeError(f"teacher is {teacher!r}; it must be a function of inputs")
     with canvas((5.2, 3.2), ax) as figure:
         draw_function(figure.subplots() if ax is None else ax, sol, model, chosen, teacher)
     return figure

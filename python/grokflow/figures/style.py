@@ -52,6 +52,8 @@ def canvas(
     except ImportError as error:
         raise ImportError('figures need matplotlib: pip install "grokflow[app]"') from error
 
+    if ax is not None and not hasattr(ax, "figure"):
+        raise TypeError(f"ax is {ax!r}; it must be axes of matplotlib")
     with rc_context(STYLE):
         if ax is not None:
             yield ax.figure.figure  # the root, also of a subfigure

@@ -14,6 +14,7 @@ from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, nearest
 from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
+from grokflow.trajectory import require_trajectory
 
 SAME = 1e-9  # relative difference of two times that are one
 
@@ -43,6 +44,7 @@ def horizon(sol: Solution, weight_decay: float, kappa: float = 10.0) -> float:
     ValueError
         `sol` is no drift, or a number is not positive.
     """
+    require_trajectory(sol)
     if not sol.monitor:
         raise ValueError("sol has no monitor: it must be a drift, returned by norm_flow")
     level = as_positive("kappa", kappa) * as_positive("weight_decay", weight_decay)

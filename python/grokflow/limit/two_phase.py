@@ -101,6 +101,8 @@ class TwoPhase(Phases):
         file : text stream, optional
             Default: standard output.
         """
+        if file is not None and not hasattr(file, "write"):
+            raise TypeError(f"file is {file!r}; it must be a text stream")
         print(report.report(self), end="", file=sys.stdout if file is None else file)
 
     def __repr__(self) -> str:
@@ -186,6 +188,7 @@ def two_phase(
     if first >= end:
         raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {end:g}")
     as_positive("kappa", kappa)
+    as_positive("atol", atol)
     require_kernel_space(problem, as_curvature(curvature).name)
     regularizer = drift_of(decays)
     flows: dict[float, Solution] = {}

@@ -13,6 +13,7 @@ from grokflow._backend import core
 from grokflow._validate import (
     FloatArray,
     as_choice,
+    as_generator,
     as_inputs,
     as_number,
     as_output_targets,
@@ -71,7 +72,7 @@ class Model(Problem):
             If a standard deviation is negative or not finite, or names no block.
         """
         given = std if isinstance(std, Mapping) else {} if std is None else dict.fromkeys(self.blocks, std)
-        w = np.random.default_rng(seed).standard_normal(self.num_params)
+        w = as_generator(seed).standard_normal(self.num_params)
         for name in given:
             as_choice("block in std", name, list(self.blocks))
         for name, block in self.blocks.items():

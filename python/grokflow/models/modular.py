@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grokflow._validate import FloatArray, as_count, as_positive
+from grokflow._validate import FloatArray, as_count, as_generator, as_positive
 from grokflow.memory import require_memory
 
 Samples = tuple[FloatArray, FloatArray]
@@ -54,7 +54,7 @@ def modular_addition(p: int, fraction: float = 0.5, seed: int = 0) -> tuple[Samp
     if not 0 < count < modulus**2:
         raise ValueError(f"fraction is {fraction}, which gives {count} of {modulus**2} samples to training")
     require_memory(f"the table has {modulus**2} entries of {3 * modulus} numbers", 3 * modulus**3)
-    entries = np.random.default_rng(seed).permutation(modulus**2)
+    entries = as_generator(seed).permutation(modulus**2)
     train, test = (_one_hot(part, modulus) for part in np.split(entries, [count]))
     return train, test
 

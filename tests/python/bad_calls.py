@@ -1,0 +1,582 @@
+"""The table of all public callables: good arguments, and for each argument the bad values."""
+
+from functools import cache
+
+import grokflow as gf
+import numpy as np
+from bad_values import NAN, array, choice, count, function, not_negative, number, pair, positive, vector
+
+TRUTH = []  # any object is true or false
+X, Y = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 3.0]]), np.array([1.0, 0.0, 2.0])
+MODEL = gf.models.LinearRegression(X, Y, test=(X, Y))
+DEEP = gf.models.MLP(X, Y, (2,))
+OWN = gf.LeastSquares(residual=lambda w: w - 1.0, jacobian=lambda w: np.eye(2), num_params=2, num_residuals=2)
+W = np.array([1.0, -1.0])
+STARTED = gf.Integrator(MODEL, W, (0, 10), weight_decay=0.1)
+GRADIENT_ONLY = gf.Objective(loss=lambda w: w @ w, gradient=lambda w: 2 * w, num_params=2)
+
+
+@cache
+def sol():
+    return gf.gradient_flow(MODEL, W, (0, 10), weight_decay=0.1)
+
+
+@cache
+def drift():
+    return gf.norm_flow(WIDE, [2.0, 0.0, 0.0], (0, 1))
+
+
+@cache
+def phases():
+    return gf.two_phase(WIDE, np.ones(3), [1e-2, 1e-3])
+
+
+WIDE = gf.models.LinearRegression([[1.0, 1.0, 0.0]], [2.0], test=([[1.0, 1.0, 0.0]], [2.0]))
+
+
+def problem(name="problem"):
+    return [
+        (None, TypeError, f"{name} is None"),
+        ("model", TypeError, f"{name} is 'model'"),
+        (X, TypeError, f"{name} is array"),
+    ]
+
+
+def trajectory(name="sol"):
+    return [
+        (None, TypeError, f"{name} is None; it must be a Solution"),
+        ({}, TypeError, f"{name} is {{}}; it must be a Solution"),
+    ]
+
+
+SEED = [(-1, ValueError, "seed is -1"), ("one", TypeError, "seed is 'one'"), (1.5, TypeError, "seed is 1.5")]
+RTOL = positive("rtol")
+METHOD = [
+    *choice("method", "BDF"),
+    ("LSODA", ValueError, "method is 'LSODA'; choose from 'auto', 'BDF'"),
+    (gf.Tsit5(), ValueError, "method is Tsit5()"),
+]
+CURVATURE = [*choice("curvature", "gram"), (gf.BDF(), ValueError, "curvature is BDF(max_order=5)")]
+T_EVAL = [
+    ("linear", ValueError, "t_eval is 'linear'; it must be 'log', None or an array"),
+    ([0.5, 0.1], ValueError, "t_eval is not sorted: t_eval[0] = 0.5 > t_eval[1] = 0.1"),
+    ([0.0, NAN], ValueError, "t_eval[1] is nan"),
+    ([[0.0, 1.0]], ValueError, "t_eval has shape (1, 2)"),
+    (["a"], TypeError, "t_eval is dtype <U1"),
+    ([-1.0], ValueError, "t_eval holds -1, which is outside"),
+]
+OBSERVE = [
+    ("norm", TypeError, "observe is 'norm'; it must be a list of names or a mapping"),
+    (["nothing"], ValueError, "unknown observable 'nothing'; this problem offers"),
+    ({"a": 3}, TypeError, "observe['a'] is 3; it must be a name or a function"),
+    ({1: "norm"}, TypeError, "observe names 1; names must be strings"),
+    (5, TypeError, "observe is 5"),
+    ([5], TypeError, "observe names 5; names must be strings"),
+    ([["norm"]], TypeError, "observe names ['norm']; names must be strings"),
+]
+SAVE_STATES = [
+    ("states.csv", ValueError, "save_states is 'states.csv'; a file for states must end in .npy"),
+    ("nowhere/states.npy", FileNotFoundError, "save_states is 'nowhere/states.npy', but"),
+    (None, ValueError, "save_states is None; it must be 'auto', True, False or a path"),
+    (3, ValueError, "save_states is 3"),
+]
+EVENTS = [
+    (3, TypeError, "events is 3; it must be a function f(t, w) or a list"),
+    ([None], TypeError, "events[0] is None; it must be a function"),
+    ("norm", TypeError, "events"),
+]
+CALLBACK = function("callback", none=True)
+REGULARIZER = [
+    ("l1", ValueError, "regularizer is 'l1'; choose from 'norm', 'hessian_trace'"),
+    ({"nothing": 1.0}, ValueError, "regularizer names 'nothing'; this problem has the blocks"),
+    ({"w": -1.0}, ValueError, "regularizer['w'] is -1.0; it must not be negative"),
+    (None, ValueError, "regularizer is None"),
+]
+DECAY = [
+    *not_negative("weight_decay"),
+    (None, TypeError, "weight_decay is None"),
+    ({"nothing": 1.0}, ValueError, "weight_decay names 'nothing'; this problem has the blocks"),
+    ({}, ValueError, "weight_decay names no rate for 'w'"),
+    ({"w": NAN}, ValueError, "weight_decay['w'] is nan"),
+    ({"w": "0.1"}, TypeError, "weight_decay['w'] is '0.1'"),
+]
+RUN = {
+    "rtol": RTOL,
+    "t_eval": T_EVAL,
+    "observe": OBSERVE,
+    "save_states": SAVE_STATES,
+    "max_step": positive("max_step", none=True, inf=True),
+    "max_steps": count("max_steps", none=True),
+    "max_time": positive("max_time", none=True, inf=True),
+    "callback": CALLBACK,
+    "progress": TRUTH,
+}
+FLOW = {
+    **RUN,
+    "problem": problem(),
+    "w0": vector("w0", 2),
+    "t_span": pair("t_span"),
+    "weight_decay": DECAY,
+    "method": METHOD,
+    "curvature": CURVATURE,
+    "atol": [
+        *positive("atol")[:2],
+        (0, ValueError, "atol is 0"),
+        ([1e-6, 0.0], ValueError, "atol[1] is 0.0"),
+        ([1.0] * 3, ValueError, "atol has shape (3,)"),
+    ],
+    "events": EVENTS,
+    "first_step": [
+        *positive("first_step", none=True, inf=True),
+        (20.0, ValueError, "first_step is 20, longer than t_span"),
+    ],
+}
+MODEL_X = [
+    *array("X", X),
+    (np.ones(3), ValueError, "X has 1 dimension"),
+    (np.ones((0, 2)), ValueError, "X has shape (0, 2)"),
+    (np.ones((2, 2)), ValueError, "y has shape (3,)"),
+]
+MODEL_Y = [*array("y", Y), (np.ones(2), ValueError, "y has shape (2,)")]
+TEST = [
+    (X, ValueError, "test must be a tuple (X, y)"),
+    ((X,), ValueError, "test must be a tuple (X, y)"),
+    ((X[:, :1], Y), ValueError, "test X has 1 columns; the training inputs have 2"),
+    ((X, Y[:2]), ValueError, "test y has shape (2,)"),
+    ((X, [NAN] * 3), ValueError, "test y[0] is nan"),
+]
+SCALE = [*positive("scale")[1:], ("median", ValueError, "scale is 'median'; choose from 'mean', 'sum'")]
+ACTIVATION = {
+    "activation": choice("activation", "tanh"),
+    "negative_slope": [
+        (0.1, ValueError, "negative_slope is 0.1, and activation 'tanh' has no such parameter")
+    ],
+    "smoothing": [(0.1, ValueError, "smoothing is 0.1, and activation 'tanh' has no such parameter")],
+}
+ROWS = [
+    ([0.5], TypeError, "rows is dtype float64; indices must be integers"),
+    ([-1], ValueError, "rows[0] is -1; indices must lie in 0 <= i < 2"),
+    ([2], ValueError, "rows[0] is 2"),
+    ([[0]], ValueError, "rows has shape (1, 1)"),
+    ([], ValueError, "rows"),
+    (None, TypeError, "rows is None"),
+    ([0, 0], ValueError, "rows"),
+]
+MATRICES = np.arange(12.0).reshape(3, 2, 2)
+FUNCTIONS = {"residual": lambda w: w, "jvp": lambda w, v: v, "vjp": lambda w, u: u}
+
+# callable, good arguments, and for each argument the bad values
+CALLABLES = {
+    "gradient_flow": (
+        gf.gradient_flow,
+        {"problem": MODEL, "w0": W, "t_span": (0, 10), "weight_decay": 0.1},
+        FLOW,
+    ),
+    "Integrator": (
+        gf.Integrator,
+        {"problem": MODEL, "w0": W, "t_span": (0, 10), "weight_decay": 0.1},
+        {name: values for name, values in FLOW.items() if name != "progress"},
+    ),
+    "limit_map": (
+        gf.limit_map,
+        {"problem": MODEL, "w0": W},
+        {
+            **RUN,
+            "problem": problem(),
+            "w0": vector("w0", 2),
+            "method": METHOD,
+            "curvature": CURVATURE,
+            "atol": positive("atol"),
+            "rtol_rank": positive("rtol_rank", none=True),
+            "t_max": positive("t_max", inf=True),
+        },
+    ),
+    "norm_flow": (
+        gf.norm_flow,
+        {"problem": WIDE, "w": [2.0, 0.0, 0.0], "s_span": (0, 1)},
+        {
+            **RUN,
+            "problem": problem(),
+            "w": [*vector("w", 3), ([0.0, 0.0, 0.0], ValueError, "manifold")],
+            "s_span": pair("s_span"),
+            "regularizer": REGULARIZER,
+            "on_rank_change": choice("on_rank_change", "record"),
+            "kkt_tol": positive("kkt_tol", none=True),
+            "rtol_rank": positive("rtol_rank", none=True),
+            "method": [*choice("method", "Tsit5"), (gf.BDF(), ValueError, "method is BDF(max_order=5)")],
+            "curvature": CURVATURE,
+            "atol": [
+                (0, ValueError, "atol is 0"),
+                ([1.0], ValueError, "atol has shape (1,); it must be (3,)"),
+                ([1.0, -1.0, 1.0], ValueError, "atol[1] is -1.0"),
+            ],
+            "events": EVENTS,
+            "first_step": positive("first_step", none=True, inf=True),
+        },
+    ),
+    "two_phase": (
+        gf.two_phase,
+        {"problem": WIDE, "w0": np.ones(3)},
+        {
+            **{
+                name: RUN[name]
+                for name in ("rtol", "observe", "max_steps", "max_time", "callback", "progress")
+            },
+            "problem": problem(),
+            "w0": vector("w0", 3),
+            "weight_decay": [
+                (0.1, TypeError, "weight_decay is 0.1; it must be a list of rates"),
+                ([], ValueError, "weight_decay is empty"),
+                ([0.0], ValueError, "weight_decay[0] is 0.0; a rate must be positive"),
+                ([0.1, 0.1], ValueError, "weight_decay holds the rate 0.1 twice"),
+                ([0.1, NAN], ValueError, "weight_decay[1] is nan"),
+                (["0.1"], TypeError, "weight_decay[0] is '0.1'"),
+                ("0.1", TypeError, "weight_decay is '0.1'"),
+            ],
+            "s_end": positive("s_end"),
+            "eps": [*positive("eps"), (20.0, ValueError, "eps is 20; it must be smaller than s_end")],
+            "kappa": positive("kappa"),
+            "method": METHOD,
+            "curvature": CURVATURE,
+            "atol": positive("atol"),
+        },
+    ),
+    "tangent_projection": (
+        gf.tangent_projection,
+        {"problem": WIDE, "w": [2.0, 0.0, 0.0], "v": np.ones(3)},
+        {
+            "problem": problem(),
+            "w": vector("w", 3),
+            "v": vector("v", 3),
+            "curvature": CURVATURE,
+            "rtol_rank": positive("rtol_rank", none=True),
+        },
+    ),
+    "first_order_residual": (
+        gf.first_order_residual,
+        {"problem": WIDE, "w": [2.0, 0.0, 0.0], "weight_decay": 0.1},
+        {
+            "problem": [*problem(), (GRADIENT_ONLY, (TypeError, ValueError), "has shape")],
+            "w": vector("w", 3),
+            "weight_decay": DECAY,
+        },
+    ),
+    "horizon": (
+        gf.horizon,
+        {"sol": drift, "weight_decay": 0.1},
+        {
+            "sol": [*trajectory(), (sol, ValueError, "sol has no monitor: it must be a drift")],
+            "weight_decay": positive("weight_decay"),
+            "kappa": positive("kappa"),
+        },
+    ),
+    "clocks": (
+        gf.clocks,
+        {"sol": sol},
+        {
+            "sol": [*trajectory(), (drift, ValueError, "sol is a drift")],
+            "eps": [*number("eps"), (0.0, ValueError, "eps is 0"), (1.0, ValueError, "eps is 1")],
+        },
+    ),
+    "check_problem": (
+        gf.check_problem,
+        {"problem": OWN},
+        {"problem": problem(), "w": vector("w", 2)[1:], "seed": SEED},
+    ),
+    "modular_addition": (
+        gf.modular_addition,
+        {"p": 5},
+        {
+            "p": [*count("p", huge="GiB"), (1, ValueError, "p is 1; it must be at least 2")],
+            "fraction": [*positive("fraction"), (1.0, ValueError, "fraction is 1.0, which gives 25 of 25")],
+            "seed": SEED,
+        },
+    ),
+    "set_num_threads": (gf.set_num_threads, {}, {"n": count("the number of threads")}),
+    "get_num_threads": (gf.get_num_threads, {}, {}),
+    "set_memory_limit": (gf.set_memory_limit, {}, {"limit": positive("limit", none=True)}),
+    "get_memory_limit": (gf.get_memory_limit, {}, {}),
+    "BDF": (
+        gf.BDF,
+        {},
+        {
+            "max_order": [
+                (0, ValueError, "max_order is 0"),
+                (6, ValueError, "max_order is 6"),
+                (2.5, ValueError, "max_order is 2.5; it must be an integer from 1 to 5"),
+                ("2", ValueError, "max_order is '2'"),
+            ]
+        },
+    ),
+    "Radau": (gf.Radau, {}, {}),
+    "ROCK2": (gf.ROCK2, {}, {}),
+    "Tsit5": (gf.Tsit5, {}, {}),
+    **{
+        kind.__name__: (kind, {}, {"memory_budget": positive("memory_budget")})
+        for kind in (gf.Auto, gf.Dense, gf.Gram)
+    },
+    "Krylov": (gf.Krylov, {}, {"rank": count("rank"), "memory_budget": positive("memory_budget")}),
+    "Regularizer": (
+        gf.Regularizer,
+        {"value": np.sum, "gradient": np.ones_like},
+        {"value": function("value"), "gradient": function("gradient")},
+    ),
+    "Objective": (
+        gf.Objective,
+        {"loss": np.sum, "gradient": np.ones_like, "num_params": 2},
+        {
+            "loss": function("loss"),
+            "gradient": function("gradient"),
+            "num_params": count("num_params", huge="GiB"),
+            "hvp": function("hvp", none=True),
+            "hessian": function("hessian", none=True),
+            "parameters": [
+                (["u"], TypeError, "parameters is ['u']; it must map names to shapes"),
+                ({"u": 3}, ValueError, "parameters hold 3 entries; num_params is 2"),
+                ({"u": (0, 2)}, ValueError, "an extent of parameters['u'] is 0"),
+                ({"u": "2"}, TypeError, "an extent of parameters['u'] is '2'"),
+            ],
+        },
+    ),
+    "LeastSquares": (
+        gf.LeastSquares,
+        {**FUNCTIONS, "num_params": 2, "num_residuals": 2},
+        {
+            **{name: function(name) for name in FUNCTIONS},
+            **{name: function(name, none=True) for name in ("jacobian", "gram", "hvp")},
+            "num_params": count("num_params", huge="GiB"),
+            "num_residuals": count("num_residuals", huge="GiB"),
+            "scale": SCALE,
+            "parameters": [({"u": 3}, ValueError, "parameters hold 3 entries; num_params is 2")],
+        },
+    ),
+    **{
+        kind.__name__: (kind, {"X": X, "y": Y}, {"X": MODEL_X, "y": MODEL_Y, "test": TEST, "scale": SCALE})
+        for kind in (gf.models.LinearRegression, gf.models.DiagonalLinearNetwork)
+    },
+    "TwoLayerNetwork": (
+        gf.models.TwoLayerNetwork,
+        {"X": X, "y": Y, "width": 3},
+        {
+            **ACTIVATION,
+            "X": MODEL_X,
+            "y": MODEL_Y,
+            "width": count("width", huge="GiB"),
+            "output_bias": TRUTH,
+            "output_scale": positive("output_scale"),
+            "test": TEST,
+            "scale": SCALE,
+        },
+    ),
+    "MLP": (
+        gf.models.MLP,
+        {"X": X, "y": Y, "widths": (3, 3)},
+        {
+            **ACTIVATION,
+            "X": MODEL_X,
+            "y": MODEL_Y,
+            "widths": [
+                (3, TypeError, "widths is 3"),
+                ([], ValueError, "widths"),
+                ([0], ValueError, "widths[0] is 0"),
+                ([2.5], TypeError, "widths[0] is 2.5"),
+                ("33", TypeError, "widths"),
+                ([2**70], ValueError, "GiB"),
+            ],
+            "bias": TRUTH,
+            "test": TEST,
+            "scale": SCALE,
+        },
+    ),
+    "MatrixCompletion": (
+        gf.models.MatrixCompletion,
+        {"rows": [0], "cols": [1], "values": [1.0], "shape": (2, 2), "width": 1},
+        {
+            "rows": ROWS,
+            "cols": [(bad, error, words.replace("rows", "cols")) for bad, error, words in ROWS],
+            "values": vector("values", 1),
+            "shape": [
+                (3, ValueError, "shape is 3; it must be a pair"),
+                ((1, 2, 3), ValueError, "shape is (1, 2, 3)"),
+                ((0, 2), ValueError, "shape[0] is 0"),
+                ((2, 2.5), TypeError, "shape[1] is 2.5"),
+                ((2**62, 2**62), ValueError, "GiB"),
+            ],
+            "width": count("width", huge="GiB"),
+            "test": [
+                (3, ValueError, "test must be a tuple (rows, cols, values)"),
+                (([5], [0], [1.0]), ValueError, "test rows[0] is 5"),
+                (([0], [0], [NAN]), ValueError, "test values[0] is nan"),
+            ],
+            "scale": SCALE,
+        },
+    ),
+    "MatrixSensing": (
+        gf.models.MatrixSensing,
+        {"A": MATRICES, "y": Y, "width": 1},
+        {
+            "A": [
+                (None, TypeError, "A is None"),
+                (at_nan := np.where(MATRICES == 0, NAN, MATRICES), ValueError, "A[0, 0, 0] is nan"),
+                (np.ones(3), ValueError, "A has shape (3,)"),
+                (MATRICES + 1j, TypeError, "A is dtype complex128"),
+                (np.ones((2, 2, 2)), ValueError, "y has shape (3,)"),
+            ],
+            "y": vector("y", 3),
+            "width": count("width", huge="GiB"),
+            "test": [
+                (3, ValueError, "test must be a tuple (A, y)"),
+                ((np.ones((1, 3, 3)), [1.0]), ValueError, "test A has matrices of shape (3, 3)"),
+            ],
+            "scale": SCALE,
+        },
+    ),
+    **{
+        f"Problem.{name}": (getattr(MODEL, name), {"w": W}, {"w": vector("w", 2)})
+        for name in ["loss", "gradient", "residual", "jacobian", "gram", "hessian", "unflatten"]
+    },
+    **{
+        f"Problem.{name}": (
+            getattr(MODEL, name),
+            {"w": W, "v": W},
+            {"w": vector("w", 2), "v": vector("v", 2)},
+        )
+        for name in ("jvp", "hvp")
+    },
+    "Problem.vjp": (MODEL.vjp, {"w": W, "u": Y}, {"w": vector("w", 2), "u": vector("u", 3)}),
+    "Problem.quantity": (
+        MODEL.quantity,
+        {"name": "norm", "w": W},
+        {"name": choice("name", "norm"), "w": vector("w", 2)},
+    ),
+    "Model.test_loss": (MODEL.test_loss, {"w": W}, {"w": vector("w", 2)}),
+    "Model.initial_weights": (
+        MODEL.initial_weights,
+        {},
+        {
+            "std": [
+                *not_negative("std of w"),
+                ({"nothing": 1.0}, ValueError, "block in std is 'nothing'; choose from 'w'"),
+            ],
+            "seed": SEED,
+        },
+    ),
+    "Regression.predict": (
+        MODEL.predict,
+        {"w": W},
+        {
+            "w": vector("w", 2),
+            "X": [
+                *array("X", X)[1:],
+                (np.ones((1, 3)), ValueError, "X has 3 columns; the training inputs have 2"),
+            ],
+        },
+    ),
+    "Integrator.interpolate": (
+        lambda t: gf.Integrator(MODEL, W, (0, 10), weight_decay=0.1).interpolate(t),
+        {},
+        {"t": [*number("t"), (5.0, ValueError, "t is 5.0, outside the last step")]},
+    ),
+    "Integrator.advance": (STARTED.advance, {}, {"to_end": TRUTH}),
+    "Integrator.solution": (
+        gf.Integrator(MODEL, W, (0, 10), weight_decay=0.1).solution,
+        {},
+        {"interrupted_by": TRUTH},
+    ),
+    "Integrator.step": (STARTED.step, {}, {}),
+    "Solution.save": (
+        lambda path: sol().save(path),
+        {},
+        {
+            "path": [
+                ("nowhere/a.npz", FileNotFoundError, "nowhere"),
+                (None, TypeError, "path is None"),
+                (3, TypeError, "path is 3"),
+            ]
+        },
+    ),
+    "Solution.load": (
+        gf.Solution.load,
+        {},
+        {
+            "path": [
+                ("nowhere/a.npz", FileNotFoundError, "nowhere"),
+                (None, TypeError, "path is None"),
+                (3, TypeError, "path is 3"),
+                (__file__, gf.FileError, "not a Solution file"),
+            ]
+        },
+    ),
+    "Solution.plot": (
+        lambda ax: sol().plot(ax),
+        {},
+        {"ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")]},
+    ),
+    "Solution.plot_modes": (
+        lambda problem=None, ax=None: sol().plot_modes(problem, ax),
+        {},
+        {
+            "problem": [
+                (None, TypeError, "plot_modes draws networks, and problem is LinearRegression"),
+                (3, TypeError, "plot_modes draws networks, and problem is int"),
+            ],
+            "ax": [(3, TypeError, "plot_modes draws networks")],
+        },
+    ),
+    "Solution.plot_function": (
+        lambda times=(0.0,), problem=None, teacher=None, ax=None: LINE_SOL().plot_function(
+            times, problem, teacher, ax
+        ),
+        {},
+        {
+            "times": [
+                ([NAN], ValueError, "times is nan"),
+                (["1"], TypeError, "times is '1'"),
+                ([1e9], ValueError, "times has 1000000000.0; recorded are"),
+            ],
+            "problem": [(3, TypeError, "problem is int"), (OWN, TypeError, "problem is LeastSquares")],
+            "teacher": function("teacher", none=True),
+            "ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")],
+        },
+    ),
+    "Solution.to_xarray": (lambda: sol().to_xarray(), {}, {}),
+    "TwoPhase.composite": (
+        lambda **options: phases().composite(**options),
+        {"weight_decay": 1e-2},
+        {
+            "weight_decay": [(0.5, ValueError, "0.5"), (None, (TypeError, ValueError), "None")],
+            "t": [([NAN], ValueError, "t[0] is nan"), (["a"], TypeError, "t is dtype")],
+            "save_states": [
+                ("a.csv", ValueError, "must end in .npy"),
+                ("nowhere/a.npy", FileNotFoundError, "nowhere"),
+            ],
+        },
+    ),
+    "TwoPhase.predicted_loss": (
+        lambda **options: phases().predicted_loss(**options),
+        {"weight_decay": 1e-2},
+        {"weight_decay": [(-1.0, ValueError, "weight_decay"), ("a", TypeError, "weight_decay is 'a'")]},
+    ),
+    "TwoPhase.grokking_times": (
+        lambda **options: phases().grokking_times(**options),
+        {"train_tol": 1e-2, "test_tol": 1e-2},
+        {"train_tol": positive("train_tol"), "test_tol": positive("test_tol")},
+    ),
+    "TwoPhase.plot": (
+        lambda **options: phases().plot(**options),
+        {},
+        {"weight_decay": [(0.5, ValueError, "0.5"), ("a", (TypeError, ValueError), "a")]},
+    ),
+    "TwoPhase.report": (
+        lambda file: phases().report(file),
+        {},
+        {"file": [(3, TypeError, "file is 3; it must be a text stream")]},
+    ),
+    "TwoPhase.table": (lambda: phases().table(), {}, {}),
+}
+
+
+@cache
+def LINE_SOL():
+    line = gf.models.LinearRegression(X[:, :1], Y)
+    return gf.gradient_flow(line, [1.0], (0, 1), weight_decay=0.1)
