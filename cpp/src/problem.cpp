@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "numerics/unit_vectors.hpp"
+
 namespace grokflow {
 
 Index Block::size() const {
@@ -26,16 +28,13 @@ void Linearization::vjp(const ConstVectorRef&, VectorRef) const {
 }
 
 void Linearization::gram(Index begin, Index end, MatrixRef K) const {
-  Vector unit = Vector::Zero(num_residuals_);
   Vector row(num_params_);
-  for (Index i = 0; i < num_residuals_; ++i) {
-    unit[i] = 1.0;
+  for_each_unit(num_residuals_, [&](Index i, const Vector& unit) {
     vjp(unit, row);
-    unit[i] = 0.0;
     row.head(begin).setZero();
     row.tail(num_params_ - end).setZero();
     jvp(row, K.col(i));
-  }
+  });
 }
 
 void Linearization::hvp(const ConstVectorRef&, VectorRef) const {
@@ -43,12 +42,7 @@ void Linearization::hvp(const ConstVectorRef&, VectorRef) const {
 }
 
 void Linearization::hessian(MatrixRef H) const {
-  Vector unit = Vector::Zero(num_params_);
-  for (Index i = 0; i < num_params_; ++i) {
-    unit[i] = 1.0;
-    hvp(unit, H.col(i));
-    unit[i] = 0.0;
-  }
+  for_each_unit(num_params_, [&](Index i, const Vector& unit) { hvp(unit, H.col(i)); });
 }
 
 Problem::Problem(Index num_params, Index num_residuals, double scale)
@@ -80,12 +74,11 @@ void Problem::gradient(const ConstVectorRef& w, VectorRef out) const {
 double Problem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   std::unique_ptr<Linearization> here, beside;
   linearize(w, here);
-  Vector unit = Vector::Zero(num_residuals_), row(num_params_), point(num_params_), image(num_params_);
+  Vector row(num_params_), point(num_params_), image(num_params_);
   const double reach = std::cbrt(std::numeric_limits<double>::epsilon()) * std::max(1.0, w.stableNorm());
   double trace = 0.0;
   gradient.setZero();
-  for (Index i = 0; i < num_residuals_; ++i) {
-    unit[i] = 1.0;
+  for_each_unit(num_residuals_, [&](Index, const Vector& unit) {
     here->vjp(unit, row);
     const double norm = row.stableNorm();
     trace += norm * norm;
@@ -97,8 +90,7 @@ double Problem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const 
       beside->vjp(unit, image);
       gradient += (side * norm / reach) * image;
     }
-    unit[i] = 0.0;
-  }
+  });
   return trace;
 }
 

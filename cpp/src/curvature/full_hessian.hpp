@@ -2,6 +2,8 @@
 #pragma once
 
 #include "grokflow/problem.hpp"
+#include "numerics/symmetric.hpp"
+#include "numerics/unit_vectors.hpp"
 
 namespace grokflow {
 
@@ -11,14 +13,10 @@ inline void form_hessian(const Problem& problem, const Linearization& lin, Matri
   if (problem.has_hessian()) return lin.hessian(H);
   const Index n = problem.num_residuals();
   Matrix rows(problem.num_params(), n);
-  Vector unit = Vector::Zero(n);
-  for (Index i = 0; i < n; ++i) {
-    unit[i] = 1.0;
-    lin.vjp(unit, rows.col(i));
-    unit[i] = 0.0;
-  }
+  for_each_unit(n, [&](Index i, const Vector& unit) { lin.vjp(unit, rows.col(i)); });
   stats.nvjp += n;
-  H.noalias() = problem.scale() * rows * rows.transpose();
+  row_gram(rows, H);
+  H *= problem.scale();
 }
 
 }  // namespace grokflow

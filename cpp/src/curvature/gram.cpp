@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "curvature/full_hessian_solver.hpp"
+#include "numerics/products.hpp"
 #include "numerics/shifted_factor.hpp"
 
 namespace grokflow {
@@ -70,7 +71,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
       curvature_.decay().divide(z_, v);
       jvp(v);
       const Matrix& K = curvature_.kernels().size() == 1 ? curvature_.kernels().front() : sum_;
-      in_rows_.noalias() -= (z_ / reference_) * K * *g;
+      add_applied(K, *g, in_rows_, -z_ / reference_);
       factor_.solve(in_rows_);
       in_rows_ = reference_ * in_rows_ + z_ * *g;
       vjp();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
 namespace grokflow {
@@ -38,7 +39,7 @@ WorkspacePool<DiagonalLinearNetwork::Scratch>::Lease DiagonalLinearNetwork::scra
 void DiagonalLinearNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
   auto work = scratch();
   work->coefficients = w.head(size_).cwiseProduct(w.tail(size_));
-  out.noalias() = X * work->coefficients;
+  apply(X, work->coefficients, out);
 }
 
 void DiagonalLinearNetwork::residual(const ConstVectorRef& w, VectorRef out) const {
@@ -56,7 +57,7 @@ void DiagonalLinearNetwork::gradient(const ConstVectorRef& w, VectorRef out) con
   auto work = scratch();
   residual(w, work->r);
   Vector& g = work->coefficients;
-  g.noalias() = scale() * (train_.X.transpose() * work->r);
+  apply_transposed(train_.X, work->r, g, scale());
   out.head(size_) = g.cwiseProduct(w.tail(size_));
   out.tail(size_) = g.cwiseProduct(w.head(size_));
 }
@@ -72,18 +73,19 @@ class DiagonalLinearNetwork::At final : public Linearization {
     u_ = w.head(size());
     v_ = w.tail(size());
     model_.residual(w, work->r);
-    g_.noalias() = model_.scale() * (X().transpose() * work->r);
+    g_.resize(size());
+    apply_transposed(X(), work->r, g_, model_.scale());
   }
 
   void jvp(const ConstVectorRef& dw, VectorRef out) const override {
     auto work = model_.scratch();
     push(dw, work->coefficients);
-    out.noalias() = X() * work->coefficients;
+    apply(X(), work->coefficients, out);
   }
 
   void vjp(const ConstVectorRef& q, VectorRef out) const override {
     auto work = model_.scratch();
-    work->coefficients.noalias() = X().transpose() * q;
+    apply_transposed(X(), q, work->coefficients);
     pull(work->coefficients, out);
   }
 
@@ -102,8 +104,8 @@ class DiagonalLinearNetwork::At final : public Linearization {
   void hvp(const ConstVectorRef& dw, VectorRef out) const override {
     auto work = model_.scratch();
     push(dw, work->coefficients);
-    work->r.noalias() = X() * work->coefficients;
-    work->coefficients.noalias() = model_.scale() * (X().transpose() * work->r);
+    apply(X(), work->coefficients, work->r);
+    apply_transposed(X(), work->r, work->coefficients, model_.scale());
     pull(work->coefficients, out);
     out.head(size()) += g_.cwiseProduct(dw.tail(size()));
     out.tail(size()) += g_.cwiseProduct(dw.head(size()));
@@ -112,7 +114,7 @@ class DiagonalLinearNetwork::At final : public Linearization {
   void hessian(MatrixRef H) const override {
     const Index D = size();
     auto vv = H.bottomRightCorner(D, D);
-    vv.noalias() = model_.scale() * (X().transpose() * X());
+    column_gram(X(), vv, model_.scale());
     H.topLeftCorner(D, D) = v_.asDiagonal() * vv * v_.asDiagonal();
     H.topRightCorner(D, D) = v_.asDiagonal() * vv * u_.asDiagonal();
     H.topRightCorner(D, D).diagonal() += g_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
 namespace grokflow {
@@ -18,7 +19,7 @@ std::vector<Quantity> LinearRegression::quantities() const {
 }
 
 void LinearRegression::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
-  out.noalias() = X * w;
+  apply(X, w, out);
 }
 
 void LinearRegression::residual(const ConstVectorRef& w, VectorRef out) const {
@@ -39,7 +40,7 @@ double LinearRegression::loss(const ConstVectorRef& w) const {
 void LinearRegression::gradient(const ConstVectorRef& w, VectorRef out) const {
   auto r = scratch();
   residual(w, *r);
-  out.noalias() = scale() * (train_.X.transpose() * *r);
+  apply_transposed(train_.X, *r, out, scale());
 }
 
 const Matrix& LinearRegression::kernel() const {
@@ -56,9 +57,9 @@ class LinearRegression::At final : public Linearization {
   explicit At(const LinearRegression& model)
       : Linearization(model.num_params(), model.num_residuals()), model_(model) {}
 
-  void jvp(const ConstVectorRef& v, VectorRef out) const override { out.noalias() = X() * v; }
+  void jvp(const ConstVectorRef& v, VectorRef out) const override { apply(X(), v, out); }
 
-  void vjp(const ConstVectorRef& u, VectorRef out) const override { out.noalias() = X().transpose() * u; }
+  void vjp(const ConstVectorRef& u, VectorRef out) const override { apply_transposed(X(), u, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
     if (begin == 0 && end == num_params())
@@ -70,10 +71,10 @@ class LinearRegression::At final : public Linearization {
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
     auto r = model_.scratch();
     jvp(v, *r);
-    out.noalias() = model_.scale() * (X().transpose() * *r);
+    apply_transposed(X(), *r, out, model_.scale());
   }
 
-  void hessian(MatrixRef H) const override { H.noalias() = model_.scale() * (X().transpose() * X()); }
+  void hessian(MatrixRef H) const override { column_gram(X(), H, model_.scale()); }
 
  private:
   const Matrix& X() const { return model_.train_.X; }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "numerics/products.hpp"
+
 namespace grokflow {
 
 MatrixCompletion::MatrixCompletion(Entries train, std::optional<Entries> test, Index num_rows, Index num_cols,
@@ -42,7 +44,11 @@ std::vector<Quantity> MatrixCompletion::quantities() const {
   return quantities;
 }
 
-Matrix MatrixCompletion::predict(const ConstVectorRef& w) const { return U(w).transpose() * V(w); }
+Matrix MatrixCompletion::predict(const ConstVectorRef& w) const {
+  Matrix out(num_rows_, num_cols_);
+  multiply_tn(U(w), V(w), out);
+  return out;
+}
 
 WorkspacePool<MatrixCompletion::Scratch>::Lease MatrixCompletion::scratch() const {
   return pool_.borrow([this] {
@@ -154,7 +160,10 @@ class MatrixCompletion::At final : public Linearization {
   static void add_inner_products(const Factor& F, const std::vector<Line>& lines, Matrix& table,
                                  MatrixRef K) {
     const bool tabulate = F.cols() <= K.cols();
-    if (tabulate) table.noalias() = F.transpose() * F;
+    if (tabulate) {
+      table.resize(F.cols(), F.cols());
+      multiply_tn(F, F, table);
+    }
     for (const Line& line : lines)
       for (std::size_t f = 0; f < line.entries.size(); ++f) {
         auto column = K.col(line.entries[f]);

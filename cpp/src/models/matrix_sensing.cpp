@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "grokflow/models/matrix_completion.hpp"
+#include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
 namespace grokflow {
@@ -26,13 +27,21 @@ std::vector<Quantity> MatrixSensing::quantities() const {
   if (test_)
     quantities.push_back({"test_loss", 0, [this](const ConstVectorRef& w, VectorRef out) {
                             Vector r(test_->y.size());
-                            measure(test_->A, V(w).transpose() * U(w), r);
+                            Matrix product(num_cols_, num_rows_);
+                            multiply_tn(V(w), U(w), product);
+                            measure(test_->A, product, r);
                             out[0] = 0.5 * test_->scale * (r - test_->y).squaredNorm();
                           }});
   quantities.push_back(
       {"singular_values", std::min({num_rows_, num_cols_, width_}),
        [this](const ConstVectorRef& w, VectorRef out) { singular_values(U(w), V(w), out); }});
   return quantities;
+}
+
+Matrix MatrixSensing::predict(const ConstVectorRef& w) const {
+  Matrix out(num_rows_, num_cols_);
+  multiply_tn(U(w), V(w), out);
+  return out;
 }
 
 WorkspacePool<MatrixSensing::Scratch>::Lease MatrixSensing::scratch() const {
@@ -48,25 +57,25 @@ WorkspacePool<MatrixSensing::Scratch>::Lease MatrixSensing::scratch() const {
 void MatrixSensing::measure(const Matrix& A, const Matrix& product, VectorRef out) {
   const Eigen::Map<const Vector> flat(product.data(), product.size());
   for_tiles(out.size(), 1, flat.size(), [&](const Tile& t) {
-    out.segment(t.row, t.rows).noalias() = A.middleCols(t.row, t.rows).transpose() * flat;
+    apply_transposed(A.middleCols(t.row, t.rows), flat, out.segment(t.row, t.rows));
   });
 }
 
 void MatrixSensing::combine(const ConstVectorRef& q, Matrix& sum) const {
   Eigen::Map<Vector> flat(sum.data(), sum.size());
   for_tiles(flat.size(), 1, q.size(), [&](const Tile& t) {
-    flat.segment(t.row, t.rows).noalias() = train_.A.middleRows(t.row, t.rows) * q;
+    apply(train_.A.middleRows(t.row, t.rows), q, flat.segment(t.row, t.rows));
   });
 }
 
 void MatrixSensing::add_images(const Matrix& sum, const ConstVectorRef& w, VectorRef out) const {
-  U(out).noalias() += V(w) * sum;
-  V(out).noalias() += U(w) * sum.transpose();
+  add_product(V(w), sum, U(out));
+  add_product_nt(U(w), sum, V(out));
 }
 
 void MatrixSensing::residual(const ConstVectorRef& w, VectorRef out) const {
   auto work = scratch();
-  work->product.noalias() = V(w).transpose() * U(w);
+  multiply_tn(V(w), U(w), work->product);
   measure(train_.A, work->product, out);
   out -= train_.y;
 }
@@ -104,8 +113,8 @@ class MatrixSensing::At final : public Linearization {
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
     auto work = model_.scratch();
-    work->product.noalias() = model_.V(w_).transpose() * model_.U(v);
-    work->product.noalias() += model_.V(v).transpose() * model_.U(w_);
+    multiply_tn(model_.V(w_), model_.U(v), work->product);
+    add_product_tn(model_.V(v), model_.U(w_), work->product);
     measure(model_.train_.A, work->product, out);
   }
 
@@ -128,12 +137,13 @@ class MatrixSensing::At final : public Linearization {
       add_products(work->left, model_.train_.A, K);
     } else {
       if (has_U) {
-        images(model_.num_rows_, work->left, [&](Index i) { return model_.V(w_) * model_.transposed(i); });
+        images(model_.num_rows_, work->left,
+               [&](Index i, FactorOut out) { multiply(model_.V(w_), model_.transposed(i), out); });
         add_products(work->left, work->left, K);
       }
       if (has_V) {
         images(model_.num_cols_, work->right,
-               [&](Index i) { return model_.U(w_) * model_.transposed(i).transpose(); });
+               [&](Index i, FactorOut out) { multiply_nt(model_.U(w_), model_.transposed(i), out); });
         add_products(work->right, work->right, K);
       }
     }
@@ -149,33 +159,35 @@ class MatrixSensing::At final : public Linearization {
   }
 
  private:
-  /// Columns image(i), each width x `lines`.
+  /// Columns written by image(i, out), each width x `lines`.
   template <class Image>
   void images(Index lines, Matrix& out, Image&& image) const {
     const Index n = num_residuals(), width = model_.width_;
     out.resize(width * lines, n);
     const double flops = 2.0 * static_cast<double>(n * width) * static_cast<double>(sum_.size());
-    parallel_for(n, flops, [&](Index i) { FactorOut(out.col(i).data(), width, lines).noalias() = image(i); });
+    parallel_for(n, flops, [&](Index i) { image(i, FactorOut(out.col(i).data(), width, lines)); });
   }
 
   /// Columns V V^T A_i^T + A_i^T U U^T, of which the gradient by U gives the first and that by V the second.
   void fold(bool has_U, bool has_V, Scratch& work) const {
     const Index n = num_residuals(), N = model_.num_rows_, M = model_.num_cols_;
-    work.UU.noalias() = model_.U(w_).transpose() * model_.U(w_);
-    work.VV.noalias() = model_.V(w_).transpose() * model_.V(w_);
+    work.UU.resize(N, N);
+    work.VV.resize(M, M);
+    multiply_tn(model_.U(w_), model_.U(w_), work.UU);
+    multiply_tn(model_.V(w_), model_.V(w_), work.VV);
     work.left.setZero(N * M, n);
     const double flops = 2.0 * static_cast<double>(n * N) * static_cast<double>(M * (N + M));
     parallel_for(n, flops, [&](Index i) {
       FactorOut folded(work.left.col(i).data(), M, N);
-      if (has_U) folded.noalias() += work.VV * model_.transposed(i);
-      if (has_V) folded.noalias() += model_.transposed(i) * work.UU;
+      if (has_U) add_product(work.VV, model_.transposed(i), folded);
+      if (has_V) add_product(model_.transposed(i), work.UU, folded);
     });
   }
 
   /// K += left^T right, on and below the diagonal.
   static void add_products(const Matrix& left, const Matrix& right, MatrixRef K) {
     for_lower_tiles(K.rows(), left.rows(), parallel::kTriangle, [&](const Tile& t) {
-      t.of(K).noalias() += left.middleCols(t.row, t.rows).transpose() * right.middleCols(t.col, t.cols);
+      add_product_tn(left.middleCols(t.row, t.rows), right.middleCols(t.col, t.cols), t.of(K));
     });
   }
 
@@ -192,12 +204,12 @@ void MatrixSensing::linearize(const ConstVectorRef& w, std::unique_ptr<Lineariza
 /// sum_i ||A_i V||^2 + ||A_i^T U||^2
 double MatrixSensing::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   gradient.setZero();
-  Matrix AV, AU;
+  Matrix AV(width_, num_rows_), AU(width_, num_cols_);
   for (Index i = 0; i < num_residuals(); ++i) {
-    AV.noalias() = V(w) * transposed(i);
-    AU.noalias() = U(w) * transposed(i).transpose();
-    V(gradient).noalias() += AV * transposed(i).transpose();
-    U(gradient).noalias() += AU * transposed(i);
+    multiply(V(w), transposed(i), AV);
+    multiply_nt(U(w), transposed(i), AU);
+    add_product_nt(AV, transposed(i), V(gradient));
+    add_product(AU, transposed(i), U(gradient));
   }
   const double trace = gradient.dot(w);
   gradient *= 2.0;

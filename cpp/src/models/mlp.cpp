@@ -6,6 +6,7 @@
 
 #include "mlp_linearization.hpp"
 #include "numerics/parallel.hpp"
+#include "numerics/products.hpp"
 
 namespace grokflow {
 namespace {
@@ -33,7 +34,6 @@ MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, 
       activation_(activation),
       bias_(bias) {
   widths.push_back(train_.y.size() / train_.X.rows());
-  max_width_ = *std::max_element(widths.begin(), widths.end());
   Index in = train_.X.cols(), begin = 0;
   for (const Index out : widths) {
     layers_.push_back({in, out, begin, begin + in * out});
@@ -67,13 +67,12 @@ void MLP::fit(std::vector<Matrix>& matrices) const {
   for (Index l = 0; l < hidden(); ++l) at(matrices, l).resize(train_.X.rows(), layer(l).out);
 }
 
-template <class In>
-void MLP::output(const ConstVectorRef& w, const In& in, Map out) const {
+void MLP::output(const ConstVectorRef& w, const ConstMatrixRef& in, Map out) const {
   const Layer& last = layers_.back();
   const ConstMap W = weights(w, hidden());
   for_tiles(in.rows(), last.out, last.in, [&](const Tile& t) {
     auto Z = out.block(t.col, t.row, t.cols, t.rows);
-    Z.noalias() = W.middleCols(t.col, t.cols).transpose() * in.middleRows(t.row, t.rows).transpose();
+    multiply_tt(W.middleCols(t.col, t.cols), in.middleRows(t.row, t.rows), Z);
     if (bias_) Z.colwise() += w.segment(last.b + t.col, t.cols);
   });
 }
@@ -87,7 +86,7 @@ void MLP::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const
     Map A = work->E[l % 2].matrix(samples, layer.out);
     for_tiles(samples, layer.out, layer.in, [&](const Tile& t) {
       auto Z = t.of(A);
-      Z.noalias() = in.middleRows(t.row, t.rows) * weights(w, l).middleCols(t.col, t.cols);
+      multiply(in.middleRows(t.row, t.rows), weights(w, l).middleCols(t.col, t.cols), Z);
       if (bias_) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
       for (Index j = 0; j < t.cols; ++j) activate(activation_, Z.col(j).data(), t.rows, Z.col(j).data());
     });
@@ -118,7 +117,7 @@ void MLP::forward(const ConstVectorRef& w, int order, Pass& pass) const {
     Matrix &A = at(pass.A, l), &A1 = at(pass.A1, l);
     for_tiles(in.rows(), layer.out, layer.in, [&](const Tile& t) {
       auto Z = t.of(A);
-      Z.noalias() = in.middleRows(t.row, t.rows) * weights(w, l).middleCols(t.col, t.cols);
+      multiply(in.middleRows(t.row, t.rows), weights(w, l).middleCols(t.col, t.cols), Z);
       if (bias_) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
       for (Index j = 0; j < t.cols; ++j) {
         double *z = Z.col(j).data(), *a1 = &A1(t.row, t.col + j);
@@ -153,14 +152,13 @@ void MLP::pull_back(const ConstVectorRef& q, const ConstVectorRef& w, const Pass
     Map dW = weights(out, l);
     for_tiles(layer.in, layer.out, n, [&](const Tile& t) {
       const auto Et = E.middleCols(t.col, t.cols);
-      t.of(dW).noalias() = in.middleCols(t.row, t.rows).transpose() * Et;
+      multiply_tn(in.middleCols(t.row, t.rows), Et, t.of(dW));
       if (bias_ && t.row == 0) out.segment(layer.b + t.col, t.cols) = Et.colwise().sum().transpose();
     });
     if (l == 0) return;
     Map below = here->matrix(n, layer.in);
     for_tiles(n, layer.in, layer.out, [&](const Tile& t) {
-      t.of(below).noalias() =
-          E.middleRows(t.row, t.rows) * weights(w, l).middleRows(t.col, t.cols).transpose();
+      multiply_nt(E.middleRows(t.row, t.rows), weights(w, l).middleRows(t.col, t.cols), t.of(below));
       t.of(below).array() *= t.of(at(pass.A1, l - 1)).array();
     });
     std::swap(above, here);

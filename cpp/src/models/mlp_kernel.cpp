@@ -14,6 +14,7 @@
 //   A'bar_l.
 #include "mlp_linearization.hpp"
 #include "numerics/parallel.hpp"
+#include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
 namespace grokflow {
@@ -74,8 +75,8 @@ void MLPLinearization::gram(Index begin, Index end, MatrixRef K) const {
       const Matrix& A1 = MLP::at(pass_.A1, l);
       for_tiles(n, layer.out, outputs * next.out, [&](const Tile& t) {
         auto rows = B.block(t.row * outputs, t.col, t.rows * outputs, t.cols);
-        rows.noalias() = from.middleRows(t.row * outputs, t.rows * outputs) *
-                         net_.weights(w_, l + 1).middleRows(t.col, t.cols).transpose();
+        multiply_nt(from.middleRows(t.row * outputs, t.rows * outputs),
+                    net_.weights(w_, l + 1).middleRows(t.col, t.cols), rows);
         scale_rows(t.of(A1), outputs, rows);
       });
     }
@@ -133,7 +134,8 @@ double MLP::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   at(B, last).resize(n * outputs, outputs);
   set_unit_rows(outputs, at(B, last));
   for (Index l = last; l > 0; --l) {
-    at(B, l - 1).noalias() = at(B, l) * weights(w, l).transpose();
+    at(B, l - 1).resize(n * outputs, layer(l).in);
+    multiply_nt(at(B, l), weights(w, l), at(B, l - 1));
     scale_rows(at(pass.A1, l - 1), outputs, at(B, l - 1));
   }
 
@@ -147,12 +149,13 @@ double MLP::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
     weights(gradient, l).setZero();
     if (bias_) gradient.segment(layer(l).b, layer(l).out).setZero();
     if (l == 0) continue;
-    S.noalias() = at(B, l) * weights(w, l).transpose();
+    S.resize(n * outputs, layer(l).in);
+    multiply_nt(at(B, l), weights(w, l), S);
     at(slope, l - 1) = sum_outputs(at(bar, l - 1).cwiseProduct(S), outputs);
     C = at(bar, l - 1);
     scale_rows(at(pass.A1, l - 1), outputs, C);
-    at(bar, l).noalias() += C * weights(w, l);
-    weights(gradient, l).noalias() += C.transpose() * at(B, l);
+    add_product(C, weights(w, l), at(bar, l));
+    add_product_tn(C, at(B, l), weights(gradient, l));
   }
 
   Matrix below;  // Zbar_{l+1} W_{l+1}
@@ -161,9 +164,10 @@ double MLP::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
     Matrix bar_A = 2.0 * (sizes.col(0).asDiagonal() * at(pass.A, l));
     if (l < last - 1) bar_A += below;
     const Matrix bar_Z = at(pass.A1, l).cwiseProduct(bar_A) + at(pass.A2, l).cwiseProduct(at(slope, l));
-    weights(gradient, l).noalias() += input(pass, l).transpose() * bar_Z;
+    add_product_tn(input(pass, l), bar_Z, weights(gradient, l));
     if (bias_) gradient.segment(layer(l).b, layer(l).out) += bar_Z.colwise().sum().transpose();
-    below.noalias() = bar_Z * weights(w, l).transpose();
+    below.resize(n, layer(l).in);
+    multiply_nt(bar_Z, weights(w, l), below);
   }
   return trace;
 }

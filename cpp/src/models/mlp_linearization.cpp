@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "numerics/parallel.hpp"
+#include "numerics/products.hpp"
 
 namespace grokflow {
 
@@ -36,10 +37,10 @@ void MLPLinearization::push_forward(const ConstVectorRef& v, bool curved, MLP::S
     Matrix& dA = MLP::at(scratch.dA, l);
     for_tiles(n, layer.out, (l == 0 ? 1 : 2) * layer.in, [&](const Tile& t) {
       auto dZ = t.of(dA);
-      dZ.noalias() = in.middleRows(t.row, t.rows) * net_.weights(v, l).middleCols(t.col, t.cols);
+      multiply(in.middleRows(t.row, t.rows), net_.weights(v, l).middleCols(t.col, t.cols), dZ);
       if (l > 0)
-        dZ.noalias() += MLP::at(scratch.dA, l - 1).middleRows(t.row, t.rows) *
-                        net_.weights(w_, l).middleCols(t.col, t.cols);
+        add_product(MLP::at(scratch.dA, l - 1).middleRows(t.row, t.rows),
+                    net_.weights(w_, l).middleCols(t.col, t.cols), dZ);
       if (net_.bias_) dZ.rowwise() += v.segment(layer.b + t.col, t.cols).transpose();
       if (curved) t.of(MLP::at(scratch.curved, l)) = t.of(MLP::at(pass_.A2, l)).cwiseProduct(dZ);
       dZ.array() *= t.of(MLP::at(pass_.A1, l)).array();
@@ -49,9 +50,9 @@ void MLPLinearization::push_forward(const ConstVectorRef& v, bool curved, MLP::S
   net_.output(v, net_.input(pass_, last), dF);
   if (last == 0) return;
   for_tiles(n, net_.num_outputs(), net_.layer(last).in, [&](const Tile& t) {
-    dF.block(t.col, t.row, t.cols, t.rows).noalias() +=
-        net_.weights(w_, last).middleCols(t.col, t.cols).transpose() *
-        MLP::at(scratch.dA, last - 1).middleRows(t.row, t.rows).transpose();
+    add_product_tt(net_.weights(w_, last).middleCols(t.col, t.cols),
+                   MLP::at(scratch.dA, last - 1).middleRows(t.row, t.rows),
+                   dF.block(t.col, t.row, t.cols, t.rows));
   });
 }
 
@@ -72,22 +73,22 @@ void MLPLinearization::hvp(const ConstVectorRef& v, VectorRef out) const {
     Map HW = net_.weights(out, l);
     for_tiles(layer.in, layer.out, (l == 0 ? 1 : 2) * n, [&](const Tile& t) {
       const auto dEt = dE.middleCols(t.col, t.cols);
-      t.of(HW).noalias() = in.middleCols(t.row, t.rows).transpose() * dEt;
+      multiply_tn(in.middleCols(t.row, t.rows), dEt, t.of(HW));
       if (l > 0)
-        t.of(HW).noalias() +=
-            MLP::at(work->dA, l - 1).middleCols(t.row, t.rows).transpose() * E.middleCols(t.col, t.cols);
+        add_product_tn(MLP::at(work->dA, l - 1).middleCols(t.row, t.rows), E.middleCols(t.col, t.cols),
+                       t.of(HW));
       if (net_.bias_ && t.row == 0) out.segment(layer.b + t.col, t.cols) = dEt.colwise().sum().transpose();
     });
     if (l == 0) return;
     Map below = work->E[here].matrix(n, layer.in), dBelow = work->dE[here].matrix(n, layer.in);
     for_tiles(n, layer.in, 3 * layer.out, [&](const Tile& t) {
       const auto Et = E.middleRows(t.row, t.rows), dEt = dE.middleRows(t.row, t.rows);
-      const auto W = net_.weights(w_, l).middleRows(t.col, t.cols).transpose();
+      const auto W = net_.weights(w_, l).middleRows(t.col, t.cols);
       const auto A1 = t.of(MLP::at(pass_.A1, l - 1)).array();
       auto S = t.of(below), dS = t.of(dBelow);
-      S.noalias() = Et * W;
-      dS.noalias() = dEt * W;
-      dS.noalias() += Et * net_.weights(v, l).middleRows(t.col, t.cols).transpose();
+      multiply_nt(Et, W, S);
+      multiply_nt(dEt, W, dS);
+      add_product_nt(Et, net_.weights(v, l).middleRows(t.col, t.cols), dS);
       dS.array() = A1 * dS.array() + t.of(MLP::at(work->curved, l - 1)).array() * S.array();
       S.array() *= A1;
     });

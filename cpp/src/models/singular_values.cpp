@@ -1,30 +1,25 @@
-// Apart from the model, since Eigen's decompositions are slow to compile.
-#include <Eigen/QR>
-#include <Eigen/SVD>
+#include "numerics/singular_values.hpp"
+
 #include <algorithm>
 
 #include "grokflow/models/matrix_completion.hpp"
+#include "numerics/orthogonal.hpp"
+#include "numerics/products.hpp"
 
 namespace grokflow {
-namespace {
-
-Matrix triangular_factor(const ConstMatrixRef& A) {
-  const Eigen::HouseholderQR<Matrix> qr(A);
-  return qr.matrixQR().topRows(A.cols()).triangularView<Eigen::Upper>();
-}
-
-}  // namespace
 
 void singular_values(const ConstMatrixRef& Ut, const ConstMatrixRef& Vt, VectorRef out) {
-  // With U = Q R and V = Q' R', U V^T has the singular values of R R'^T. Unlike the eigenvalues of a Gram
-  // matrix, these keep their absolute accuracy down to round-off, where the vanishing ones are.
-  const bool thin = Ut.rows() < std::min(Ut.cols(), Vt.cols());
+  // With U = Q R and V = Q' R', U V^T has the singular values of R R'^T.
+  const Index width = Ut.rows();
   Matrix core;
-  if (thin)
-    core = triangular_factor(Ut.transpose()) * triangular_factor(Vt.transpose()).transpose();
-  else
-    core = Ut.transpose() * Vt;
-  out = Eigen::BDCSVD<Matrix>(core).singularValues();
+  if (width < std::min(Ut.cols(), Vt.cols())) {
+    core.resize(width, width);
+    multiply_nt(triangular_factor(Ut.transpose()), triangular_factor(Vt.transpose()), core);
+  } else {
+    core.resize(Ut.cols(), Vt.cols());
+    multiply_tn(Ut, Vt, core);
+  }
+  out = singular_values(core);
 }
 
 }  // namespace grokflow

@@ -1,20 +1,20 @@
 // The neurons of a two-layer network that slide, and the projector on what keeps them on their surfaces.
 #pragma once
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <utility>
 #include <vector>
 
-#include "grokflow/types.hpp"
+#include "numerics/orthogonal.hpp"
+#include "numerics/products.hpp"
 
 namespace grokflow {
 
-/// A neuron j that slides on the surfaces <x~_i, y_j> = 0 with these i; Q R = X~_j^T, their inputs.
+/// A neuron j that slides on the surfaces <x~_i, y_j> = 0 with these i, and the Q R of their inputs, X~_j^T.
 struct SlidingNeuron {
   Index unit;
   std::vector<Index> surfaces;
-  Matrix Q, R;
+  ThinQr inputs;
 };
 
 /// In order of the units. The inner weights y_j = (v_j, b_j) lie in w = [u, V, b(, a)].
@@ -37,20 +37,17 @@ class SlidingNeurons {
       place = neurons_.erase(place);
     }
     if (surfaces.empty()) return;
-    const Index k = static_cast<Index>(surfaces.size());
-    const Eigen::HouseholderQR<Matrix> qr(inputs);
-    num_surfaces_ += k;
-    neurons_.insert(place, {unit, std::move(surfaces), qr.householderQ() * Matrix::Identity(inputs.rows(), k),
-                            qr.matrixQR().topRows(k).triangularView<Eigen::Upper>()});
+    num_surfaces_ += static_cast<Index>(surfaces.size());
+    neurons_.insert(place, {unit, std::move(surfaces), ThinQr(inputs)});
   }
 
   /// v <- Pi v: y_j <- y_j - Q Q^T y_j for all that slide.
   void project(VectorRef v) const {
     for (const SlidingNeuron& neuron : neurons_) {
       get(v, neuron.unit, y_);
-      auto along = along_.head(neuron.Q.cols());
-      along.noalias() = neuron.Q.transpose() * y_;
-      y_.noalias() -= neuron.Q * along;
+      auto along = along_.head(neuron.inputs.Q.cols());
+      apply_transposed(neuron.inputs.Q, y_, along);
+      add_applied(neuron.inputs.Q, along, y_, -1.0);
       put(v, neuron.unit, y_);
     }
   }

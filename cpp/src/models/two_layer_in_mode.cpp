@@ -5,6 +5,7 @@
 //   C = [diag(B_j) X~ Q_j, all sliding j].
 #include <utility>
 
+#include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 #include "two_layer_piece.hpp"
 
@@ -43,14 +44,14 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     K.setZero();
     if (begin == 0) {
       AB_.resize(num_residuals(), m);
-      AB_.noalias() = piece_.X_ * Y_.transpose();
+      multiply_nt(piece_.X_, Y_, AB_);
       AB_.array() *= piece_.slope_.array();
-      K.selfadjointView<Eigen::Lower>().rankUpdate(AB_);
+      add_gram(AB_, K);
     }
     if (begin <= m && a <= end) {
       AB_ = piece_.slope_ * u_.asDiagonal();
       BB_.setZero();
-      BB_.selfadjointView<Eigen::Lower>().rankUpdate(AB_);
+      add_gram(AB_, BB_);
       K += BB_.cwiseProduct(net_.input_kernel()) + BB_;
       if (piece_.num_sliding() > 0) subtract_slid(K);
     }
@@ -92,13 +93,13 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     C_.resize(num_residuals(), piece_.num_sliding());
     Index column = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
-      auto C = C_.middleCols(column, slid.Q.cols());
-      C.noalias() = piece_.X_ * slid.Q;
+      auto C = C_.middleCols(column, slid.inputs.Q.cols());
+      multiply(piece_.X_, slid.inputs.Q, C);
       for (Index k = 0; k < C.cols(); ++k)
         C.col(k).array() *= u_[slid.unit] * piece_.slope_.col(slid.unit).array();
-      column += slid.Q.cols();
+      column += slid.inputs.Q.cols();
     }
-    K.selfadjointView<Eigen::Lower>().rankUpdate(C_, -1.0);
+    add_gram(C_, K, -1.0);
   }
 
   const InMode& piece_;

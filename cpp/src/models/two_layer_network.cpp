@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
 namespace grokflow {
@@ -78,7 +79,7 @@ void TwoLayerNetwork::sum_over_neurons(VectorRef out, Work&& work) const {
 template <class Out>
 void TwoLayerNetwork::preactivation(const ConstVectorRef& w, const Matrix& X, Index j, Index count,
                                     Out&& Z) const {
-  Z.noalias() = X * ConstMap(w.data() + width_ + j * inputs_, inputs_, count);
+  multiply(X, ConstMap(w.data() + width_ + j * inputs_, inputs_, count), Z);
   Z.rowwise() += w.segment(width_ * (1 + inputs_) + j, count).transpose();
 }
 
@@ -87,7 +88,7 @@ void TwoLayerNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRe
     Map& A = tile.memory;
     preactivation(w, X, tile.begin, tile.count, A);
     activate(activation_, A.data(), A.size(), A.data());
-    part.noalias() = A * w.segment(tile.begin, tile.count);
+    apply(A, w.segment(tile.begin, tile.count), part);
   });
   out *= output_scale_;
   if (output_bias_) out.array() += w[num_params() - 1];
@@ -127,7 +128,7 @@ void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Mat
       activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data(), A2.col(j).data());
     else
       activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data());
-    part.noalias() = tile * w.segment(j, count);
+    apply(tile, w.segment(j, count), part);
   });
   r = output_scale_ * r - train_.y;
   if (output_bias_) r.array() += w[num_params() - 1];
@@ -140,8 +141,8 @@ void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u
     const Index j = tile.begin, count = tile.count;
     Map& E = tile.memory;
     for (Index k = 0; k < count; ++k) E.col(k) = (output_scale_ * u[j + k]) * A1.col(j + k).cwiseProduct(q);
-    out.segment(j, count).noalias() = A.middleCols(j, count).transpose() * q;
-    Map(out.data() + width_ + j * inputs_, inputs_, count).noalias() = train_.X.transpose() * E;
+    apply_transposed(A.middleCols(j, count), q, out.segment(j, count));
+    multiply_tn(train_.X, E, Map(out.data() + width_ + j * inputs_, inputs_, count));
     out.segment(width_ * (1 + inputs_) + j, count) = E.colwise().sum().transpose();
   });
   out.head(width_) *= output_scale_;
@@ -174,7 +175,8 @@ class TwoLayerNetwork::At final : public Linearization {
       Map& dZ = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ);
       dZ.array() *= A1_.middleCols(j, count).array();
-      part.noalias() = A_.middleCols(j, count) * v.segment(j, count) + dZ * u_.segment(j, count);
+      apply(A_.middleCols(j, count), v.segment(j, count), part);
+      add_applied(dZ, u_.segment(j, count), part);
     });
     out *= net_.output_scale_;
     if (net_.output_bias_) out.array() += v[num_params() - 1];
@@ -237,8 +239,9 @@ class TwoLayerNetwork::At final : public Linearization {
       Map& E = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ.middleCols(j, count));
       E = A1_.middleCols(j, count).cwiseProduct(dZ.middleCols(j, count));
-      part.noalias() = A_.middleCols(j, count) * v.segment(j, count) + E * u_.segment(j, count);
-      out.segment(j, count).noalias() = s * (E.transpose() * g_);
+      apply(A_.middleCols(j, count), v.segment(j, count), part);
+      add_applied(E, u_.segment(j, count), part);
+      apply_transposed(E, g_, out.segment(j, count), s);
     });
     h *= s * net_.scale();
     if (net_.output_bias_) h.array() += net_.scale() * v[num_params() - 1];
@@ -248,8 +251,8 @@ class TwoLayerNetwork::At final : public Linearization {
       for (Index k = 0; k < count; ++k)
         E.col(k) = A1_.col(j + k).cwiseProduct((s * u_[j + k]) * h + (s * v[j + k]) * g_) +
                    (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g_);
-      out.segment(j, count).noalias() += s * (A_.middleCols(j, count).transpose() * h);
-      Map(out.data() + m + j * p, p, count).noalias() = net_.train_.X.transpose() * E;
+      add_applied_transposed(A_.middleCols(j, count), h, out.segment(j, count), s);
+      multiply_tn(net_.train_.X, E, Map(out.data() + m + j * p, p, count));
       out.segment(m * (1 + p) + j, count) = E.colwise().sum().transpose();
     });
     if (net_.output_bias_) out[num_params() - 1] = h.sum();
@@ -269,7 +272,7 @@ class TwoLayerNetwork::At final : public Linearization {
       J.middleCols(m + j * p, p) = J.col(m * (1 + p) + j).asDiagonal() * X;
     }
     if (net_.output_bias_) J.col(d - 1).setOnes();
-    H.noalias() = net_.scale() * (J.transpose() * J);
+    column_gram(J, H, net_.scale());
 
     const auto memory = net_.buffer();
     Map gX = memory->matrix(n, p);
@@ -285,7 +288,7 @@ class TwoLayerNetwork::At final : public Linearization {
       gX = ((s * u_[j]) * g_.cwiseProduct(A2_.col(j))).asDiagonal() * X;
       add(b, b, s * u_[j] * g_.dot(A2_.col(j)));
       for (Index k = 0; k < p; ++k) add(b, V + k, gX.col(k).sum());
-      H.block(V, V, p, p).noalias() += X.transpose() * gX;
+      add_product_tn(X, gX, H.block(V, V, p, p));
     }
   }
 
@@ -316,7 +319,7 @@ double TwoLayerNetwork::kernel_trace(const ConstVectorRef& w, VectorRef gradient
     // The derivative by z_j, in place of A.
     A.col(j) = (2.0 * s2) * A1.col(j).cwiseProduct(A.col(j) + (u * u) * A2.col(j).cwiseProduct(sizes));
   }
-  Map(gradient.data() + m, p, m).noalias() = train_.X.transpose() * A;
+  multiply_tn(train_.X, A, Map(gradient.data() + m, p, m));
   gradient.segment(m * (1 + p), m) = A.colwise().sum().transpose();
   if (output_bias_) gradient[num_params() - 1] = 0.0;
   return trace;

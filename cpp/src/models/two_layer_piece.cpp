@@ -1,12 +1,13 @@
 #include "two_layer_piece.hpp"
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <map>
 #include <numeric>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
+
+#include "numerics/products.hpp"
 
 namespace grokflow {
 namespace {
@@ -73,7 +74,7 @@ void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
 
 void TwoLayerNetwork::InMode::look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const {
   read_inner(w, Y_);
-  distances.noalias() = inputs_.transpose() * Y_.transpose();
+  multiply_tt(inputs_, Y_, distances);
   distances.array().colwise() /= lengths_.array();
   forward(w, Y_, residual);
 }
@@ -95,8 +96,8 @@ void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const Con
     const double sign = signs[slid.unit];
     set_field(slid.unit, sign, slid.surfaces, inner_);
     auto q = low.segment(slot, k);
-    q.noalias() = slid.Q.transpose() * inner_;
-    slid.R.triangularView<Eigen::Upper>().solveInPlace(q);
+    apply_transposed(slid.inputs.Q, inner_, q);
+    slid.inputs.R.triangularView<Eigen::Upper>().solveInPlace(q);
     for (Index i = 0; i < k; ++i) high[slot + i] = jump(sign, slid.surfaces[i]) - q[i];
     slot += k;
   }
@@ -114,14 +115,11 @@ void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& force, In
 }
 
 bool TwoLayerNetwork::InMode::snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const {
-  Eigen::ColPivHouseholderQR<Matrix> qr(columns(surfaces));
-  qr.setThreshold(kDependent);
-  const Index rank = qr.rank();
+  const Matrix Q = orthonormal_range(columns(surfaces), kDependent);
   sliding_.get(w, unit, inner_);
-  if (rank == inner_.size()) {
+  if (Q.cols() == inner_.size()) {
     inner_.setZero();
   } else {
-    const Matrix Q = qr.householderQ() * Matrix::Identity(inner_.size(), rank);
     for (int pass = 0; pass < 2; ++pass) inner_ -= Q * (Q.transpose() * inner_);
   }
   sliding_.put(w, unit, inner_);
@@ -176,14 +174,14 @@ void TwoLayerNetwork::InMode::forward(const ConstVectorRef& w, const Matrix& Y, 
 
 void TwoLayerNetwork::InMode::put_through(VectorRef out) const {
   SM_.resize(slope_.rows(), M_.cols());
-  SM_.noalias() = slope_ * M_;
+  multiply(slope_, M_, SM_);
   out = net_.output_scale_ * SM_.cwiseProduct(X_).rowwise().sum();
 }
 
 void TwoLayerNetwork::InMode::gather(const ConstVectorRef& q) const {
   qX_ = q.asDiagonal() * X_;
   G_.resize(slope_.cols(), X_.cols());
-  G_.noalias() = slope_.transpose() * qX_;
+  multiply_tn(slope_, qX_, G_);
 }
 
 void TwoLayerNetwork::InMode::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y,

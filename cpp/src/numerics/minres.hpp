@@ -2,14 +2,13 @@
 // singular or not, through products A v.
 #pragma once
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
 
-#include "grokflow/types.hpp"
+#include "numerics/symmetric_eigen.hpp"
 
 namespace grokflow {
 
@@ -89,10 +88,8 @@ class Minres {
   Vector ritz_values() const {
     const auto size = static_cast<Index>(alpha_.size());
     if (size == 0) return {};
-    Eigen::SelfAdjointEigenSolver<Matrix> eigen;
-    eigen.computeFromTridiagonal(Eigen::Map<const Vector>(alpha_.data(), size),
-                                 Eigen::Map<const Vector>(beta_.data(), size - 1), Eigen::EigenvaluesOnly);
-    return eigen.eigenvalues();
+    return tridiagonal_eigenvalues(Eigen::Map<const Vector>(alpha_.data(), size),
+                                   Eigen::Map<const Vector>(beta_.data(), size - 1));
   }
 
  private:

@@ -1,9 +1,11 @@
 #include "numerics/recycled_spectrum.hpp"
 
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
+
+#include "numerics/products.hpp"
+#include "numerics/symmetric_cholesky.hpp"
 
 namespace grokflow {
 namespace {
@@ -36,8 +38,7 @@ RecycledSpectrum::RecycledSpectrum(Index size, Index rank)
       tall_(max_rank_, directions_.cols()),
       basis_(directions_.cols(), directions_.cols()),
       small_(directions_.cols(), directions_.cols()),
-      rows_(kRows, max_rank_),
-      eigen_(merged_.rows()) {}
+      rows_(kRows, max_rank_) {}
 
 Index RecycledSpectrum::rank_within(double bytes, Index size) {
   return static_cast<Index>(bytes /
@@ -49,18 +50,24 @@ void RecycledSpectrum::precondition(Scalar shift, const Eigen::Matrix<Scalar, Ei
                                     Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& step) {
   step = residual;
   if (rank_ == 0) return;
-  // A complex vector is a real matrix of two rows.
-  constexpr int parts = std::is_same_v<Scalar, double> ? 1 : 2;
-  using Rows = Eigen::Matrix<double, parts, Eigen::Dynamic>;
-  const Eigen::Map<const Rows> in(reinterpret_cast<const double*>(residual.data()), parts, residual.size());
-  Eigen::Map<Rows> out(reinterpret_cast<double*>(step.data()), parts, step.size());
-  Eigen::Map<Rows> coefficients(coefficients_.data(), parts, rank_);
   const auto F = factor_.leftCols(rank_);
-  coefficients.noalias() = in * F;
-  auto* weights = reinterpret_cast<Scalar*>(coefficients_.data());
-  const double rest = values_[0];
-  for (Index i = 0; i < rank_; ++i) weights[i] *= ((shift + rest) / (shift + values_[i]) - 1.0) / values_[i];
-  out.noalias() += coefficients * F.transpose();
+  const auto weigh = [&](Scalar* coefficients) {
+    for (Index i = 0; i < rank_; ++i)
+      coefficients[i] *= ((shift + values_[0]) / (shift + values_[i]) - 1.0) / values_[i];
+  };
+  if constexpr (std::is_same_v<Scalar, double>) {
+    Eigen::Map<Vector> coefficients(coefficients_.data(), rank_);
+    apply_transposed(F, residual, coefficients);
+    weigh(coefficients.data());
+    add_applied(F, coefficients, step);
+  } else {  // a complex vector is a real matrix of two rows
+    using Rows = Eigen::Map<Matrix>;
+    const Eigen::Map<const Matrix> in(reinterpret_cast<const double*>(residual.data()), 2, residual.size());
+    Rows coefficients(coefficients_.data(), 2, rank_);
+    multiply(in, F, coefficients);
+    weigh(reinterpret_cast<Scalar*>(coefficients_.data()));
+    add_product_nt(coefficients, F, Rows(reinterpret_cast<double*>(step.data()), 2, step.size()));
+  }
 }
 
 template void RecycledSpectrum::precondition<double>(double, const Vector&, Vector&);
@@ -90,46 +97,46 @@ void RecycledSpectrum::merge() {
   auto A = known_.topLeftCorner(k, m), tall = tall_.topLeftCorner(k, m);
   auto W = rest_.topLeftCorner(k, k);
 
-  small.noalias() = P.transpose() * Y;
+  multiply_tn(P, Y, small);
   if (!small.allFinite()) return;
   orthonormalize(small, R);
-  tall.noalias() = F.transpose() * P;
-  A.noalias() = tall * R;
+  multiply_tn(F, P, tall);
+  multiply(tall, R, A);
   small.setIdentity();
   small *= kHardly;
-  small.noalias() += A.transpose() * A;
-  const Eigen::LLT<Eigen::Ref<Matrix>> llt(small);
-  if (k > 0) llt.matrixU().solveInPlace<Eigen::OnTheRight>(A);
+  add_product_tn(A, A, small);
+  const SymmetricCholesky<double> factored(small);
+  if (k > 0) divide_by_transpose(small, A);
   W.setIdentity();
-  W.noalias() -= A * A.transpose();
+  add_product_nt(A, A, W, -1.0);
 
   merged_.setZero();  // and so it stays beyond k + m
-  tall.noalias() = F.transpose() * Y;
-  A.noalias() = tall * R;
-  merged_.block(k, 0, m, k).noalias() = A.transpose() * W;
-  small.noalias() = Y.transpose() * Y;
+  multiply_tn(F, Y, tall);
+  multiply(tall, R, A);
+  multiply_tn(A, W, merged_.block(k, 0, m, k));
+  multiply_tn(Y, Y, small);
   auto scratch = square_.topLeftCorner(m, m);
-  scratch.noalias() = small * R;
-  merged_.block(k, k, m, m).noalias() = R.transpose() * scratch;
+  multiply(small, R, scratch);
+  multiply_tn(R, scratch, merged_.block(k, k, m, m));
   auto weighted = square_.topLeftCorner(k, k);
   weighted = values_.head(k).asDiagonal() * W;
-  merged_.topLeftCorner(k, k).noalias() = W * weighted;
+  multiply(W, weighted, merged_.topLeftCorner(k, k));
   if (!merged_.allFinite()) return;
   eigen_.compute(merged_);  // of the lower triangle
 
-  const Vector& found = eigen_.eigenvalues();
+  const Vector& found = eigen_.values();
   const Index size = merged_.rows(), most = std::min(max_rank_, k + m);
   Index kept = 0;
   while (kept < most && found[size - 1 - kept] > kNegligible * found[size - 1]) ++kept;
-  const auto vectors = eigen_.eigenvectors().rightCols(kept);
+  const auto vectors = eigen_.vectors().rightCols(kept);
   auto from_old = merged_.topLeftCorner(k, kept), from_new = merged_.block(k, 0, m, kept);
-  from_old.noalias() = W * vectors.topRows(k);
-  from_new.noalias() = R * vectors.middleRows(k, m);
+  multiply(W, vectors.topRows(k), from_old);
+  multiply(R, vectors.middleRows(k, m), from_new);
   for (Index begin = 0; begin < factor_.rows(); begin += kRows) {
     const Index count = std::min(kRows, factor_.rows() - begin);
     auto rows = rows_.topLeftCorner(count, kept);
-    rows.noalias() = F.middleRows(begin, count) * from_old;
-    rows.noalias() += Y.middleRows(begin, count) * from_new;
+    multiply(F.middleRows(begin, count), from_old, rows);
+    add_product(Y.middleRows(begin, count), from_new, rows);
     factor_.block(begin, 0, count, kept) = rows;
   }
   values_.head(kept) = found.tail(kept);
@@ -145,10 +152,12 @@ void RecycledSpectrum::orthonormalize(MatrixRef S, MatrixRef R) {
   for (Index j = 0; j < S.rows(); ++j)
     if (S(j, j) > least) R(j, j) = 1.0 / std::sqrt(S(j, j));
   S = R.diagonal().asDiagonal() * S * R.diagonal().asDiagonal();
+  Vector row(S.rows());
   for (Index j = 0; j < S.rows(); ++j) {
     const Index rest = S.rows() - j;
     auto column = S.col(j).tail(rest);
-    if (j > 0) column.noalias() -= S.block(j, 0, rest, j) * S.row(j).head(j).transpose();
+    row.head(j) = S.row(j).head(j);
+    add_applied(S.block(j, 0, rest, j), row.head(j), column, -1.0);
     if (column[0] > kDependent) {
       column /= std::sqrt(column[0]);
     } else {
@@ -158,7 +167,7 @@ void RecycledSpectrum::orthonormalize(MatrixRef S, MatrixRef R) {
       R(j, j) = 0.0;
     }
   }
-  S.triangularView<Eigen::Lower>().transpose().solveInPlace<Eigen::OnTheRight>(R);
+  divide_by_transpose(S, R);
 }
 
 }  // namespace grokflow

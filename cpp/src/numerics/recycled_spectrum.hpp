@@ -1,9 +1,7 @@
 // The dominant part of the spectrum of a symmetric operator, learnt from the solves that were made with it.
 #pragma once
 
-#include <Eigen/Eigenvalues>
-
-#include "grokflow/types.hpp"
+#include "numerics/symmetric_eigen.hpp"
 
 namespace grokflow {
 
@@ -73,7 +71,7 @@ class RecycledSpectrum {
   Matrix directions_, images_;  // P and Y
   Matrix coefficients_;         // of a preconditioned vector, real and imaginary part
   Matrix merged_, rest_, square_, known_, tall_, basis_, small_, rows_;  // of the merge
-  Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
+  SymmetricEigen eigen_;
 };
 
 }  // namespace grokflow

@@ -1,10 +1,11 @@
 #include "piecewise/crossings.hpp"
 
-#include <Eigen/LU>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
+
+#include "numerics/shifted_factor.hpp"
 
 namespace grokflow {
 namespace {
@@ -54,7 +55,7 @@ void Crossings::look_along(const OneStepMethod& method) {
     Matrix basis(degree + 1, degree + 1);
     basis.row(0) = bernstein_basis(degree, 0.0);
     for (Index l = 0; l < degree; ++l) basis.row(l + 1) = bernstein_basis(degree, nodes[l]);
-    to_bernstein_ = basis.inverse();
+    to_bernstein_ = inverse(basis);
     looks_.resize(degree + 1);
   }
   for (Index l = 0; l < degree; ++l) {

@@ -1,8 +1,9 @@
 #include "piecewise/kinks.hpp"
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
+
+#include "numerics/orthogonal.hpp"
 
 namespace grokflow {
 namespace {
@@ -66,7 +67,7 @@ class BoundedLeastSquares {
       F.col(f) = A_.col(free_[f]);
       rest += theta_[free_[f]] * F.col(f);
     }
-    const Vector target = F.colPivHouseholderQr().solve(rest);
+    const Vector target = least_squares(F, rest);
     double length = 1.0;
     for (std::size_t f = 0; f < free_.size(); ++f) {
       const double from = theta_[free_[f]], to = target[f];
@@ -107,7 +108,7 @@ Vector incoming(const Kinks& kinks, const std::vector<Touch>& touches) {
   if (slid.empty()) return velocity;
   Matrix normals(kinks.normals.rows(), slid.size());
   for (std::size_t f = 0; f < slid.size(); ++f) normals.col(f) = kinks.normals.col(slid[f]);
-  return velocity - normals * normals.colPivHouseholderQr().solve(velocity);
+  return velocity - normals * least_squares(normals, velocity);
 }
 
 int sign(double value, double size) { return std::abs(value) <= kZero * size ? 0 : value > 0.0 ? 1 : -1; }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "curvature/full_hessian.hpp"
+#include "numerics/products.hpp"
 
 namespace grokflow {
 namespace {
@@ -45,7 +46,7 @@ bool DenseTangent::linearize_beside(const ConstVectorRef& w) {
 
 /// inverse = 1/eigenvalue for the `rank` largest in modulus; returns the modulus of the next, or 0.
 double DenseTangent::invert(Index rank) {
-  const Vector& values = eigen_.eigenvalues();
+  const Vector& values = eigen_.values();
   const Index zeros = values.size() - rank;
   sizes_ = values.cwiseAbs();
   std::sort(sizes_.begin(), sizes_.end());
@@ -57,13 +58,13 @@ double DenseTangent::invert(Index rank) {
 /// The round-off of an eigenvalue follows the entries of H that its eigenvector sees, which of a graded H may
 /// all be small, down to that of the decomposition.
 Index DenseTangent::count_rank(double largest) const {
-  const Vector& values = eigen_.eigenvalues();
+  const Vector& values = eigen_.values();
   if (truncates_) return (values.array().abs() > rtol_rank_ * largest).count();
   const double least = 10.0 * kEpsilon * largest;
   const Vector diagonal = H_.diagonal().cwiseAbs();
   Index rank = 0;
   for (Index i = 0; i < values.size(); ++i) {
-    const double seen = eigen_.eigenvectors().col(i).cwiseAbs2().dot(diagonal);
+    const double seen = eigen_.vectors().col(i).cwiseAbs2().dot(diagonal);
     rank += std::abs(values[i]) > std::max(least, rtol_rank_ * seen);
   }
   return rank;
@@ -71,7 +72,7 @@ Index DenseTangent::count_rank(double largest) const {
 
 bool DenseTangent::linearize(const ConstVectorRef& w) {
   if (!decompose(w)) return false;
-  const Vector& values = eigen_.eigenvalues();
+  const Vector& values = eigen_.values();
   spectrum_ = {};
   spectrum_.largest = values.cwiseAbs().maxCoeff();
   spectrum_.rank = count_rank(spectrum_.largest);
@@ -87,18 +88,18 @@ bool DenseTangent::linearize(const ConstVectorRef& w) {
 
 void DenseTangent::project(VectorRef v) {
   ++stats_.nproject;
-  coordinates_.noalias() = eigen_.eigenvectors().transpose() * v;
+  apply_transposed(eigen_.vectors(), v, coordinates_);
   coordinates_ = (inverse_.array() == 0.0).select(coordinates_, 0.0);
-  v.noalias() = eigen_.eigenvectors() * coordinates_;
+  apply(eigen_.vectors(), coordinates_, v);
 }
 
 void DenseTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   ++stats_.nsolve;
   problem_->gradient(w, out);
   ++stats_.nfev;
-  coordinates_.noalias() = eigen_.eigenvectors().transpose() * out;
+  apply_transposed(eigen_.vectors(), out, coordinates_);
   coordinates_.array() *= -inverse_.array();
-  out.noalias() = eigen_.eigenvectors() * coordinates_;
+  apply(eigen_.vectors(), coordinates_, out);
 }
 
 }  // namespace grokflow

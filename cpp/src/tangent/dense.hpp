@@ -1,8 +1,7 @@
 #pragma once
 
-#include <Eigen/Eigenvalues>
-
 #include "grokflow/tangent.hpp"
+#include "numerics/symmetric_eigen.hpp"
 
 namespace grokflow {
 
@@ -28,7 +27,7 @@ class DenseTangent final : public TangentSpace {
   double rtol_rank_;
   std::unique_ptr<Linearization> lin_;
   Matrix H_;
-  Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
+  SymmetricEigen eigen_;
   Vector inverse_;  // 1/eigenvalue, or 0 where it counts as zero
   Vector coordinates_, sizes_;
   Spectrum spectrum_;  // at the last point of M

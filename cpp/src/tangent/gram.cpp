@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "numerics/power_iteration.hpp"
+#include "numerics/products.hpp"
 #include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
@@ -51,7 +52,7 @@ bool GramTangent::factor() {
   L_ = K_;
   cholesky_.compute(L_);
   ++stats_.nfactor;
-  if (cholesky_.info() != Eigen::Success) return false;
+  if (!cholesky_.regular()) return false;
   least_pivot_ = L_.diagonal().minCoeff();
   return (L_.diagonal().array().square() > rtol_rank_ * K_.diagonal().array()).all();
 }
@@ -59,7 +60,7 @@ bool GramTangent::factor() {
 void GramTangent::decompose() {
   eigen_.compute(K_);
   ++stats_.nfactor;
-  const Vector& values = eigen_.eigenvalues();
+  const Vector& values = eigen_.values();
   const double threshold = rtol_rank_ * values[values.size() - 1];
   kept_ = (values.array() > std::max(threshold, 0.0)).count();
 }
@@ -67,12 +68,12 @@ void GramTangent::decompose() {
 /// rows <- K^+ rows
 void GramTangent::solve(VectorRef rows) {
   ++stats_.nsolve;
-  if (!decomposed_) return cholesky_.solveInPlace(rows);
-  const auto vectors = eigen_.eigenvectors().rightCols(kept_);
+  if (!decomposed_) return cholesky_.solve(rows);
+  const auto vectors = eigen_.vectors().rightCols(kept_);
   auto coordinates = coordinates_.head(kept_);
-  coordinates.noalias() = vectors.transpose() * rows;
-  coordinates.array() /= eigen_.eigenvalues().tail(kept_).array();
-  rows.noalias() = vectors * coordinates;
+  apply_transposed(vectors, rows, coordinates);
+  coordinates.array() /= eigen_.values().tail(kept_).array();
+  apply(vectors, coordinates, rows);
 }
 
 void GramTangent::project(VectorRef v) {
@@ -129,9 +130,8 @@ Offset GramTangent::offset(const Problem& problem, const ConstVectorRef& w) {
 }
 
 Spectrum GramTangent::spectrum() {
-  if (decomposed_) return spectrum_of(eigen_.eigenvalues());
-  const Eigen::SelfAdjointEigenSolver<Matrix> values(K_, Eigen::EigenvaluesOnly);
-  const Spectrum found = spectrum_of(values.eigenvalues());
+  if (decomposed_) return spectrum_of(eigen_.values());
+  const Spectrum found = spectrum_of(symmetric_eigenvalues(K_));
   return found.rank == K_.rows() ? found : track();  // a graded K, whose small eigenvalues Cholesky knows
 }
 
@@ -150,13 +150,13 @@ Spectrum GramTangent::spectrum_of(const Vector& values) const {
 }
 
 Spectrum GramTangent::track() {
-  if (decomposed_) return spectrum_of(eigen_.eigenvalues());
+  if (decomposed_) return spectrum_of(eigen_.values());
   const auto multiply = [this](const Vector& x, Vector& image) {
     image.noalias() = K_.selfadjointView<Eigen::Lower>() * x;
   };
   const auto divide = [this](const Vector& x, Vector& image) {
     image = x;
-    cholesky_.solveInPlace(image);
+    cholesky_.solve(image);
   };
   const double c = problem_->scale();
   Spectrum found;

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <Eigen/Eigenvalues>
-
 #include "grokflow/tangent.hpp"
 #include "numerics/symmetric_cholesky.hpp"
+#include "numerics/symmetric_eigen.hpp"
 
 namespace grokflow {
 
@@ -35,7 +34,7 @@ class GramTangent final : public TangentSpace {
   std::unique_ptr<Linearization> lin_;
   Matrix K_, L_;
   SymmetricCholesky<double> cholesky_;  // of K_, in the memory of L_
-  Eigen::SelfAdjointEigenSolver<Matrix> eigen_;
+  SymmetricEigen eigen_;
   double size_ = 0.0, least_pivot_ = 0.0;  // ||K|| (Frobenius), and the smallest diagonal entry of L
   bool decomposed_ = false;
   Index kept_ = 0;  // the last eigenvectors are kept

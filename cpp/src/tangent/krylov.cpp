@@ -28,7 +28,6 @@ double largest_eigenvalue(Apply&& apply, const Vector& start, double accuracy) {
   const Index most = std::min(kMaxProducts, start.size());
   Matrix basis(start.size(), most);
   Vector alpha(most), beta(most), image(start.size());
-  Eigen::SelfAdjointEigenSolver<Matrix> eigen;
   basis.col(0) = start.normalized();
   double value = 0.0;
   for (Index k = 0; k < most; ++k) {
@@ -37,8 +36,7 @@ double largest_eigenvalue(Apply&& apply, const Vector& start, double accuracy) {
     for (int pass = 0; pass < 2; ++pass)
       image -= basis.leftCols(k + 1) * (basis.leftCols(k + 1).transpose() * image);
     beta[k] = image.norm();
-    eigen.computeFromTridiagonal(alpha.head(k + 1), beta.head(k), Eigen::EigenvaluesOnly);
-    const double last = std::exchange(value, eigen.eigenvalues()[k]);
+    const double last = std::exchange(value, tridiagonal_eigenvalues(alpha.head(k + 1), beta.head(k))[k]);
     if (k + 1 == most || value - last <= accuracy * value || beta[k] <= accuracy * value) break;
     basis.col(k + 1) = image / beta[k];
   }

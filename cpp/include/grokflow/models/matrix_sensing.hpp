@@ -41,7 +41,7 @@ class MatrixSensing final : public Problem {
   std::vector<Quantity> quantities() const override;
 
   /// U V^T.
-  Matrix predict(const ConstVectorRef& w) const { return U(w).transpose() * V(w); }
+  Matrix predict(const ConstVectorRef& w) const;
 
  private:
   class At;

@@ -104,8 +104,7 @@ class MLP final : public Problem {
   /// A, A', with `order` 2 also A'', and r at w.
   void forward(const ConstVectorRef& w, int order, Pass& pass) const;
   /// out (o x n) = the output layer's Z^T.
-  template <class In>
-  void output(const ConstVectorRef& w, const In& in, Map out) const;
+  void output(const ConstVectorRef& w, const ConstMatrixRef& in, Map out) const;
   /// out = J^T q at the point w, whose A and A' the pass holds.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& w, const Pass& pass, Scratch& scratch,
                  VectorRef out) const;
@@ -115,7 +114,6 @@ class MLP final : public Problem {
   Activation activation_;
   bool bias_;
   std::vector<Layer> layers_;
-  Index max_width_;  ///< of anything between two layers, the output included
   mutable WorkspacePool<Scratch> pool_;
   mutable WorkspacePool<Products> products_;
 };
