@@ -109,8 +109,8 @@ class Bdf final : public Stepper {
 
   Attempt::Outcome solve_newton(double gamma, double error_constant) {
     using Outcome = Attempt::Outcome;
-    bool fresh = false;
-    if (!lin_ || stale_ || outlived()) fresh = relinearize();
+    bool fresh = !lin_ || stale_ || outlived();
+    if (fresh) relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant, fresh);
@@ -126,7 +126,8 @@ class Bdf final : public Stepper {
       if (outcome == Outcome::not_finite) return outcome;
       if (!fresh) {
         if (age_ > 0) lifetime_ = age_, short_lived_ = kShortLived;
-        fresh = relinearize();
+        relinearize();
+        fresh = true;
       } else if (!lin_->sharpen()) {
         return outcome;
       }
@@ -143,12 +144,11 @@ class Bdf final : public Stepper {
     return true;
   }
 
-  bool relinearize() {
+  void relinearize() {
     stale_ = true;  // until it has succeeded
     flow_.linearize(predicted_, lin_);
     stale_ = false;
     age_ = 0;
-    return true;
   }
 
   ContractionMonitor::Trust trust(bool fresh) const {

@@ -8,8 +8,6 @@
 //
 // The error is estimated by an embedded formula of order 3, filtered by (I - h/mu f')^-1. The collocation
 // polynomial gives dense output, and its continuation the first guess of the next step.
-#include <Eigen/Eigenvalues>
-#include <Eigen/LU>
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -22,6 +20,14 @@ namespace {
 
 using Matrix3 = Eigen::Matrix3d;
 using Vector3 = Eigen::Vector3d;
+
+/// The w with M w = 0, w_3 = 1, for an M of rank 2: orthogonal to two of its rows.
+template <class Scalar>
+Eigen::Matrix<Scalar, 3, 1> kernel(const Eigen::Matrix<Scalar, 3, 3>& M) {
+  const auto a = M.row(0), b = M.row(1);
+  const Scalar last = a[0] * b[1] - a[1] * b[0];
+  return {(a[1] * b[2] - a[2] * b[1]) / last, (a[2] * b[0] - a[0] * b[2]) / last, Scalar(1)};
+}
 
 struct Tableau {
   Vector3 c;
@@ -36,30 +42,25 @@ struct Tableau {
     const double s = std::sqrt(6.0);
     c << (4.0 - s) / 10.0, (4.0 + s) / 10.0, 1.0;
     e = Vector3(-13.0 - 7.0 * s, -13.0 + 7.0 * s, -1.0) / 3.0;
-    // Collocation: sum_j a_ij c_j^k = c_i^{k+1} / (k+1), k = 0, 1, 2.
-    Matrix3 powers, integrals, monomials;
-    for (int k = 0; k < 3; ++k) {
-      powers.col(k) = c.array().pow(k);
-      monomials.col(k) = c.array().pow(k + 1);
-      integrals.col(k) = monomials.col(k) / (k + 1.0);
+    // Row j has the polynomial that is 1 at c_j, and 0 at the other nodes and at 0; F is the slope of Q.
+    Matrix3 inverse;  // A^-1
+    for (int j = 0; j < 3; ++j) {
+      const double a = c[(j + 1) % 3], b = c[(j + 2) % 3];
+      p.row(j) = Vector3(a * b, -(a + b), 1.0) / (c[j] * (c[j] - a) * (c[j] - b));
+      for (int i = 0; i < 3; ++i) inverse(i, j) = p(j, 0) + c[i] * (2.0 * p(j, 1) + c[i] * 3.0 * p(j, 2));
     }
-    const Matrix3 inverse = powers * integrals.inverse();  // A^-1
-    p = monomials.transpose().inverse();
-    const Eigen::EigenSolver<Matrix3> eigen(inverse);
-    const Eigen::Matrix3cd right = eigen.eigenvectors(), left = right.inverse();
-    for (int k = 0; k < 3; ++k) {
-      const Complex value = eigen.eigenvalues()[k];
-      if (value.imag() == 0.0) {
-        const Complex unit = right(2, k);
-        mu = value.real();
-        v = (right.col(k) / unit).real();
-        l = (left.row(k) * unit).real().transpose();
-      } else if (value.imag() > 0.0) {
-        nu = value;
-        u = right.col(k);
-        m = left.row(k).transpose();
-      }
-    }
+    // Its characteristic polynomial is y^3 + 9 y - 6 with y = x - 3.
+    const double root3 = std::cbrt(3.0), root9 = std::cbrt(9.0);
+    mu = 3.0 + root9 - root3;
+    nu = {3.0 - 0.5 * (root9 - root3), 0.5 * std::sqrt(3.0) * (root9 + root3)};
+    const Matrix3 real = inverse - mu * Matrix3::Identity();
+    const Eigen::Matrix3cd complex = inverse.cast<Complex>() - nu * Eigen::Matrix3cd::Identity();
+    v = kernel(real);
+    l = kernel<double>(real.transpose());
+    l /= l.cwiseProduct(v).sum();
+    u = kernel(complex);
+    m = kernel<Complex>(complex.transpose());
+    m /= m.cwiseProduct(u).sum();
   }
 };
 
@@ -185,8 +186,8 @@ class Radau final : public OneStepMethod {
   Attempt::Outcome solve_newton() {
     using Outcome = Attempt::Outcome;
     tolerance_.weights(w_, w_, weights_);
-    bool fresh = false;
-    if (!lin_ || stale_) fresh = relinearize();
+    bool fresh = !lin_ || stale_;
+    if (fresh) relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       const bool factored =
@@ -199,7 +200,8 @@ class Radau final : public OneStepMethod {
       }
       if (outcome == Outcome::not_finite) return outcome;
       if (!fresh) {
-        fresh = relinearize();
+        relinearize();
+        fresh = true;
       } else if (!lin_->sharpen()) {
         ahead_ = !ahead_;  // the shorter step may do better with the other one
         return outcome;
@@ -210,13 +212,12 @@ class Radau final : public OneStepMethod {
   /// Whether a fresh matrix contracted so badly that a better one is worth its price.
   bool slow() const { return monitor_.iterations() > kMaxIterations / 2; }
 
-  bool relinearize() {
+  void relinearize() {
     stale_ = true;  // until it has succeeded
     new_w_ = w_;
     if (ahead_) new_w_ += guess_.col(1);
     flow_.linearize(new_w_, lin_);
     stale_ = false;
-    return true;
   }
 
   void guess_stages() {
