@@ -1,5 +1,7 @@
 #include "grokflow/runs.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -8,6 +10,9 @@
 
 namespace grokflow {
 namespace {
+
+constexpr double kShareOfStep = 0.03;  // tolerance of a step over that of a landing, to which all add up
+constexpr double kFinest = 100.0 * std::numeric_limits<double>::epsilon();  // relative, that a step keeps
 
 TangentOptions tangent_options(const RunOptions& options) {
   return {options.rtol_rank, options.solves.memory_budget, 0.0, options.checkpoint};
@@ -69,6 +74,12 @@ std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const
 std::unique_ptr<Flow> watched_by(const std::function<void()>& checkpoint, std::unique_ptr<Flow> flow) {
   flow->checkpoint = checkpoint;
   return flow;
+}
+
+RunOptions in_finer_steps(RunOptions options) {
+  options.tolerance.rtol = std::max(kShareOfStep * options.tolerance.rtol, kFinest);
+  options.tolerance.atol *= kShareOfStep;
+  return options;
 }
 
 RunOptions with_method(RunOptions options, const char* method) {
@@ -137,8 +148,8 @@ GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const D
               options) {}
 
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
-                       const RunOptions& options, double rtol)
-    : LandingRun(Ground(std::move(problem)), w0, options, rtol) {}
+                       const RunOptions& options)
+    : LandingRun(Ground(std::move(problem)), w0, in_finer_steps(options), options.tolerance.rtol) {}
 
 LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol)
     : FlowRun(

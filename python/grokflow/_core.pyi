@@ -169,7 +169,6 @@ class LandingRun(FlowRun):
         curvature: str,
         memory_budget: float,
         rank: int,
-        rtol: float,
         rtol_rank: float,
         options: RunOptions,
     ) -> None: ...

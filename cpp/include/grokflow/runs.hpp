@@ -120,10 +120,9 @@ class GradientRun final : public FlowRun {
 /// dw/dt = -grad F(w), until it has landed.
 class LandingRun final : public FlowRun {
  public:
-  /// `rtol` is the error allowed in Phi(w0), to which those of all steps add up: `options.tolerance` has to be
-  /// smaller.
-  LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const RunOptions& options,
-             double rtol = 1e-6);
+  /// `options.tolerance` is that of Phi(w0), to which the errors of all steps add up: each step keeps a small
+  /// share of it.
+  LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const RunOptions& options);
 
   /// The rest of the way, by Newton's method, and what the point is.
   Landing settle() { return watch_.settle(w(), integrator().status()); }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import FINEST, Callback, FlowOptions, Observe, Request, as_options, as_rtol
+from grokflow._options import Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, value_at
 from grokflow.integrator import Driver, require_finite_start
@@ -22,7 +22,6 @@ from grokflow.progress import to_end
 from grokflow.provenance import provenance
 from grokflow.solution import Solution
 
-INNER = 0.03  # tolerance of a step of the flow over that of its end, to which the errors of all steps add up
 EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
 
 
@@ -66,7 +65,7 @@ class Landing:
         Work of flow and landing, as in :class:`Solution`; ``seconds`` are those of the flow.
     settings : dict
         What was asked for, as in :class:`Solution`, with ``t_max`` (None: no limit) and ``rtol_rank``. The
-        flow has run in finer steps, which those of `path` tell.
+        steps of the flow keep 0.03 of the tolerances, for their errors add up.
     path : Solution
         The flow until `t`.
     """
@@ -196,19 +195,12 @@ def land(
     require_finite_start(problem, start, 0.0)
 
     def begin(watched: Request) -> LandingDriver:
-        finer = replace(
-            watched,
-            t_span=(0.0, end),
-            rtol=max(INNER * request.rtol, FINEST),
-            atol=INNER * atol,
-        )
-        options = as_options(finer, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
+        whole = replace(watched, t_span=(0.0, end), atol=atol)
+        options = as_options(whole, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
         options.settings.update(weight_decay=0.0, **provenance(problem, start))
-        run = core.LandingRun(problem._core, start, *wanted, request.rtol, threshold, options.compiled)
+        run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled)
         asked = {
             "curvature": wanted.name,
-            "rtol": request.rtol,
-            "atol": atol,
             "rtol_rank": rtol_rank,
             "t_max": None if end == core.FOREVER else end,
         }
