@@ -18,16 +18,10 @@ def main() -> None:
         sys.exit(f'grokflow: the command line needs {error.name}: pip install "grokflow[app]"')
     _start.done()
     try:
-        app(prog_name="grokflow")
-    finally:
-        flush()
-
-
-def flush() -> None:
-    """Write out what waits for standard output, or say why that fails."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
+        try:
+            app(prog_name="grokflow")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # of standard output; other files are told where they are used
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more
-        if not isinstance(error, BrokenPipeError):
-            sys.exit(f"grokflow: standard output: {error.strerror}")
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"grokflow: standard output: {error.strerror}")

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 
+import grokflow as gf
 import numpy as np
 import pytest
 
@@ -334,3 +336,37 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch):
     monkeypatch.delitem(sys.modules, "grokflow.app.commands")
     with pytest.raises(SystemExit, match=r'needs typer: pip install "grokflow\[app\]"'):
         main()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk of Linux")
+@pytest.mark.parametrize("arguments", [["info"], ["--help"], ["run", "--help"]])
+def test_a_full_disk_behind_standard_output_is_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "grokflow", *arguments], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == "grokflow: standard output: No space left on device\n"
+
+
+NO_TOML = ["a = " + 10_000 * "[", "a = " + 10_000 * "9", "a = 1e", "width = 1\nwidth = 1", "a\0"]
+
+
+@pytest.mark.parametrize("text", NO_TOML, ids=["deep", "long", "cut", "twice", "nul"])
+def test_settings_that_are_no_toml_are_refused(tmp_path, text):
+    (tmp_path / "settings.toml").write_text(text)
+    refused(grokflow("run", tmp_path / "settings.toml"), "settings.toml is not TOML: ")
+
+
+def test_where_memory_ends_the_run_is_kept(csv, tmp_path, monkeypatch):
+    def out_of_memory(*arguments, **options):
+        error = MemoryError("no room")
+        error.solution = made(*arguments, **options)
+        raise error
+
+    made = gf.gradient_flow
+    monkeypatch.setattr(gf, "gradient_flow", out_of_memory)
+    result = grokflow("run", "--data", csv, *SMALL, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr == "grokflow: out of memory: no room\n"
+    assert Solution.load(tmp_path / "out" / "trajectory.npz").success

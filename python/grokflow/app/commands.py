@@ -109,6 +109,8 @@ def reported() -> Iterator[None]:
         fail(f"{error.filename}: {reason}" if error.filename else reason, 2)
     except ValueError as error:
         fail(str(error), 2)
+    except MemoryError as error:
+        fail(f"out of memory: {error}", 1)
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -133,7 +133,7 @@ def read_settings(path: Path, settings: type[Common]) -> dict[str, Any]:
     try:
         with open(path, "rb") as stream:
             raw = tomllib.load(stream)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also where it nests or counts beyond Python's limits
         raise FileError(f"{path} is not TOML: {error}") from None
     values: dict[str, Any] = {}
     known = kinds(settings)

@@ -53,8 +53,8 @@ def solve(
 ) -> Result:
     """Return ``compute(progress)`` once it is written, with a progress bar if ``console`` is a terminal.
 
-    A signal during `compute` hands all runs until then to `rescue`; the last one was on its way. `compute`
-    calls nothing by **, which leaves room for a signal before the result has a name.
+    Whatever ends `compute` early hands all runs until then to `rescue`; the last one was on its way. (It
+    calls nothing by **, which leaves room for a signal before the result has a name.)
 
     Raises
     ------
@@ -65,12 +65,13 @@ def solve(
         try:
             result = compute(console.is_terminal)
             signals.wait = True
-        except KeyboardInterrupt as interrupt:
+        except BaseException as error:
             signals.wait = True
-            found = found_until(interrupt)
-            if not found:
+            found = found_until(error)
+            if found:
+                rescue(found)
+            if not found or not isinstance(error, KeyboardInterrupt):
                 raise
-            rescue(found)
             time = "s" if "s_span" in found[-1].settings else "t"
             raise Interrupted(signals.last or signal.SIGINT, f"at {time} = {found[-1].t_final:.6g}") from None
         write(result)
@@ -79,13 +80,13 @@ def solve(
     return result
 
 
-def found_until(interrupt: KeyboardInterrupt) -> list[gf.Solution]:
+def found_until(error: BaseException) -> list[gf.Solution]:
     """Return the runs that `gradient_flow` or `two_phase` have hung on an exception, each once."""
-    found: list[gf.Solution] = list(getattr(interrupt, "flows", {}).values())
-    landing = getattr(interrupt, "landing", None)
+    found: list[gf.Solution] = list(getattr(error, "flows", {}).values())
+    landing = getattr(error, "landing", None)
     if landing is not None:
         found.append(landing.path)
-    last = getattr(interrupt, "solution", None)
+    last = getattr(error, "solution", None)
     if last is not None and not any(sol is last for sol in found):
         found.append(last)
     return found
