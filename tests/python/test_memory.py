@@ -118,3 +118,38 @@ def test_what_fits_is_not_refused(limit):
 def test_bad_limits(value, error, message):
     with pytest.raises(error, match=message):
         gf.set_memory_limit(value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_where_the_core_gets_no_memory_it_is_a_memory_error():
+    """What no limit foresees: the process has all but used up its address space."""
+    program = """
+        import re, resource
+        import grokflow as gf, numpy as np
+        d = 1500
+        problem = gf.models.LinearRegression(np.random.default_rng(0).standard_normal((d, d)), np.ones(d))
+        w = np.ones(d)
+        gf.set_num_threads(1)
+        gf.set_memory_limit(1e12)
+        with open("/proc/self/status") as status:
+            used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", status.read())[1])
+        resource.setrlimit(resource.RLIMIT_AS, (used + 8 * 2**20,) * 2)
+        for call in (
+            lambda: problem.gram(w),
+            lambda: problem.jacobian(w),
+            lambda: problem.hessian(w),
+            lambda: gf.gradient_flow(problem, w, (0, 10), weight_decay=0.1),
+            lambda: gf.limit_map(problem, w),
+            lambda: gf.two_phase(problem, w, [0.1]),
+            lambda: gf.tangent_projection(problem, w, w),
+        ):
+            try:
+                call()
+            except MemoryError:
+                continue
+            raise AssertionError("there was memory")
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], stderr=subprocess.PIPE, check=False, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
