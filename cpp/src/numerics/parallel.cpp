@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <exception>
-#include <limits>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -79,12 +78,13 @@ int startable(int wanted) {
 /// `wanted`, or fewer where the system gives no more: OpenMP would end the process. Each thread that calls has
 /// a pool of its own, hence looks for itself, once.
 int granted(int wanted) {
-  thread_local int proven = 1, most = std::numeric_limits<int>::max();
-  if (wanted > proven && proven < most) {
+  thread_local int proven = 1;
+  thread_local bool more = true;
+  if (wanted > proven && more) {
     proven = startable(wanted);
-    if (proven < wanted) most = proven;
+    more = proven == wanted;
   }
-  return std::min(wanted, std::max(proven, 1));
+  return std::min(wanted, proven);
 }
 #endif
 
