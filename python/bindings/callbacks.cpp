@@ -28,6 +28,8 @@
 #include "gil.hpp"
 #include "grokflow/problem.hpp"
 #include "grokflow/workspace.hpp"
+#include "numerics/products.hpp"
+#include "numerics/symmetric.hpp"
 
 namespace py = pybind11;
 using namespace grokflow;
@@ -197,14 +199,14 @@ struct CallbackProblem::At final : Linearization {
     if (problem.jvp_.given())
       product(problem.jvp_, problem.v_, v, out);
     else
-      out.noalias() = Jt.transpose() * v;
+      apply_transposed(Jt, v, out);
   }
 
   void vjp(const ConstVectorRef& u, VectorRef out) const override {
     if (problem.vjp_.given())
       product(problem.vjp_, problem.u_, u, out);
     else
-      out.noalias() = Jt * u;
+      apply(Jt, u, out);
   }
 
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
@@ -218,7 +220,7 @@ struct CallbackProblem::At final : Linearization {
     else if (!problem.jacobian_.given())
       Linearization::gram(begin, end, K);
     else if (Jt.size() > 0)
-      product_with_itself(Jt.middleRows(begin, end - begin), K);
+      column_gram(Jt.middleRows(begin, end - begin), K);
     else {
       auto scratch = problem.borrow();
       scratch->Jt.resize(num_params(), num_residuals());
@@ -226,7 +228,7 @@ struct CallbackProblem::At final : Linearization {
         const Locked locked;
         problem.jacobian_({w.array()}, {num_residuals(), num_params()}, scratch->Jt.data());
       }
-      product_with_itself(scratch->Jt.middleRows(begin, end - begin), K);
+      column_gram(scratch->Jt.middleRows(begin, end - begin), K);
     }
   }
 
@@ -253,12 +255,6 @@ struct CallbackProblem::At final : Linearization {
       A = packed;
     }
     callback.symmetrise(A);  // which also makes row-major and column-major one
-  }
-
-  static void product_with_itself(const ConstMatrixRef& Jt, MatrixRef K) {
-    K.setZero();
-    K.selfadjointView<Eigen::Lower>().rankUpdate(Jt.transpose());
-    K.triangularView<Eigen::StrictlyUpper>() = K.transpose();
   }
 
   const CallbackProblem& problem;
@@ -316,7 +312,7 @@ void CallbackProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
   scratch->Jt.resize(num_params(), num_residuals());
   jacobian_({point}, {num_residuals(), num_params()}, scratch->Jt.data());
   const Unlocked unlocked;
-  out.noalias() = scratch->Jt * scratch->r;
+  apply(scratch->Jt, scratch->r, out);
 }
 
 void CallbackProblem::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {

@@ -7,6 +7,7 @@
 
 #include "arrays.hpp"
 #include "grokflow/problem.hpp"
+#include "numerics/unit_vectors.hpp"
 
 namespace grokflow {
 
@@ -35,12 +36,7 @@ class HeldLinearization {
   RowMajorMatrix jacobian() const {
     const Index n = lin_->num_residuals();
     RowMajorMatrix J(n, lin_->num_params());
-    Vector unit = Vector::Zero(n);
-    for (Index i = 0; i < n; ++i) {
-      unit[i] = 1.0;
-      lin_->vjp(unit, J.row(i).transpose());
-      unit[i] = 0.0;
-    }
+    for_each_unit(n, [&](Index i, const Vector& unit) { lin_->vjp(unit, J.row(i).transpose()); });
     return J;
   }
 
