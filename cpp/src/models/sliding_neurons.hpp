@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "numerics/orthogonal.hpp"
-#include "numerics/products.hpp"
 
 namespace grokflow {
 
@@ -20,8 +19,7 @@ struct SlidingNeuron {
 /// In order of the units. The inner weights y_j = (v_j, b_j) lie in w = [u, V, b(, a)].
 class SlidingNeurons {
  public:
-  SlidingNeurons(Index width, Index inputs)
-      : width_(width), inputs_(inputs), y_(inputs + 1), along_(inputs + 1) {}
+  SlidingNeurons(Index width, Index inputs) : width_(width), inputs_(inputs), y_(inputs + 1) {}
 
   Index num_surfaces() const { return num_surfaces_; }
   auto begin() const { return neurons_.begin(); }
@@ -45,9 +43,7 @@ class SlidingNeurons {
   void project(VectorRef v) const {
     for (const SlidingNeuron& neuron : neurons_) {
       get(v, neuron.unit, y_);
-      auto along = along_.head(neuron.inputs.Q.cols());
-      apply_transposed(neuron.inputs.Q, y_, along);
-      add_applied(neuron.inputs.Q, along, y_, -1.0);
+      for (const auto& q : neuron.inputs.Q.colwise()) y_ -= q.dot(y_) * q;
       put(v, neuron.unit, y_);
     }
   }
@@ -66,7 +62,7 @@ class SlidingNeurons {
   Index width_, inputs_;
   std::vector<SlidingNeuron> neurons_;
   Index num_surfaces_ = 0;
-  mutable Vector y_, along_;  // scratch
+  mutable Vector y_;  // scratch
 };
 
 }  // namespace grokflow
