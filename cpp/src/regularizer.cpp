@@ -15,8 +15,7 @@ HessianTrace::HessianTrace(std::shared_ptr<const Problem> problem) : problem_(st
   if (!problem_->has_residuals())
     throw std::invalid_argument(
         "the regularizer 'hessian_trace' needs residuals, and this problem has none; give a Regularizer of "
-        "your "
-        "own");
+        "your own");
 }
 
 double HessianTrace::evaluate(const ConstVectorRef& w, VectorRef gradient) const {

@@ -1,7 +1,7 @@
 // Functions of the Hessian H = Hess F applied to a vector, at one point.
 //
-// A `Curvature` is the linearised gradient flow: f' = -(H + D), with D the weight decay, so its shifted solve
-// is
+// A `Curvature` is the linearised gradient flow: f' = -(H + D), with D the weight decay, so its
+// shifted solve is
 //
 //   x = (I + z (D + H))^-1 v.
 //

@@ -74,8 +74,8 @@ void stay_on_surfaces(Piece& piece, const ConstVectorRef& w);
 
 /// The forces of gradient flow: c r.
 Modes::Forces gradient_forces(const Piece& piece);
-/// Those of the drift on the manifold of minimisers, which make r stay 0: -K^-1 J grad R, the limit of c r /
-/// lam for lam -> 0.
+/// Those of the drift on the manifold of minimisers, which make r stay 0: -K^-1 J grad R, the limit of
+/// c r / lam for lam -> 0.
 Modes::Forces drift_forces(std::shared_ptr<Piece> piece, std::shared_ptr<const Regularizer> regularizer,
                            const TangentOptions& options = {});
 

@@ -9,8 +9,8 @@
 //   field on = field off - jump * normal.
 //
 // Where jump > 0 a field may point to the surface from both sides. The solution of the differential inclusion
-// (Filippov, Differential Equations with Discontinuous Righthand Sides, 1988, II.4) then slides: its velocity
-// is
+// (Filippov, Differential Equations with Discontinuous Righthand Sides, 1988, II.4) then slides: its
+// velocity is
 //
 //   field off - sum_i theta_i jump_i normal_i,    0 <= theta_i <= 1,    orthogonal to the normals,
 //

@@ -2,13 +2,13 @@
 //
 // The contract for authors of a method (the integrator keeps its side of it):
 //  1. `start` is called once, before anything else; it may evaluate the flow.
-//  2. `attempt(h)` tries one step of size h from the current state and changes nothing that a further attempt
-//  needs.
+//  2. `attempt(h)` tries one step of size h from the current state and changes nothing that a further
+//     attempt needs.
 //  3. After each attempt exactly one of `accept` and `reject` is called; both return the step size to try
-//  next.
+//     next.
 //  4. `w` and `interpolate` see accepted states only.
 //  5. An attempt fails by its `Outcome`, never by an exception; exceptions from the flow pass through
-//  `attempt` and `accept`, which then have changed nothing: the step may be attempted again.
+//     `attempt` and `accept`, which then have changed nothing: the step may be attempted again.
 //  6. After the first few steps an attempt allocates no memory.
 //
 //   auto stepper = grokflow::make_radau(flow, {1e-8, 1e-11});

@@ -1,15 +1,15 @@
 // The tangent space of the manifold of minimisers, at one of its points.
 //
 // M is the set of minimisers (more generally: critical points) of F. Where the Hessian H = Hess F has
-// constant rank, the tangent space of M is ker H; P is the orthogonal projector on it. The drift on M needs P
-// v, and the way back to M the normal step -H^+ grad F, which is Newton's method on M:
+// constant rank, the tangent space of M is ker H; P is the orthogonal projector on it. The drift on M needs
+// P v, and the way back to M the normal step -H^+ grad F, which is Newton's method on M:
 //
 //   auto tangent = make_tangent_space(CurvatureKind::gram, problem, {}, stats);
 //   tangent->linearize(w);                 // H frozen at w, a point of M
 //   tangent->project(v);                   // v <- P v
 //   tangent->normal_step(w, step);         // step = -H^+ grad F(w); w + step is on M to second order
-//   tangent->spectrum();                   // rank, smallest non-zero and largest eigenvalue of H, and their
-//   gap
+//   tangent->spectrum();                   // rank, smallest non-zero and largest eigenvalue of H,
+//                                          // and the gap to what counts as zero
 //
 // Three strategies:
 //
@@ -22,8 +22,8 @@
 // cond(J) of about 1e7, unless K is known to be conditioned well enough. Where K is singular (duplicate
 // samples, sparse ends of the drift) an eigendecomposition of K takes over.
 //
-// `dense`: the eigendecomposition of the d x d Hessian. It serves at any critical point, also where r is not
-// 0.
+// `dense`: the eigendecomposition of the d x d Hessian. It serves at any critical point, also where r does
+// not vanish.
 //
 // `krylov`: conjugate gradients on K (through J and J^T), preconditioned by what earlier solves have learnt,
 // or, where r is not 0 or F is no sum of squares, MINRES on H (through Hessian-vector products). No matrix at
@@ -110,8 +110,8 @@ struct TangentProjection {
   Stats stats;
 };
 
-/// As accurate as the strategy allows, whatever `options.accuracy`. Throws std::invalid_argument if the Hessian at
-/// w is not finite.
+/// As accurate as the strategy allows, whatever `options.accuracy`. Throws std::invalid_argument if the Hessian
+/// at w is not finite.
 TangentProjection project_on_tangent(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
                                      Vector v, CurvatureKind kind, TangentOptions options = {});
 

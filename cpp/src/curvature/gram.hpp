@@ -38,8 +38,7 @@ class GramCurvature final : public Curvature {
   std::vector<Matrix> kernels_;
   long point_ = 0;
   bool full_hessian_ = false;
-  double contraction_ =
-      0.0;  // the worst of Gauss-Newton since the last point, while solving with the full Hessian
+  double contraction_ = 0.0;  // of Gauss-Newton, the worst since the last point, where H is solved with
 };
 
 }  // namespace grokflow

@@ -15,8 +15,7 @@ namespace {
 constexpr int kMaxIterations = 2000;   // of conjugate gradients in one solve
 constexpr double kLooseForcing = 0.1;  // forcing of a solve that preconditions one with the full Hessian
 constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
-constexpr double kLeast =
-    0.5;  // the least eigenvalue of P^-1 (G + sigma I) over sigma, P being somewhat stale
+constexpr double kLeast = 0.5;  // eigenvalue of P^-1 (G + sigma I) over sigma, P being somewhat stale
 
 /// An estimate of the squared S-norm of the error of conjugate gradients: the larger of an upper bound by the
 /// Gauss-Radau rule, with a node below the eigenvalues of P^-1 S (Golub & Meurant, BIT 37, 1997; in this form
@@ -147,8 +146,8 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   /// Whether the error of x is below the forcing term times ||x||. In kernel space that of u is S^-1 r, with
   /// r the residual, and the error of x at most
   ///
-  ///   max_g sqrt(g) / |g + sigma| ||r|| / |reference|^1/2 = ||r|| / sqrt(2 (|sigma| + Re sigma)
-  ///   |reference|).
+  ///   max_g sqrt(g) / |g + sigma| ||r|| / |reference|^1/2
+  ///       = ||r|| / sqrt(2 (|sigma| + Re sigma) |reference|).
   ///
   /// In parameter space the like bound is too wide, and S may have eigenvalues below sigma.
   bool done(double slope, double size) {

@@ -10,8 +10,8 @@
 //
 // and down, those of the forward pass:
 //
-//   Abar_l(i) = 2 a_l(i) sum_k ||B_{l+1}(ik)||^2 + Zbar_{l+1} W_{l+1},   Zbar_l = A'_l o Abar_l + A''_l o
-//   A'bar_l.
+//   Abar_l(i) = 2 a_l(i) sum_k ||B_{l+1}(ik)||^2 + Zbar_{l+1} W_{l+1},
+//   Zbar_l = A'_l o Abar_l + A''_l o A'bar_l.
 #include "mlp_linearization.hpp"
 #include "numerics/parallel.hpp"
 #include "numerics/products.hpp"

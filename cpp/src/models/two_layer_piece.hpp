@@ -3,8 +3,8 @@
 //
 //   f_i = s <x~_i, (S M)_i>,  M = diag(u) Y;       J^T q = s (rowsum(Y o G), diag(u) G),  G = S^T diag(q) X~,
 //
-// and J v is f with M = diag(du) Y + diag(u) dY: each takes one product with S, and nothing else of size n x
-// m.
+// and J v is f with M = diag(du) Y + diag(u) dY: each takes one product with S, and nothing else of size
+// n x m.
 //
 // The surface i of neuron j is z_ij = <y_j, x~_i> = 0. Samples with the same input share a surface, on which
 // their forces add up. Where a neuron slides on some surfaces its slope is put to 0, for z is 0, and y_j

@@ -61,8 +61,8 @@ inline double exp_negative(double y) {
 
 struct Tanh {
   inline Jet at(double z) const {
-    // x + x^3 P(x^2) / Q(x^2) near 0, 1 - 2 / (exp(2 x) + 1) beyond: one division serves both. P and Q are
-    // Cephes'.
+    // x + x^3 P(x^2) / Q(x^2) near 0, 1 - 2 / (exp(2 x) + 1) beyond: one division serves both. P and Q
+    // are Cephes'.
     constexpr double P[] = {-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1};
     constexpr double Q[] = {4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2,
                             1.0};

@@ -16,9 +16,9 @@ namespace grokflow {
 /// The system owns the solution, for it may live in another space than the residual:
 ///
 ///   system.precondition(residual, step);           // step = P^-1 residual
-///   system.done(step, slope);                      // whether the solution is good enough, after each
-///   iteration system.apply(step, image);                     // image = S step system.advance(beta, length,
-///   slope, search);   // search = step + beta search has been done;
+///   system.done(step, slope);                      // whether x is good enough, after each iteration
+///   system.apply(step, image);                     // image = S step
+///   system.advance(beta, length, slope, search);   // search = step + beta search has been done;
 ///                                                  // x += length search
 ///
 /// `slope` is residual^T step.

@@ -6,11 +6,11 @@
 //
 //   e = gamma (f(w_p + e) - w_p'),      1/gamma = sum_{i=0}^{k-1} 1/(t_{n+1} - t_{n-i}),
 //
-// which Newton's method solves with the matrix I - gamma f'. The local error is e gamma / (t_{n+1} -
-// t_{n-k}), and that of another order q follows from the divided difference of order q+1 (Brayton, Gustavson
-// & Hachtel 1972; Hairer, Norsett & Wanner, III.5). Coefficients that follow every change of the step keep
-// high orders stable while steps grow; their price, a new gamma at each change, is small where a change of
-// shift costs little.
+// which Newton's method solves with the matrix I - gamma f'. The local error is
+// e gamma / (t_{n+1} - t_{n-k}), and that of another order q follows from the divided difference of order q+1
+// (Brayton, Gustavson & Hachtel 1972; Hairer, Norsett & Wanner, III.5). Coefficients that follow every change
+// of the step keep high orders stable while steps grow; their price, a new gamma at each change, is small
+// where a change of shift costs little.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>

@@ -1,8 +1,8 @@
 // The three-stage Radau IIA method of order 5 (Hairer & Wanner, Solving ODEs II, IV.8).
 //
 // With Z the stages minus w_n, Z = h A F(w_n + Z). A^-1 has one real eigenvalue mu and a complex pair nu,
-// conj(nu); in the basis of its left eigenvectors (l, m, conj(m)) a Newton step falls apart into one real and
-// one complex system,
+// conj(nu); in the basis of its left eigenvectors (l, m, conj(m)) a Newton step falls apart into one real
+// and one complex system,
 //
 //   (I - h/mu f') dR = (h/mu) l.F - R,     (I - h/nu f') dC = (h/nu) m.F - C,     R = l.Z,  C = m.Z.
 //
@@ -148,8 +148,8 @@ class Radau final : public OneStepMethod {
     growth_ = 1.0;
     if (outcome_ != Attempt::Outcome::done)
       return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
-    stale_ = !flow_.is_linear();  // the error estimate is filtered by the Jacobian, and an aged one does not
-                                  // damp it
+    // The error estimate is filtered by the Jacobian, and an aged one does not damp it.
+    stale_ = !flow_.is_linear();
     return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
   }
 

@@ -36,8 +36,8 @@ class MatrixSensing final : public Problem {
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
-  /// Adds test_loss, if there are test measurements, and singular_values (min(N, M, width) of them, of U
-  /// V^T).
+  /// Adds test_loss, if there are test measurements, and singular_values (min(N, M, width) of them, of
+  /// U V^T).
   std::vector<Quantity> quantities() const override;
 
   /// U V^T.

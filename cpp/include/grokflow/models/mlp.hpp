@@ -21,10 +21,10 @@
 //
 // where a row of A and A' counts for each output of its sample.
 //
-// Cost, for d parameters, n samples and o outputs, in operations: residual 2 n d, gradient and J dw with J^T
-// q each 6 n d together with the forward pass, Hess F dw 14 n d, K n o d + n^2 o^2 sum of widths + n^2 sum of
-// inputs. Memory: 2 n sum(widths) for a gradient; d + 3 n sum(widths) in a linearisation, and 2 n o
-// max(width) for K. No product is formed from copies of W.
+// Cost, for d parameters, n samples and o outputs, in operations: residual 2 n d, gradient and J dw with
+// J^T q each 6 n d together with the forward pass, Hess F dw 14 n d, K n o d + n^2 o^2 sum(widths)
+// + n^2 sum(inputs). Memory: 2 n sum(widths) for a gradient; d + 3 n sum(widths) in a linearisation, and
+// 2 n o max(width) for K. No product is formed from copies of W.
 #pragma once
 
 #include <vector>

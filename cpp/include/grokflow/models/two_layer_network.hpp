@@ -12,8 +12,8 @@
 //                                                      g = c r,  G = diag(g) (A' diag(du) + A'' diag(u) o dZ)
 //
 // All products run over tiles of neurons that stay in the cache, and that several threads share where they
-// are many. V, read as p x m column-major, is used in place. Memory: 2 n m numbers of scratch per call and 3
-// n m in a linearisation.
+// are many. V, read as p x m column-major, is used in place. Memory: 2 n m numbers of scratch per call and
+// 3 n m in a linearisation.
 #pragma once
 
 #include <mutex>
