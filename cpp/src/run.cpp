@@ -1,11 +1,15 @@
 #include "grokflow/run.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
+#include "numerics/crossings.hpp"
 #include "numerics/root.hpp"
 
 namespace grokflow {
+
+constexpr double kEventNoise = 1e-14;  // of the largest value that an event has had
 
 Run::Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events, Callback callback,
          Watch watch)
@@ -60,7 +64,7 @@ void Run::record_step() {
   integrator_.interpolate(t_, w_);
   recorder_.step(integrator_, t_);
 
-  unrecorded_ = false;
+  unrecorded_ = first_ = false;
   event_values_.swap(new_event_values_);
   for (const Zero& zero : zeros_) {
     integrator_.interpolate(zero.t, probe_);
@@ -78,21 +82,26 @@ void Run::record_step() {
 void Run::locate_zeros() {
   zeros_.clear();
   new_event_values_.clear();
+  const double t0 = integrator_.previous_t(), t1 = integrator_.t();
   for (std::size_t i = 0; i < events_.size(); ++i) {
     Event& event = events_[i];
-    const double before = event_values_[i], after = event.value(integrator_.t(), integrator_.w());
+    const double before = event_values_[i], after = event.value(t1, integrator_.w());
     new_event_values_.push_back(after);
-    // A zero at the start of a step was the end of the last one, or the start of the run, which is no
-    // crossing.
-    const bool rising = before < 0.0 && after >= 0.0, falling = before > 0.0 && after <= 0.0;
-    if (!(event.direction > 0 ? rising : event.direction < 0 ? falling : rising || falling)) continue;
+    event.size = std::max({event.size, std::abs(before), std::abs(after)});
     const auto value = [&](double t) {
       integrator_.interpolate(t, probe_);
       return event.value(t, probe_);
     };
-    const double t = find_root(value, integrator_.previous_t(), integrator_.t(), before, after);
-    const bool stops = event.terminal > 0 && static_cast<int>(event.times.size()) + 1 >= event.terminal;
-    zeros_.push_back({t, &event, stops});
+    int occurrence = static_cast<int>(event.times.size());
+    const auto found = [&](double a, double b, double at_a, double at_b) {
+      const bool rising = at_a < at_b;
+      if (event.direction != 0 && (event.direction > 0) != rising) return;
+      const double t = find_root(value, a, b, at_a, at_b);
+      zeros_.push_back({t, &event, event.terminal > 0 && ++occurrence >= event.terminal});
+    };
+    // A zero at the start of a step was the end of the last one, if there was one.
+    if (first_ && before == 0.0) found(t0, t1, before, after);
+    CrossingSearch()(value, kEventNoise * event.size, t0, t1, before, after, found);
   }
   std::stable_sort(zeros_.begin(), zeros_.end(), [](const Zero& a, const Zero& b) { return a.t < b.t; });
   const auto stop = std::find_if(zeros_.begin(), zeros_.end(), [](const Zero& zero) { return zero.stops; });

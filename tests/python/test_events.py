@@ -114,11 +114,59 @@ def test_direction_picks_every_other_zero():
     np.testing.assert_allclose(sol.t_events[1], [1.5, 3.5], rtol=1e-10)
 
 
-def test_zero_at_the_start_is_no_event():
-    """A zero belongs to the step that it ends: a run restarted at an event does not stop at once."""
-    sol = run(level(1.0, terminal=True))
-    assert sol.status == "finished"
-    assert sol.t_events[0].size == 0
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_zero_at_the_start_is_an_event(method):
+    """As in SciPy."""
+    sol = run(level(1.0, terminal=True), method=method)
+    assert sol.status == "event"
+    assert sol.t_events[0].tolist() == [0.0]
+    assert sol.w_events[0].tolist() == [[1.0, 1.0]]
+    sol = run([level(1.0), level(1.0, direction=1), level(1.0, direction=-1)], method=method)
+    assert [t.tolist() for t in sol.t_events] == [[0.0], [], [0.0]]
+
+
+@pytest.mark.parametrize("rate", [1.0, 7.0, 50.0])
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_every_zero_within_a_step_is_found(method, rate):
+    """Steps of the flow, which comes to rest, are as long as many periods of the wave."""
+
+    def wave(t, w):
+        return np.sin(rate * (t - 0.1))
+
+    sol = run(wave, 10.0, method=method, rtol=1e-3, atol=1e-6, t_eval=None)
+    assert np.diff(sol.t).max() > {"BDF": 0.4, "Radau": 1.0}[method]
+    expected = 0.1 + np.pi / rate * np.arange(np.ceil(-0.1 * rate / np.pi), (9.9 * rate / np.pi))
+    np.testing.assert_allclose(sol.t_events[0], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_a_dip_below_zero_within_a_step(method):
+    """Down and up again between two steps, around t = 7."""
+
+    def dip(t, w):
+        return (t - 7.0) ** 2 - 0.01
+
+    def up(t, w):
+        return dip(t, w)
+
+    up.direction = 1
+    up.terminal = True
+    sol = run([dip, up], 10.0, method=method, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(sol.t_events[0], [6.9, 7.1], rtol=1e-10)
+    assert sol.t_final == pytest.approx(7.1, rel=1e-10)
+
+
+def test_an_event_at_the_level_of_noise_costs_little():
+    """w tends to the level, and round-off makes many zeros there: they are not searched for."""
+    calls = 0
+
+    def rest(t, w):
+        nonlocal calls
+        calls += 1
+        return w[0] - w[0] * (1 + 1e-16 * np.sin(1e6 * t)) + (1.0 if t == 0 else 0.0)
+
+    sol = run(rest, 1e6, t_eval=None)
+    assert calls < 12 * sol.stats["nsteps"]
 
 
 @pytest.mark.parametrize("method", ["BDF", "Radau"])

@@ -145,7 +145,8 @@ def integrate(one_step, order, w0, t_span, *, rtol, atol, t_eval, observe, event
         if error <= 1:
             t_new = stop if step == stop - t else t + step
             for i, event in enumerate(events):
-                root = _locate(event, one_step, t, w, step, fine, tolerance)
+                root = (t, w) if t == t_span[0] and event(t, w) == 0 else None
+                root = root or _locate(event, one_step, t, w, step, fine, tolerance)
                 if root is not None:
                     t_events[i].append(root[0])
                     w_events[i].append(root[1])

@@ -14,13 +14,15 @@
 
 namespace grokflow {
 
-/// A function whose zeros are located, as in SciPy.
+/// A function whose zeros are located, as in SciPy; several in one step are found where the function is
+/// smooth on a hundredth of it.
 struct Event {
   std::function<double(double t, const ConstVectorRef& w)> value;
   int direction = 0;  ///< +1: rising zeros only, -1: falling ones, 0: all
   int terminal = 0;   ///< stop at this occurrence; 0: never
   std::vector<double> times;
   std::vector<double> states;  ///< one state after the other
+  double size = 0.0;           ///< the largest |value| at the ends of steps
 };
 
 /// An integration that is recorded. Exceptions of the flow, of observables and of events pass through; what
@@ -67,6 +69,7 @@ class Run {
   Status watched_ = Status::running;
   std::string watch_message_;
   bool begun_ = false, unrecorded_ = false, unwatched_ = true;
+  bool first_ = true;  // no step has been recorded
   double t_;
   Vector w_, probe_;
   std::vector<double> event_values_, new_event_values_;  // at the start and at the end of the last step
