@@ -46,7 +46,7 @@ class Request:
     method: str | Method = "auto"
     curvature: str | Curvature = "auto"
     rtol: float
-    atol: ArrayLike
+    atol: ArrayLike | None = None
     t_eval: object = "log"
     observe: Observe = None
     save_states: object = "auto"
@@ -123,15 +123,28 @@ def as_rtol(value: object) -> float:
     return max(rtol, FINEST)
 
 
-def as_atol(value: ArrayLike, size: int) -> FloatArray:
-    """Return `value` as one positive number, or one for each parameter."""
+def as_atol(value: ArrayLike | None, rtol: float, w0: FloatArray, blocks: Mapping[str, slice]) -> FloatArray:
+    """Return `value` as one positive number, or one for each parameter; None stands for `default_atol`."""
+    if value is None:
+        return np.array([default_atol(rtol, w0, blocks)])
     if np.ndim(value) == 0:
         return np.array([as_positive("atol", value)])
-    atol = as_vector("atol", value, size)
+    atol = as_vector("atol", value, w0.size)
     if not (atol > 0).all():
         i = int(np.argmin(atol > 0))
         raise ValueError(f"atol[{i}] is {atol[i]}; it must be positive")
     return atol
+
+
+def default_atol(rtol: float, w0: FloatArray, blocks: Mapping[str, slice]) -> float:
+    """Return rtol / 1000 times the size of the smallest block of w0, or of 1 if all are larger.
+
+    Small weights are weights: out of a saddle their errors grow as they do. The size of a block is the lower
+    quartile of its |w0|, zeros left out, which a few weights that happen to be small do not change.
+    """
+    sizes = (np.abs(w0[block]) for block in blocks.values())
+    quartiles = [np.quantile(size[size > 0], 0.25, method="lower") for size in sizes if size.any()]
+    return max(1e-3 * rtol * float(min([1.0, *quartiles])), float(np.finfo(np.float64).tiny))
 
 
 def as_times(t_eval: object, span: Span, span_name: str) -> FloatArray | str | None:
@@ -236,25 +249,27 @@ class FlowOptions:
 
 def as_options(
     request: Request,
-    size: int,
+    w0: FloatArray,
     quantities: tuple[str, ...],
     *,
+    blocks: Mapping[str, slice],
     methods: tuple[type[Method], ...] = STIFF,
     piecewise: bool = False,
     span_name: str = "t_span",
 ) -> FlowOptions:
-    """Check every option of a flow of `size` parameters.
+    """Check every option of a flow from `w0`, whose named parts are `blocks`.
 
     `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
     whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
     """
+    size = w0.size
     warn_of_flushing()
     require_memory(f"a flow of {size} parameters keeps {VECTORS} vectors", VECTORS * size)
     span = as_span(request.t_span, span_name)
     times = as_times(request.t_eval, span, span_name)
     chosen = as_method(request.method, methods, piecewise)
-    tolerance = as_atol(request.atol, size)
     rtol = as_rtol(request.rtol)
+    tolerance = as_atol(request.atol, rtol, w0, blocks)
     observables = as_observables(request.observe, quantities)
     if request.callback is not None and not callable(request.callback):
         raise TypeError(f"callback is {request.callback!r}; it must be a function f(t, w)")

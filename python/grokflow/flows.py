@@ -25,7 +25,7 @@ def gradient_flow(
     method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
-    atol: ArrayLike = 1e-9,
+    atol: ArrayLike | None = None,
     t_eval: ArrayLike | str | None = "log",
     observe: Observe = None,
     save_states: bool | str | os.PathLike[str] = "auto",
@@ -60,9 +60,12 @@ def gradient_flow(
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
         n <= d and K fits the memory budget (4 GiB, four matrices); else dense for d <= 200 (2000 for
         a quadratic loss, or one that gives no product with its Hessian); else krylov.
-    rtol, atol : float, default 1e-6 and 1e-9
-        The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the
-        weights. `atol` may be an array of shape (d,).
+    rtol : float, default 1e-6
+        The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the weights.
+    atol : float or array_like of shape (d,), optional
+        The size of an error that does not matter beside it. Default: ``rtol / 1000``, times the size of the
+        smallest block of `w0` if that is below 1 (the lower quartile of its ``|w|``, zeros left out): weights
+        of 1e-12 are weights, and out of a saddle their errors grow as they do.
     t_eval : "log", None or array_like, default "log"
         When to record: on the grid ``t0 + 10^(k/14)`` from the first step on with both ends, at every
         step of the solver, or at the given times (sorted, inside `t_span`; repeats are allowed).

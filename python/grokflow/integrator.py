@@ -154,7 +154,7 @@ class Integrator(Driver):
         method: str | BDF | Radau | ROCK2 = "auto",
         curvature: str | Curvature = "auto",
         rtol: float = 1e-6,
-        atol: ArrayLike = 1e-9,
+        atol: ArrayLike | None = None,
         t_eval: ArrayLike | str | None = "log",
         observe: Observe = None,
         save_states: bool | str | os.PathLike[str] = "auto",
@@ -250,7 +250,9 @@ def begin(
     """Return a gradient flow of the core at its start."""
     start, decay = as_vector("w0", w0, problem.num_params), as_decay(weight_decay, problem)
     chosen = strategy_of(problem, request)
-    options = as_options(request, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
+    options = as_options(
+        request, start, problem.quantities, blocks=problem.blocks, piecewise=problem.is_piecewise
+    )
     options.settings.update(
         curvature=None if chosen.name == "none" else chosen.name,
         **({"rank": chosen.rank} if chosen.name == "krylov" else {}),

@@ -34,7 +34,7 @@ def integrate(
     """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the methods are held against stiff problems."""
     request = Request.of(locals(), observe={}, save_states=True)
     start = as_array("y0", y0, 1)
-    options = as_options(request, start.size, ())
+    options = as_options(request, start, (), blocks={"y": slice(None)})
     driver = Driver(core.dense_flow(f, jacobian, start, options.compiled), options)
     driver.advance(to_end=True)
     return driver.solution()

@@ -75,7 +75,7 @@ class Common:
     method: str = option("auto", "BDF, Radau or auto.")
     curvature: str = option("auto", "auto, gram, dense or krylov.")
     rtol: float = option(1e-6, "Relative tolerance.")
-    atol: float = option(1e-9, "Absolute tolerance.")
+    atol: float | None = option(None, "Absolute tolerance.  [default: rtol/1000, or less for small weights]")
     max_time: float | None = option(None, "Stop after so many seconds, with the trajectory so far.")
     out: str = option("grokflow-run", "Directory for the results.")
     data_sha256: str | None = option(None, "Refuse a table with another checksum.")

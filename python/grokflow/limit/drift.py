@@ -65,7 +65,7 @@ def norm_flow(
     method: str | Tsit5 = "Tsit5",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
-    atol: ArrayLike = 1e-9,
+    atol: ArrayLike | None = None,
     t_eval: ArrayLike | str | None = "log",
     observe: Observe = None,
     save_states: bool | str | os.PathLike[str] = "auto",
@@ -172,7 +172,9 @@ def drift(
 
     def begin(watched: Request) -> DriftDriver:
         quantities = (*problem.quantities, "regularizer")
-        options = as_options(watched, problem.num_params, quantities, methods=EXPLICIT, span_name="s_span")
+        options = as_options(
+            watched, point, quantities, blocks=problem.blocks, methods=EXPLICIT, span_name="s_span"
+        )
         _, slope = compiled.evaluate(point)
         start, chosen = onto_manifold(problem, point, slope, name, budget, threshold)
         options.settings.update(

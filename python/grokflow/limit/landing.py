@@ -116,7 +116,7 @@ def limit_map(
     method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
-    atol: float = 1e-9,
+    atol: float | None = None,
     rtol_rank: float | None = None,
     t_max: float = math.inf,
     t_eval: ArrayLike | str | None = "log",
@@ -144,8 +144,10 @@ def limit_map(
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         For the linear systems of the flow as in :func:`gradient_flow`, and for the tangent space at its end
         as in :func:`tangent_projection`.
-    rtol, atol : float, default 1e-6 and 1e-9
+    rtol : float, default 1e-6
         The error allowed in ``Phi(w0)``: about ``atol + rtol |w|``.
+    atol : float, optional
+        Default: by the size of `w0`, as in :func:`gradient_flow`.
     rtol_rank : float, optional
         As in :func:`tangent_projection`.
     t_max : float, default inf
@@ -191,12 +193,15 @@ def land(
     """Run the unregularised flow from a checked start until it has landed, or cannot."""
     wanted = as_curvature(request.curvature)
     end = core.FOREVER if t_max == math.inf else as_positive("t_max", t_max)
-    atol, threshold = as_positive("atol", request.atol), as_rtol_rank(rtol_rank)
+    atol = None if request.atol is None else as_positive("atol", request.atol)
+    threshold = as_rtol_rank(rtol_rank)
     require_finite_start(problem, start, 0.0)
 
     def begin(watched: Request) -> LandingDriver:
         whole = replace(watched, t_span=(0.0, end), atol=atol)
-        options = as_options(whole, problem.num_params, problem.quantities, piecewise=problem.is_piecewise)
+        options = as_options(
+            whole, start, problem.quantities, blocks=problem.blocks, piecewise=problem.is_piecewise
+        )
         options.settings.update(weight_decay=0.0, **provenance(problem, start))
         run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled)
         asked = {

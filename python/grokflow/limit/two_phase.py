@@ -120,7 +120,7 @@ def two_phase(
     method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
-    atol: float = 1e-9,
+    atol: float | None = None,
     observe: Observe = None,
     max_steps: int | None = None,
     max_time: float | None = None,
@@ -153,7 +153,7 @@ def two_phase(
         Of each run, as in :func:`gradient_flow`; `method` of the flows in fast time.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         As in :func:`gradient_flow` and :func:`tangent_projection`.
-    rtol, atol : float, default 1e-6 and 1e-9
+    rtol, atol : float, default 1e-6 and by the size of the start
         Tolerances of all runs. They bound the distances from below: choose them below the smallest lam.
 
     Returns
