@@ -22,9 +22,10 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
                        double t1, Limits limits)
     : flow_(flow),
       stepper_(std::move(stepper)),
-      clock_(t0),
-      previous_t_(t0),
+      t0_(t0),
       t1_(t1),
+      clock_(0.0),
+      previous_t_(t0),
       limits_(limits),
       began_(std::chrono::steady_clock::now()) {
   if (!std::isfinite(t0) || !std::isfinite(t1) || t1 < t0)
@@ -41,8 +42,7 @@ Status Integrator::step() {
   Stats& stats = flow_.stats();
   for (int failures = 0;; ++failures) {
     if (attempts_ >= limits_.max_steps) {
-      stop(Status::max_steps, "The limit of " + std::to_string(limits_.max_steps) +
-                                  " steps was reached; raise max_steps to go on.");
+      stop(Status::max_steps, max_steps_message());
       return status_;
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began_;
@@ -50,21 +50,22 @@ Status Integrator::step() {
       stop(Status::time_limit, "The wall-clock limit max_time was reached.");
       return status_;
     }
-    const double remaining = (t1_ - clock_.t()) - clock_.lag();
     double h = std::min(h_, limits_.max_step);
-    const bool last = h >= remaining * (1.0 - 1e-12);
-    if (last) h = remaining;
+    const bool last = h >= remaining() * (1.0 - 1e-12);
+    if (last) h = remaining();
     const Attempt attempt = stepper_->attempt(h);
     ++attempts_;
     if (attempt.success()) {
       h_ = stepper_->accept();  // first: if it throws, this step has not been taken
       ++stats.nsteps;
-      previous_t_ = clock_.t();
-      clock_.advance(attempt.cut > 0.0 ? attempt.cut : h);
+      previous_t_ = t();
+      const double before = clock_.t();
+      last_h_ = attempt.cut > 0.0 ? attempt.cut : h;
+      clock_.advance(last_h_);
       if (last && attempt.cut == 0.0) {
         ended_ = true;
         stop(Status::finished, "The end of the time span was reached.");
-      } else if (t() == previous_t_ && h_ < h) {
+      } else if (clock_.t() == before && h_ < h) {
         give_up(attempt, h);
       }
       return status_;
@@ -85,8 +86,18 @@ Status Integrator::step() {
         return status_;
     }
     h_ = std::min(stepper_->reject(), 0.9 * h);
-    if (failures >= kMaxFailures || h_ < smallest_step(t())) return give_up(attempt, h);
+    if (failures >= kMaxFailures || h_ < smallest_step(clock_.t())) return give_up(attempt, h);
   }
+}
+
+void Integrator::interpolate(double t, VectorRef out) const {
+  if (t == this->t()) {
+    out = w();
+    return;
+  }
+  const double end = ended_ ? t1_ - t0_ : clock_.t();
+  stepper_->interpolate(std::clamp(end - (t - t0_), 0.0, last_h_), out);
+  flow_.retract(out);
 }
 
 void Integrator::stop(Status status, std::string message) {
@@ -94,8 +105,28 @@ void Integrator::stop(Status status, std::string message) {
   message_ = std::move(message);
 }
 
+/// What has used up the steps, if not progress.
+std::string Integrator::max_steps_message() const {
+  const Stats& stats = flow_.stats();
+  std::ostringstream text;
+  text << "The limit of " << limits_.max_steps << " steps was reached at t = " << t() << ", with steps of "
+       << last_h_;
+  if (2 * (stats.nfailed + stats.nrejected) < limits_.max_steps)
+    text << "; raise max_steps to go on.";
+  else if (stats.nfailed > stats.nrejected)
+    text << ". Newton's method failed in " << stats.nfailed
+         << " of them: the derivatives are wrong (check_problem tells), lack the part that the residual "
+            "gives (hvp), or "
+            "the gradient jumps.";
+  else
+    text << ". The error test failed in " << stats.nrejected
+         << " of them: the gradient is noisy or jumps, or the tolerance is below round-off; try a larger "
+            "rtol.";
+  return text.str();
+}
+
 Status Integrator::give_up(Attempt attempt, double h) {
-  const bool too_small = h_ < smallest_step(t());
+  const bool too_small = h_ < smallest_step(clock_.t());
   std::ostringstream text;
   Status status = Status::step_too_small;
   if (attempt.outcome == Attempt::Outcome::not_finite) {
@@ -107,7 +138,8 @@ Status Integrator::give_up(Attempt attempt, double h) {
          << h << ": is the rank of the Hessian about to change?";
   } else if (too_small) {
     text << "The step fell below the spacing of numbers at t = " << t()
-         << ": the solution blows up, or the right-hand side is not smooth there.";
+         << ": the solution blows up, or the right-hand side is not smooth there. An event on ||w|| stops "
+            "before.";
   } else if (attempt.outcome == Attempt::Outcome::newton_failed) {
     status = Status::solver_failed;
     text << "Newton's method failed at t = " << t() << " down to a step of " << h

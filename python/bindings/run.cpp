@@ -274,6 +274,7 @@ void bind_run(py::module_& m) {
       .def_property_readonly("previous_t",
                              [](const HeldRun& held) { return held.run().integrator().previous_t(); })
       .def_property_readonly("order", [](const HeldRun& held) { return held.run().integrator().order(); })
+      .def_property_readonly("slack", [](const HeldRun& held) { return held.run().integrator().slack(); })
       .def("interpolate",
            [](const HeldRun& held, double t) {
              Vector w(held.run().w().size());

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_decay, as_options
 from grokflow._validate import FloatArray, as_number, as_vector
-from grokflow.callbacks import CallbackError
+from grokflow._warnings import warn
+from grokflow.callbacks import CallbackError, PrecisionWarning
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
@@ -39,7 +40,7 @@ class Driver:
         began = time.perf_counter()
         try:
             with nullcontext() if self._snapshots is None else self._snapshots.writing():
-                return self._run.advance(to_end)
+                status = self._run.advance(to_end)
         except BaseException as error:
             if isinstance(error, CallbackError) and error.t is None:
                 error.t = self._run.t
@@ -49,6 +50,17 @@ class Driver:
             raise
         finally:
             self._seconds += time.perf_counter() - began
+        if status != "running" and self._run.slack > 1:
+            warn(self._noise(), PrecisionWarning)
+        return status
+
+    def _noise(self) -> str:
+        """Return in a sentence that the tolerance was not met, and which one can be."""
+        return (
+            "The gradient is not smooth enough for the tolerance: it carries noise (single precision in a "
+            f"callback?) or jumps. It was met up to a factor {self._run.slack:.2g}: ask for rtol = "
+            f"{self._settings['rtol'] * self._run.slack:.1g}, or compute in double precision."
+        )
 
     def solution(self, interrupted_by: BaseException | None = None) -> Solution:
         """Return what has been recorded so far.
@@ -73,6 +85,8 @@ class Driver:
         if interrupted_by is not None and status == "running":
             status = "interrupted"
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
+        if run.slack > 1:
+            message = f"{message} {self._noise()}"
         times, observed, events = run.times(), run.observed(), run.events()
         return Solution(
             t=times,

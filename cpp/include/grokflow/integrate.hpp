@@ -40,25 +40,28 @@ class Integrator {
   /// Why the run ended, for people.
   const std::string& message() const { return message_; }
 
-  double t() const { return ended_ ? t1_ : clock_.t(); }
+  double t() const { return ended_ ? t1_ : t0_ + clock_.t(); }
   double previous_t() const { return previous_t_; }
   double end() const { return t1_; }
   const ConstVectorRef w() const { return stepper_->w(); }
   int order() const { return stepper_->order(); }
+  double slack() const { return stepper_->slack(); }
   /// The state at a time of the last step.
-  void interpolate(double t, VectorRef out) const {
-    stepper_->interpolate(this->t() - t, out);
-    if (t != this->t()) flow_.retract(out);
-  }
+  void interpolate(double t, VectorRef out) const;
   Flow& flow() { return flow_; }
 
  private:
+  /// How far t1 is away.
+  double remaining() const { return ((t1_ - t0_) - clock_.t()) - clock_.lag(); }
+  std::string max_steps_message() const;
   Status give_up(Attempt attempt, double h);
 
   Flow& flow_;
   std::unique_ptr<Stepper> stepper_;
-  Clock clock_;
-  double previous_t_, t1_;
+  double t0_, t1_;
+  Clock clock_;  // since t0: the flow is autonomous, and its steps may be shorter than the spacing at t0
+  double previous_t_;
+  double last_h_ = 0.0;
   bool ended_ = false;  // at t1_
   double h_ = 0.0;      // to try next
   std::int64_t attempts_ = 0;

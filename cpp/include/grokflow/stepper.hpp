@@ -44,6 +44,9 @@ struct Tolerance {
 /// sqrt(mean (v_i weight_i)^2)
 double rms_norm(const ConstVectorRef& v, const ConstVectorRef& weights);
 
+/// Whether all entries are. In one fast pass, which no size of theirs overflows.
+bool all_finite(const ConstVectorRef& v);
+
 /// Time as the sum of steps, by Kahan's summation: steps of a few spacings of the numbers around t do not
 /// make it drift.
 class Clock {
@@ -88,6 +91,8 @@ class Stepper {
   virtual void interpolate(double back, VectorRef out) const = 0;
   /// The order in use.
   virtual int order() const = 0;
+  /// By how much, at most, the tolerance had to be loosened for the noise of the right-hand side.
+  virtual double slack() const { return 1.0; }
   /// In a sentence, why the last attempt was bound to fail; empty if there is no more to say than its
   /// outcome.
   virtual std::string trouble() const { return {}; }

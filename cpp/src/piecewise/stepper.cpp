@@ -79,6 +79,7 @@ class PiecewiseStepper final : public Stepper {
   }
 
   int order() const override { return inner_->order(); }
+  double slack() const override { return inner_->slack(); }
   std::string trouble() const override { return modes_.trouble(); }
 
  private:

@@ -19,6 +19,7 @@
 #include "grokflow/stepper.hpp"
 #include "steppers/history.hpp"
 #include "steppers/newton.hpp"
+#include "steppers/noise.hpp"
 
 namespace grokflow {
 namespace {
@@ -30,11 +31,16 @@ constexpr double kKeep = 1.1;           // a step that could grow by less stays
 constexpr double kNewtonTarget = 0.03;  // share of the allowed local error that Newton's method may leave
 constexpr double kSharpen = 0.3;      // contraction of a fresh matrix beyond which a better one is asked for
 constexpr double kCheapMatrix = 2.5;  // right-hand sides: a matrix for less serves one step only
+constexpr double kQuiet = 0.01;       // share of the allowed local error that noise may take
 constexpr int kShortLived = 16;       // matrices renewed early after one has failed
 
 class Bdf final : public Stepper {
  public:
-  Bdf(Flow& flow, BdfOptions options) : flow_(flow), options_(std::move(options)), history_(flow.size()) {
+  Bdf(Flow& flow, BdfOptions options)
+      : flow_(flow),
+        options_(std::move(options)),
+        history_(flow.size()),
+        gate_(kQuiet, options_.tolerance.rtol) {
     for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
   }
 
@@ -49,23 +55,26 @@ class Bdf final : public Stepper {
 
   Attempt attempt(double h) override {
     h_ = h;
+    if (gate_.suspects()) measure_noise();
     const int points = order_ + 1;
     History::Weights value, slope;
     history_.lagrange(points, h, value, slope);
     history_.combine(points, value, predicted_);
     history_.combine(points, slope, slope_);
     options_.tolerance.weights(history_.newest(), predicted_, weights_);
-    const double gamma = this->gamma(order_, h);
+    if (gate_.slack() > 1.0) weights_ /= gate_.slack();
+    gamma_ = gamma(order_, h);
     // The first predictor is the tangent at w0, of which e is twice the local error at every h.
-    const double error_constant = history_.count() == 1 ? 0.5 : gamma / history_.distance(order_, h);
+    error_constant_ = history_.count() == 1 ? 0.5 : gamma_ / history_.distance(order_, h);
 
-    outcome_ = solve_newton(gamma, error_constant);
-    error_ = outcome_ == Attempt::Outcome::done ? error_constant * rms_norm(e_, weights_) : 0.0;
+    outcome_ = solve_newton();
+    error_ = outcome_ == Attempt::Outcome::done ? error_constant_ * rms_norm(e_, weights_) : 0.0;
     return {outcome_, error_};
   }
 
   double accept() override {
     failures_ = 0;
+    gate_.accept();
     ++age_;
     last_order_ = order_;
     history_.push(w_, h_);
@@ -75,6 +84,7 @@ class Bdf final : public Stepper {
 
   double reject() override {
     ++failures_;
+    gate_.reject();
     equal_steps_ = 0;
     if (outcome_ != Attempt::Outcome::done) return 0.25 * h_;
     // Modes that an aged Jacobian leaves to the predictor hide in the norm of a correction until they fail
@@ -98,6 +108,7 @@ class Bdf final : public Stepper {
   }
 
   int order() const override { return last_order_; }
+  double slack() const override { return gate_.most(); }
 
  private:
   /// gamma of order q for a state at `ahead` of the newest in the history
@@ -107,13 +118,13 @@ class Bdf final : public Stepper {
     return 1.0 / sum;
   }
 
-  Attempt::Outcome solve_newton(double gamma, double error_constant) {
+  Attempt::Outcome solve_newton() {
     using Outcome = Attempt::Outcome;
     bool fresh = !lin_ || stale_ || outlived();
     if (fresh) relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
-      if (lin_->factor(gamma, solver_)) outcome = iterate(gamma, error_constant, fresh);
+      if (lin_->factor(gamma_, solver_)) outcome = iterate(fresh);
       if (outcome == Outcome::done) {
         if (monitor_.wants_new_matrix()) {
           if (!fresh)
@@ -129,7 +140,9 @@ class Bdf final : public Stepper {
         relinearize();
         fresh = true;
       } else if (!lin_->sharpen()) {
-        return outcome;
+        if (!monitor_.at_noise()) return outcome;
+        gate_.reject();
+        return Outcome::done;
       }
     }
   }
@@ -157,22 +170,22 @@ class Bdf final : public Stepper {
     return fresh && failures_ == 0 ? ContractionMonitor::Trust::earlier : ContractionMonitor::Trust::none;
   }
 
-  Attempt::Outcome iterate(double gamma, double error_constant, bool fresh) {
+  Attempt::Outcome iterate(bool fresh) {
     using Verdict = ContractionMonitor::Verdict;
     using Outcome = Attempt::Outcome;
     e_.setZero();
     w_ = predicted_;
     monitor_.begin(trust(fresh));
     while (true) {
-      if (!fresh || monitor_.iterations() > 0 || !correct_at_once(gamma)) {
+      if (!fresh || monitor_.iterations() > 0 || !correct_at_once()) {
         flow_.rhs(w_, step_);
-        step_ = gamma * (step_ - slope_) - e_;
-        if (!std::isfinite(step_.squaredNorm())) return Outcome::not_finite;
+        step_ = gamma_ * (step_ - slope_) - e_;
+        if (!all_finite(step_)) return Outcome::not_finite;
         if (!solver_->solve(step_)) return Outcome::newton_failed;
       }
       e_ += step_;
       w_ = predicted_ + e_;
-      switch (monitor_.judge(error_constant * rms_norm(step_, weights_), kNewtonTarget)) {
+      switch (monitor_.judge(error_constant_ * rms_norm(step_, weights_), kNewtonTarget)) {
         case Verdict::converged:
           return Outcome::done;
         case Verdict::diverged:
@@ -184,9 +197,17 @@ class Bdf final : public Stepper {
   }
 
   /// The first correction with a matrix of this very point, where that needs no right-hand side.
-  bool correct_at_once(double gamma) {
-    step_ = -gamma * slope_;
+  bool correct_at_once() {
+    step_ = -gamma_ * slope_;
     return solver_->solve_with_field(predicted_, step_);
+  }
+
+  /// Along the last correction.
+  void measure_noise() {
+    e_ = step_;
+    if (!all_finite(e_) || !NoiseGate::find(flow_, history_.newest(), e_, step_, slope_)) return;
+    step_ *= gamma_;
+    if (solver_ && solver_->solve(step_)) gate_.measured(error_constant_ * rms_norm(step_, weights_));
   }
 
   /// The local error that order q would have made in the step just accepted.
@@ -227,6 +248,7 @@ class Bdf final : public Stepper {
   std::unique_ptr<LinearizedFlow> lin_;
   std::unique_ptr<ShiftedSolver<double>> solver_;
   ContractionMonitor monitor_{{4, 0.05}};
+  NoiseGate gate_;
   bool stale_ = false;
   int age_ = 0;          // steps taken with the matrix
   int lifetime_ = 0;     // after which the last that failed had become useless
@@ -234,6 +256,7 @@ class Bdf final : public Stepper {
 
   Vector predicted_, slope_, e_, w_, step_, weights_;
   double h_ = 0.0, error_ = 0.0;
+  double gamma_ = 0.0, error_constant_ = 0.0;  // of the last attempt
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
   int order_ = 1, last_order_ = 1;
   int equal_steps_ = 0;  // since the step or the order changed

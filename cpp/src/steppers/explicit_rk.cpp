@@ -54,7 +54,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
       new_w_ = w_;
       for (Index j = 0; j < i; ++j)
         if (tableau_.A(i, j) != 0.0) new_w_ += (h * tableau_.A(i, j)) * k_.col(j);
-      if (!std::isfinite(new_w_.squaredNorm())) return {outcome_ = Outcome::not_finite, 0.0};
+      if (!all_finite(new_w_)) return {outcome_ = Outcome::not_finite, 0.0};
       if (i == last_ && !flow_.retract(new_w_)) return {outcome_ = Outcome::off_manifold, 0.0};
       flow_.rhs(new_w_, k_.col(i));
     }

@@ -32,6 +32,7 @@ class ContractionMonitor {
   /// A new step: no correction has been made.
   void begin(Trust trust) {
     iteration_ = 0;
+    noise_ *= kFade;
     measured_ = false;
     if (trust == Trust::earlier)
       rate_ = kDoubt * rate_ > kMostRate ? 1.0 : std::max(kDoubt * rate_, kLeastRate);
@@ -41,17 +42,27 @@ class ContractionMonitor {
 
   /// `size` is the latest correction over the allowed error; the error that remains must fall below `target`.
   Verdict judge(double size, double target) {
+    const double last = last_;
+    last_ = size;
     if (!std::isfinite(size)) return Verdict::diverged;
+    if (size <= noise_) return Verdict::converged;
     if (++iteration_ > 1) {
-      const double rate = last_ > 0.0 ? size / last_ : 0.0;
+      const double rate = last > 0.0 ? size / last : 0.0;
       rate_ = measured_ ? std::max(rate, kForget * rate_) : rate;
       measured_ = true;
       if (rate >= kDivergent) return Verdict::diverged;
     }
-    last_ = size;
     const double rate = std::min(rate_, kDivergent);
     if (rate / (1.0 - rate) * size <= target) return Verdict::converged;
     return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
+  }
+
+  /// After corrections of the best matrix that there is have diverged: whether they are so small that round-off
+  /// has stopped them, and the step may be taken. Corrections of that size count as converged from then on.
+  bool at_noise() {
+    if (!(last_ <= kMostNoise)) return false;
+    noise_ = std::min(kMostNoise, 2.0 * last_);
+    return true;
   }
 
   /// The contraction rate believed in.
@@ -66,10 +77,13 @@ class ContractionMonitor {
   static constexpr double kDoubt = 2.0;       // a rate that was not measured is taken so much larger
   static constexpr double kLeastRate = 0.02;  // and for no smaller than this;
   static constexpr double kMostRate = 0.2;    // beyond this it is measured
+  static constexpr double kMostNoise = 0.2;   // of the allowed error, that a step may be left with
+  static constexpr double kFade = 0.98;       // by which noise is forgotten with every iteration
 
   Options options_;
   double rate_ = 1.0;
-  double last_ = 0.0;
+  double last_ = 0.0;   // correction
+  double noise_ = 0.0;  // corrections so small are round-off
   int iteration_ = 0;
   bool measured_ = false;
 };

@@ -14,6 +14,7 @@
 
 #include "grokflow/stepper.hpp"
 #include "steppers/newton.hpp"
+#include "steppers/noise.hpp"
 
 namespace grokflow {
 namespace {
@@ -76,11 +77,13 @@ constexpr int kMaxIterations = 7;
 constexpr double kSafety = 0.9;
 constexpr double kKeep = 1.2;      // a step that could grow by less stays
 constexpr double kGrowth = 10.0;   // the largest growth of a step
+constexpr double kQuiet = 0.05;    // share of the allowed error that noise may take
 constexpr double kRecovery = 1.3;  // by which that limit itself recovers in each step after a failure
 
 class Radau final : public OneStepMethod {
  public:
-  Radau(Flow& flow, Tolerance tolerance) : flow_(flow), tolerance_(std::move(tolerance)) {
+  Radau(Flow& flow, Tolerance tolerance)
+      : flow_(flow), tolerance_(std::move(tolerance)), gate_(kQuiet, tolerance_.rtol) {
     const Index d = flow.size();
     for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_, &jump_})
       v->resize(d);
@@ -101,6 +104,7 @@ class Radau final : public OneStepMethod {
 
   Attempt attempt(double h) override {
     h_ = h;
+    if (gate_.suspects()) measure_noise();
     guess_stages();
     return solve();
   }
@@ -140,11 +144,13 @@ class Radau final : public OneStepMethod {
     last_h_ = h_;
     last_error_ = std::max(error_, 1e-2);
     rejected_ = first_ = jumped_ = false;
+    gate_.accept();
     return factor > 1.0 && factor < kKeep && !stale_ ? h_ : h_ * factor;
   }
 
   double reject() override {
     rejected_ = true;
+    gate_.reject();
     growth_ = 1.0;
     if (outcome_ != Attempt::Outcome::done)
       return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
@@ -165,6 +171,7 @@ class Radau final : public OneStepMethod {
   }
 
   int order() const override { return 5; }
+  double slack() const override { return gate_.most(); }
 
  private:
   /// From the stages guessed.
@@ -180,12 +187,25 @@ class Radau final : public OneStepMethod {
     return {outcome_, error_};
   }
 
+  void weigh(const ConstVectorRef& w) {
+    tolerance_.weights(w_, w, weights_);
+    if (gate_.slack() > 1.0) weights_ /= gate_.slack();
+  }
+
+  /// Along the last correction.
+  void measure_noise() {
+    filtered_ = new_f_;
+    if (!all_finite(filtered_) || !NoiseGate::find(flow_, w_, filtered_, real_step_, new_f_)) return;
+    real_step_ *= h_ / tableau_.mu;
+    if (real_solver_ && real_solver_->solve(real_step_)) gate_.measured(rms_norm(real_step_, weights_));
+  }
+
   /// The collocation polynomial at x is the sum of the stages with these weights.
   static Vector3 path_weights(double x) { return tableau_.p * Vector3(x, x * x, x * x * x); }
 
   Attempt::Outcome solve_newton() {
     using Outcome = Attempt::Outcome;
-    tolerance_.weights(w_, w_, weights_);
+    weigh(w_);
     bool fresh = !lin_ || stale_;
     if (fresh) relinearize();
     while (true) {
@@ -203,6 +223,10 @@ class Radau final : public OneStepMethod {
         relinearize();
         fresh = true;
       } else if (!lin_->sharpen()) {
+        if (monitor_.at_noise()) {
+          gate_.reject();
+          return Outcome::done;
+        }
         ahead_ = !ahead_;  // the shorter step may do better with the other one
         return outcome;
       }
@@ -250,7 +274,7 @@ class Radau final : public OneStepMethod {
       }
       real_step_ = z * combine(fields_, tableau_.l) - real_;
       complex_step_ = zc * combine(fields_, tableau_.m) - complex_;
-      if (!std::isfinite(real_step_.squaredNorm() + complex_step_.squaredNorm())) return Outcome::not_finite;
+      if (!all_finite(fields_.reshaped())) return Outcome::not_finite;
       if (!real_solver_->solve(real_step_) || !complex_solver_->solve(complex_step_))
         return Outcome::newton_failed;
       real_ += real_step_;
@@ -277,7 +301,7 @@ class Radau final : public OneStepMethod {
   /// it.
   void estimate_error() {
     const double z = h_ / tableau_.mu;
-    tolerance_.weights(w_, new_w_, weights_);
+    weigh(new_w_);
     real_step_ = (z / h_) * combine(stages_, tableau_.e);
     filtered_ = real_step_ + z * f_;
     if (!real_solver_->solve(filtered_)) return fail();
@@ -313,6 +337,7 @@ class Radau final : public OneStepMethod {
   std::unique_ptr<ShiftedSolver<double>> real_solver_;
   std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
+  NoiseGate gate_;
   bool stale_ = false, rejected_ = false;
   bool ahead_ = true;    // the Jacobian is taken in the middle of the step foreseen, not at its start
   bool first_ = true;    // no step was accepted since the start or the restart

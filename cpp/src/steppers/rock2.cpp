@@ -15,6 +15,7 @@
 // The method keeps 10 vectors of the size of w, whatever s is.
 #include <algorithm>
 #include <cmath>
+#include <random>
 #include <utility>
 
 #include "grokflow/stepper.hpp"
@@ -29,7 +30,10 @@ constexpr double kSlack = 1.05;              // a degree that is too large by le
 constexpr int kRadiusAge = 25;               // steps for which a spectral radius serves
 constexpr double kRadiusSafety = 1.2;        // it may grow meanwhile, and the power method looks from below
 constexpr double kRadiusAccuracy = 0.01;     // change in one iteration at which the power method ends
-constexpr int kMaxPowerIterations = 50;
+constexpr int kMinPowerIterations = 2, kMaxPowerIterations = 50;
+constexpr double kSome = 0.1;      // share of a random direction in the first of the power method
+constexpr double kSmallest = 1e6;  // of atol: the size of weights that is taken where they are smaller
+constexpr double kCloser = -0.1;
 
 class Rock2 final : public Stepper {
  public:
@@ -92,7 +96,11 @@ class Rock2 final : public Stepper {
       radius_age_ = kRadiusAge;
       return 0.25 * h_;
     }
-    if (radius_age_ > 0) radius_age_ = kRadiusAge;  // the step may have been unstable
+    if (radius_age_ >
+        0) {  // the step may have been unstable: the error then points in the stiffest direction
+      radius_age_ = kRadiusAge;
+      direction_ += g_ / std::max(g_.stableNorm(), std::numeric_limits<double>::min());
+    }
     return std::min(h_ * std::max(kLeast, kSafety / std::sqrt(error_)), longest_step());
   }
 
@@ -136,7 +144,7 @@ class Rock2 final : public Stepper {
       last_g_ = (h * polynomial_.mu(j)) * k_ + (1.0 + kappa) * g_ - kappa * last_g_;
       g_.swap(last_g_);
     }
-    if (!std::isfinite(g_.squaredNorm())) return false;
+    if (!all_finite(g_)) return false;
     const double sigma = h * polynomial_.sigma();
     const double twist = sigma * (1.0 - polynomial_.tau() / (polynomial_.sigma() * polynomial_.sigma()));
     flow_.rhs(g_, last_k_);
@@ -145,28 +153,45 @@ class Rock2 final : public Stepper {
     last_g_ = g_ + sigma * k_;
     g_ = twist * (last_k_ - k_);
     last_g_ += g_;
-    return std::isfinite(last_g_.squaredNorm());
+    return all_finite(last_g_);
   }
 
-  /// The power method on f', by differences of f from w_. It starts from the direction of its last run.
+  /// The power method on f', by differences of f from w_. Where f is not finite beside w_ it looks on the other
+  /// side, and closer.
   void estimate_radius() {
-    const double size = std::sqrt(std::numeric_limits<double>::epsilon()) * std::max(w_.norm(), 1e-3);
-    if (direction_.squaredNorm() == 0.0) direction_ = f_;
-    if (!(direction_.squaredNorm() > 0.0)) direction_.setOnes();
-    double radius = 0.0;
+    const double scale = std::max(w_.stableNorm(), kSmallest * tolerance_.atol.maxCoeff());
+    double size = std::sqrt(std::numeric_limits<double>::epsilon()) * scale;
+    choose_direction();
+    double radius = radius_ / kRadiusSafety;
     for (int i = 0; i < kMaxPowerIterations; ++i) {
-      direction_ *= size / direction_.norm();
-      g_ = w_ + direction_;
+      g_ = w_ + size * direction_;
       flow_.rhs(g_, k_);
       k_ -= f_;
+      if (!all_finite(k_)) {
+        size *= kCloser;
+        continue;
+      }
       const double last = radius;
-      radius = k_.norm() / size;
-      if (!(radius > 0.0) || !std::isfinite(radius)) break;
+      radius = k_.stableNorm() / std::abs(size);
+      if (!(radius > 0.0)) break;
       direction_.swap(k_);
-      if (i > 0 && std::abs(radius - last) <= kRadiusAccuracy * radius) break;
+      direction_.stableNormalize();
+      if (i >= kMinPowerIterations && std::abs(radius - last) <= kRadiusAccuracy * radius) break;
     }
-    if (std::isfinite(radius)) radius_ = kRadiusSafety * radius;
+    radius_ = kRadiusSafety * radius;
     radius_age_ = 0;
+  }
+
+  /// The last direction, the field, and a little of everything: a mode that has become stiff meanwhile may be
+  /// orthogonal to what was the stiffest.
+  void choose_direction() {
+    direction_.stableNormalize();
+    const double slope = f_.stableNorm();
+    if (slope > 0.0) direction_ += f_ / slope;
+    const double some = kSome / std::sqrt(static_cast<double>(direction_.size()));
+    std::minstd_rand random(1);
+    for (double& entry : direction_) entry += some * (random() % 2 == 0 ? 1.0 : -1.0);
+    direction_.stableNormalize();
   }
 
   Flow& flow_;

@@ -33,6 +33,8 @@ double rms_norm(const ConstVectorRef& v, const ConstVectorRef& weights) {
   return std::sqrt(v.cwiseProduct(weights).squaredNorm() / static_cast<double>(v.size()));
 }
 
+bool all_finite(const ConstVectorRef& v) { return (0.0 * v).sum() == 0.0; }
+
 double initial_step(Flow& flow, const Tolerance& tolerance, int order, const ConstVectorRef& w0,
                     const ConstVectorRef& f0) {
   Vector weights(w0.size()), w1(w0.size()), f1(w0.size());

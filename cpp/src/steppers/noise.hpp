@@ -1,0 +1,70 @@
+// What a stepper does about a right-hand side that is less smooth than the tolerance asks for: round-off of
+// single precision in a callback, sampling, a gradient that jumps.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "grokflow/stepper.hpp"
+
+namespace grokflow {
+
+/// By how much the tolerance is loosened. Where many attempts fail, f is looked at for noise; if there is any,
+/// the tolerance gives way until the noise of a step is a small part of it. It comes back when the noise goes.
+class NoiseGate {
+ public:
+  /// Noise may take the part `quiet` of the tolerance.
+  NoiseGate(double quiet, double rtol) : quiet_(quiet), limit_(kLoosest / std::max(rtol, 1e-16)) {}
+
+  double slack() const { return slack_; }
+  /// The largest slack so far.
+  double most() const { return most_; }
+
+  void accept() {
+    failures_ *= kForget;
+    slack_ = std::max(1.0, kRecover * slack_);
+  }
+
+  void reject() { failures_ += 1.0; }
+
+  /// Whether attempts have failed so often of late that noise may be the reason.
+  bool suspects() {
+    if (failures_ < kFailures) return false;
+    failures_ = 0.0;
+    return true;
+  }
+
+  /// f(w + e/16) less what follows from a straight line through f(w) and f(w + e), in `noise`; false if that
+  /// is no more than the curvature of a smooth f. Three evaluations.
+  static bool find(Flow& flow, const ConstVectorRef& w, const ConstVectorRef& e, VectorRef noise,
+                   VectorRef change) {
+    constexpr double part = 1.0 / 16.0;
+    Vector f(w.size()), point = w;
+    flow.rhs(point, f);
+    point = w + e;
+    flow.rhs(point, change);
+    change = part * (change - f);
+    point = w + part * e;
+    flow.rhs(point, noise);
+    noise -= f + change;
+    const double size = noise.stableNorm();
+    return std::isfinite(size) && size > 0.5 * change.stableNorm();
+  }
+
+  /// `noise` in a step, in units of the tolerance in force.
+  void measured(double noise) {
+    if (noise > quiet_) slack_ = std::clamp(slack_ * noise / quiet_, 1.0, std::max(limit_, 1.0));
+    most_ = std::max(most_, slack_);
+  }
+
+ private:
+  static constexpr double kFailures = 3.0;
+  static constexpr double kForget = 0.9, kRecover = 0.98;  // with every step taken
+  static constexpr double kLoosest = 0.1;                  // relative tolerance
+
+  double quiet_, limit_;
+  double slack_ = 1.0, most_ = 1.0;
+  double failures_ = 0.0;  // of late
+};
+
+}  // namespace grokflow

@@ -1,0 +1,83 @@
+"""Gradients less smooth than the tolerance asks for: runs end, and tell the tolerance that could be met."""
+
+import warnings
+
+import grokflow as gf
+import numpy as np
+import pytest
+
+LAM, T_END = 1e-3, 1e4
+rng = np.random.default_rng(0)
+X = rng.standard_normal((12, 4))
+NETWORK = gf.models.TwoLayerNetwork(X, np.tanh(X[:, 0] - X[:, 1]), width=8, activation="tanh")
+W0 = NETWORK.initial_weights(seed=0)
+EXACT = gf.gradient_flow(NETWORK, W0, (0, T_END), weight_decay=LAM, rtol=1e-9).final
+
+
+def with_gradient(gradient):
+    return gf.Objective(loss=NETWORK.loss, gradient=gradient, hvp=NETWORK.hvp, num_params=NETWORK.num_params)
+
+
+def single_precision(w):
+    """The gradient through factors that are kept in 32 bits."""
+    J, r = (f(w.astype(np.float32)).astype(np.float32) for f in (NETWORK.jacobian, NETWORK.residual))
+    return (J.T @ r / np.float32(len(X))).astype(float)
+
+
+def sampled(size):
+    draws = np.random.default_rng(1)
+
+    def gradient(w):
+        g = NETWORK.gradient(w)
+        return g * (1 + size * draws.standard_normal(g.size))
+
+    return gradient
+
+
+def solve(gradient, method):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sol = gf.gradient_flow(
+            with_gradient(gradient), W0, (0, T_END), weight_decay=LAM, method=method, max_steps=4000
+        )
+    return sol, [str(w.message) for w in caught if w.category is gf.PrecisionWarning]
+
+
+def error(sol):
+    return np.abs(sol.final - EXACT).max() / np.abs(EXACT).max()
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_a_smooth_gradient_is_not_suspected(method):
+    sol, told = solve(NETWORK.gradient, method)
+    assert sol.success
+    assert told == []
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_single_precision_in_a_callback(method):
+    sol, _ = solve(single_precision, method)
+    assert sol.success, sol.message
+    assert error(sol) < 1e-5
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+@pytest.mark.parametrize("size", [1e-5, 1e-3])
+def test_noise_is_told_with_the_tolerance_that_can_be_met(method, size):
+    sol, told = solve(sampled(size), method)
+    assert sol.success, sol.message
+    assert len(told) == 1
+    assert "rtol" in told[0]
+    assert told[0] in sol.message
+    assert error(sol) < 100 * size
+
+
+def test_small_decay_at_a_tight_tolerance():
+    """Round-off of h grad F is no failure of Newton's method."""
+    X = np.random.default_rng(0).standard_normal((20, 40))
+    problem = gf.models.DiagonalLinearNetwork(X, X[:, 0] - X[:, 1])
+    sol = gf.gradient_flow(
+        problem, problem.initial_weights(seed=0), (0, 1e9), weight_decay=1e-8, rtol=1e-10, method="Radau"
+    )
+    assert sol.success
+    assert sol.stats["nfailed"] < 0.25 * sol.stats["nsteps"]
