@@ -27,6 +27,7 @@ Event: TypeAlias = Callable[[float, FloatArray], float]
 Callback: TypeAlias = Callable[[float, FloatArray], bool | None]
 WeightDecay: TypeAlias = float | Mapping[str, float]
 
+ZERO = 1e-280  # |w| below which rtol |w| comes near the smallest numbers
 STATE_BUDGET = 256 * 2**20  # bytes of states that save_states="auto" keeps
 EXPECTED_SAMPLES = 400  # of a log grid, or of the solver's own steps
 COUNT, INT = 2**63 - 1, 2**31 - 1  # the largest numbers that the core counts to
@@ -140,11 +141,12 @@ def default_atol(rtol: float, w0: FloatArray, blocks: Mapping[str, slice]) -> fl
     """Return rtol / 1000 times the size of the smallest block of w0, or of 1 if all are larger.
 
     Small weights are weights: out of a saddle their errors grow as they do. The size of a block is the lower
-    quartile of its |w0|, zeros left out, which a few weights that happen to be small do not change.
+    quartile of its |w0|, zeros left out (and what double precision cannot tell from them), which a few weights that happen to be small do not change.
     """
     sizes = (np.abs(w0[block]) for block in blocks.values())
-    quartiles = [np.quantile(size[size > 0], 0.25, method="lower") for size in sizes if size.any()]
-    return max(1e-3 * rtol * float(min([1.0, *quartiles])), float(np.finfo(np.float64).tiny))
+    seen = [size[size > ZERO] for size in sizes]
+    quartiles = [np.quantile(size, 0.25, method="lower") for size in seen if size.size]
+    return 1e-3 * rtol * float(min([1.0, *quartiles]))
 
 
 def as_times(t_eval: object, span: Span, span_name: str) -> FloatArray | str | None:

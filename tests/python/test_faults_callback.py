@@ -242,12 +242,14 @@ def test_argument_that_is_kept():
 
 
 @METHODS
+@pytest.mark.filterwarnings("ignore::grokflow.PrecisionWarning")
 def test_noise_ends_in_bounded_work(method):
     """A gradient that is not deterministic: the run gives up with a status, or makes what progress it can."""
     noise = np.random.default_rng(0)
     problem = objective(lambda w: w + 1e-2 * noise.standard_normal(2))
     sol = run(problem, method=method, rtol=1e-9, atol=1e-12, max_steps=3000)
-    assert sol.status in ("error_test_failed", "solver_failed", "step_too_small", "max_steps")
+    assert sol.status in ("finished", "error_test_failed", "solver_failed", "step_too_small", "max_steps")
+    assert "noise" in sol.message
     assert np.isfinite(sol.final).all()
     assert sol.stats["nfev"] < 100_000
 

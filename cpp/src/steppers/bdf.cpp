@@ -124,7 +124,8 @@ class Bdf final : public Stepper {
     if (fresh) relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
-      if (lin_->factor(gamma_, solver_)) outcome = iterate(fresh);
+      const bool factored = lin_->factor(gamma_, solver_);
+      if (factored) outcome = iterate(fresh);
       if (outcome == Outcome::done) {
         if (monitor_.wants_new_matrix()) {
           if (!fresh)
@@ -140,7 +141,7 @@ class Bdf final : public Stepper {
         relinearize();
         fresh = true;
       } else if (!lin_->sharpen()) {
-        if (!monitor_.at_noise()) return outcome;
+        if (!factored || !monitor_.at_noise()) return outcome;
         gate_.reject();
         return Outcome::done;
       }

@@ -32,6 +32,7 @@ class ContractionMonitor {
   /// A new step: no correction has been made.
   void begin(Trust trust) {
     iteration_ = 0;
+    stalled_ = false;
     noise_ *= kFade;
     measured_ = false;
     if (trust == Trust::earlier)
@@ -50,17 +51,21 @@ class ContractionMonitor {
       const double rate = last > 0.0 ? size / last : 0.0;
       rate_ = measured_ ? std::max(rate, kForget * rate_) : rate;
       measured_ = true;
-      if (rate >= kDivergent) return Verdict::diverged;
+      if (rate >= kDivergent) {
+        stalled_ = true;
+        return Verdict::diverged;
+      }
     }
     const double rate = std::min(rate_, kDivergent);
     if (rate / (1.0 - rate) * size <= target) return Verdict::converged;
     return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
   }
 
-  /// After corrections of the best matrix that there is have diverged: whether they are so small that round-off
-  /// has stopped them, and the step may be taken. Corrections of that size count as converged from then on.
+  /// After an iteration with the best matrix that there is: whether its corrections stopped to shrink where
+  /// they are so small that this is round-off, and the step may be taken. Corrections of that size count as
+  /// converged from then on.
   bool at_noise() {
-    if (!(last_ <= kMostNoise)) return false;
+    if (!stalled_ || !(last_ <= kMostNoise)) return false;
     noise_ = std::min(kMostNoise, 2.0 * last_);
     return true;
   }
@@ -85,7 +90,7 @@ class ContractionMonitor {
   double last_ = 0.0;   // correction
   double noise_ = 0.0;  // corrections so small are round-off
   int iteration_ = 0;
-  bool measured_ = false;
+  bool measured_ = false, stalled_ = false;
 };
 
 }  // namespace grokflow

@@ -205,7 +205,9 @@ class Radau final : public OneStepMethod {
 
   Attempt::Outcome solve_newton() {
     using Outcome = Attempt::Outcome;
-    weigh(w_);
+    new_w_ = w_;
+    if (last_h_ == 0.0) new_w_ += h_ * f_;  // from near 0, w is about to have another size
+    weigh(new_w_);
     bool fresh = !lin_ || stale_;
     if (fresh) relinearize();
     while (true) {
@@ -223,7 +225,7 @@ class Radau final : public OneStepMethod {
         relinearize();
         fresh = true;
       } else if (!lin_->sharpen()) {
-        if (monitor_.at_noise()) {
+        if (factored && monitor_.at_noise()) {
           gate_.reject();
           return Outcome::done;
         }

@@ -39,12 +39,16 @@ double initial_step(Flow& flow, const Tolerance& tolerance, int order, const Con
                     const ConstVectorRef& f0) {
   Vector weights(w0.size()), w1(w0.size()), f1(w0.size());
   tolerance.weights(w0, w0, weights);
-  const double size = rms_norm(w0, weights), slope = rms_norm(f0, weights);
+  // Where w0 is almost 0, f0 may be large beside it beyond the square of any number.
+  const auto norm = [&weights](const ConstVectorRef& v) {
+    return v.cwiseProduct(weights).stableNorm() / std::sqrt(static_cast<double>(v.size()));
+  };
+  const double size = norm(w0), slope = norm(f0);
   const double h0 = size < 1e-5 || slope < 1e-5 ? 1e-6 : 0.01 * size / slope;
   w1 = w0 + h0 * f0;
   flow.rhs(w1, f1);
   f1 -= f0;
-  const double bend = rms_norm(f1, weights) / h0;
+  const double bend = norm(f1) / h0;
   const double steepest = std::max(slope, bend);
   const double h1 =
       steepest <= 1e-15 ? std::max(1e-6, 1e-3 * h0) : std::pow(0.01 / steepest, 1.0 / (order + 1));
