@@ -141,7 +141,7 @@ def default_atol(rtol: float, w0: FloatArray, blocks: Mapping[str, slice]) -> fl
     """Return rtol / 1000 times the size of the smallest block of w0, or of 1 if all are larger.
 
     Small weights are weights: out of a saddle their errors grow as they do. The size of a block is the lower
-    quartile of its |w0|, zeros left out (and what double precision cannot tell from them), which a few weights that happen to be small do not change.
+    quartile of its |w0|, which a few weights that happen to be small do not change; zeros are left out.
     """
     sizes = (np.abs(w0[block]) for block in blocks.values())
     seen = [size[size > ZERO] for size in sizes]
