@@ -19,15 +19,27 @@ DenseCurvature::DenseCurvature(std::shared_ptr<const Problem> problem, const Dec
     : problem_(std::move(problem)),
       decay_(decay),
       stats_(stats),
+      hessian_(*problem_, stats_),
+      full_hessian_(problem_->has_hessian()),
       matrix_(problem_->num_params(), problem_->num_params()) {}
 
 void DenseCurvature::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
   ++point_;
   form_hessian(*problem_, *lin_, matrix_, stats_);
+  hessian_.begin(w, *lin_);
+  if (full_hessian_ && !problem_->has_hessian()) hessian_.complete(matrix_);
   for (const Decay::Group& group : decay_.groups())
     for (const Decay::Range& range : group.ranges)
       matrix_.diagonal().segment(range.begin, range.end - range.begin).array() += group.rate;
+}
+
+bool DenseCurvature::sharpen() {
+  if (full_hessian_) return false;
+  full_hessian_ = true;
+  hessian_.complete(matrix_);
+  ++point_;
+  return true;
 }
 
 bool DenseCurvature::factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <type_traits>
 
+#include "curvature/hessian_product.hpp"
 #include "grokflow/decay.hpp"
-#include "grokflow/problem.hpp"
 #include "numerics/conjugate_gradients.hpp"
 
 namespace grokflow {
@@ -22,7 +22,7 @@ class FullHessianSolver {
   /// v <- the solution; false where negative curvature was met. `gauss_newton(v)` overwrites v with the
   /// solution of the Gauss-Newton system; `note(rate)` is told how well that alone would have done.
   template <class GaussNewton, class Note>
-  bool solve(const Linearization& lin, const Decay& decay, Scalar z, Eigen::Ref<VectorS> v, Stats& stats,
+  bool solve(HessianProduct& hessian, const Decay& decay, Scalar z, Eigen::Ref<VectorS> v, Stats& stats,
              GaussNewton&& gauss_newton, Note&& note) {
     if (cg_.size() == 0) {
       cg_.resize(v.size());
@@ -30,7 +30,7 @@ class FullHessianSolver {
     }
     cg_.residual() = v;
     v.setZero();
-    System<GaussNewton, Note> system{*this, lin, decay, z, v, stats, gauss_newton, note};
+    System<GaussNewton, Note> system{*this, hessian, decay, z, v, stats, gauss_newton, note};
     const auto end = cg_.solve(system, kMaxIterations);
     // At the limit the solution goes as far as it went; Newton's method judges it.
     return end != ConjugateGradients<Scalar>::End::indefinite && system.finite;
@@ -40,7 +40,7 @@ class FullHessianSolver {
   template <class GaussNewton, class Note>
   struct System {
     FullHessianSolver& self;
-    const Linearization& lin;
+    HessianProduct& hessian;
     const Decay& decay;
     Scalar z;
     Eigen::Ref<VectorS>& v;
@@ -65,16 +65,15 @@ class FullHessianSolver {
     /// image = (I + z (D + H)) step
     void apply(const VectorS& step, VectorS& image) {
       if constexpr (real) {
-        lin.hvp(step, image);
+        hessian.apply(step, image);
       } else {
         self.part_ = step.real();
-        lin.hvp(self.part_, self.part_out_);
+        hessian.apply(self.part_, self.part_out_);
         image.real() = self.part_out_;
         self.part_ = step.imag();
-        lin.hvp(self.part_, self.part_out_);
+        hessian.apply(self.part_, self.part_out_);
         image.imag() = self.part_out_;
       }
-      stats.nhvp += real ? 1 : 2;
       ++stats.niter;
       decay.add_product(1.0, step, image);
       image = step + z * image;

@@ -55,7 +55,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
       return true;
     }
     return full_hessian_.solve(
-        curvature_.linearization(), curvature_.decay(), z_, v, curvature_.stats(),
+        curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(),
         [this](Eigen::Ref<VectorS> u) { solve_gauss_newton(u); },
         [this](double rate) { curvature_.note_contraction(rate); });
   }
@@ -155,10 +155,12 @@ GramCurvature::GramCurvature(std::shared_ptr<const Problem> problem, const Decay
     : problem_(std::move(problem)),
       decay_(decay),
       stats_(stats),
+      hessian_(*problem_, stats_),
       kernels_(decay.groups().size(), Matrix(problem_->num_residuals(), problem_->num_residuals())) {}
 
 void GramCurvature::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
+  hessian_.begin(w, *lin_);
   ++stats_.ngram;
   ++point_;
   if (decay_.groups().size() == 1) {
@@ -197,7 +199,7 @@ double GramCurvature::renewal_cost() const {
 }
 
 bool GramCurvature::sharpen() {
-  if (full_hessian_ || !problem_->has_hvp()) return false;
+  if (full_hessian_) return false;
   full_hessian_ = true;
   return true;
 }

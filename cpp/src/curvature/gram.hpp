@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "curvature/hessian_product.hpp"
 #include "grokflow/curvature.hpp"
 
 namespace grokflow {
@@ -20,6 +21,7 @@ class GramCurvature final : public Curvature {
   const Problem& problem() const { return *problem_; }
   const Decay& decay() const { return decay_; }
   const Linearization& linearization() const { return *lin_; }
+  HessianProduct& hessian() { return hessian_; }
   /// One kernel for each group of the decay, at the current point.
   const std::vector<Matrix>& kernels() const { return kernels_; }
   /// Counts the points; a factorisation made at an earlier one is of no use.
@@ -35,6 +37,7 @@ class GramCurvature final : public Curvature {
   const Decay& decay_;
   Stats& stats_;
   std::unique_ptr<Linearization> lin_;
+  HessianProduct hessian_;
   std::vector<Matrix> kernels_;
   long point_ = 0;
   bool full_hessian_ = false;

@@ -80,9 +80,9 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   bool exact() const override { return false; }
 
   bool solve(Eigen::Ref<VectorS> v) override {
-    if (!curvature_.full_hessian()) return solve_once(v, curvature_.forcing());
+    if (!in_kernel_space_ || !curvature_.full_hessian()) return solve_once(v, curvature_.forcing());
     return full_hessian_.solve(
-        curvature_.linearization(), curvature_.decay(), z_, v, curvature_.stats(),
+        curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(),
         [this](Eigen::Ref<VectorS> u) { solve_once(u, kLooseForcing); },
         [this](double rate) { curvature_.note_contraction(rate); });
   }
@@ -182,9 +182,10 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   }
 
   void hessian(const VectorS& v, VectorS& out) {
-    if (curvature_.problem().has_hvp()) {
-      by_parts(v, out, part_params_, part_out_, curvature_.stats().nhvp,
-               [this](const auto& in, auto& image) { curvature_.linearization().hvp(in, image); });
+    if (curvature_.full_hessian()) {
+      std::int64_t counted = 0;  // by the product itself
+      by_parts(v, out, part_params_, part_out_, counted,
+               [this](const auto& in, auto& image) { curvature_.hessian().apply(in, image); });
     } else {
       jvp(v, rows_);
       rows_ *= curvature_.problem().scale();
@@ -239,7 +240,7 @@ bool refactor(KrylovCurvature& curvature, Scalar z, std::unique_ptr<ShiftedSolve
   return static_cast<KrylovSolver<Scalar>&>(*solver).factor(z);
 }
 
-/// The smaller of the two spaces. Without Hessian-vector products parameter space has the Gauss-Newton part.
+/// The smaller of the two spaces.
 bool prefers_kernel_space(const Problem& problem) {
   return problem.has_residuals() && problem.num_residuals() <= problem.num_params();
 }
@@ -253,17 +254,20 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
       stats_(stats),
       checkpoint_(checkpoint),
       forcing_(options.forcing),
+      hessian_(*problem_, stats_),
       in_kernel_space_(prefers_kernel_space(*problem_)),
       spectrum_(
           in_kernel_space_ ? problem_->num_residuals() : problem_->num_params(),
           std::min(options.rank, RecycledSpectrum::rank_within(options.memory_budget,
                                                                in_kernel_space_ ? problem_->num_residuals()
-                                                                                : problem_->num_params()))) {}
+                                                                                : problem_->num_params()))),
+      full_hessian_(problem_->has_hvp() && !in_kernel_space_) {}
 
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
   spectrum_.forget();
   problem_->linearize(w, lin_);
-  if (full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
+  hessian_.begin(w, *lin_);
+  if (in_kernel_space_ && full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;
 }
 
@@ -276,7 +280,7 @@ bool KrylovCurvature::factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>&
 }
 
 bool KrylovCurvature::sharpen() {
-  if (full_hessian_ || !in_kernel_space_ || !problem_->has_hvp()) return false;
+  if (full_hessian_) return false;
   full_hessian_ = true;
   return true;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "curvature/hessian_product.hpp"
 #include "grokflow/curvature.hpp"
 #include "numerics/recycled_spectrum.hpp"
 
@@ -24,7 +25,8 @@ class KrylovCurvature final : public Curvature {
   const Linearization& linearization() const { return *lin_; }
   /// Whether systems are solved in kernel space (n) rather than in parameter space (d).
   bool in_kernel_space() const { return in_kernel_space_; }
-  /// Whether solves in kernel space use the full Hessian.
+  HessianProduct& hessian() { return hessian_; }
+  /// Whether solves use the full Hessian: in parameter space at once if the problem offers products with it.
   bool full_hessian() const { return full_hessian_; }
   /// Error of a solution, relative to it.
   double forcing() const { return forcing_; }
@@ -43,10 +45,11 @@ class KrylovCurvature final : public Curvature {
   Stats& stats_;
   const std::function<void()>& checkpoint_;
   double forcing_;
+  HessianProduct hessian_;
   bool in_kernel_space_;
   RecycledSpectrum spectrum_;
   std::unique_ptr<Linearization> lin_;
-  bool full_hessian_ = false;
+  bool full_hessian_;
   double contraction_ = 0.0;  // the worst of Gauss-Newton since the last point
 };
 
