@@ -16,7 +16,7 @@ namespace {
 constexpr double kPace = 1.5;         // ratio of the times at which the flow is looked at
 constexpr double kContraction = 0.5;  // that a second Newton step must show
 constexpr double kClearGap = 10.0;    // below, the rank is a matter of taste
-constexpr double kGrowth = 1.02;      // of ||w|| while log t doubles, that is running away
+constexpr double kGrowth = 1.001;     // of ||w|| over a decade of t, that is running away
 constexpr double kEscape = 1e3;  // |eigenvalue| * time, by which a flow has left a saddle if it ever does
 constexpr int kMaxNewton = 30;
 constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
@@ -30,8 +30,9 @@ struct Unfinished {
 };
 
 /// Evaluations and products, each about a gradient.
-std::int64_t work(const Stats& stats, Index num_params) {
-  return stats.nfev + stats.njvp + stats.nvjp + stats.nhvp + num_params * stats.nhessian;
+std::int64_t work(const Stats& stats, const Problem& problem) {
+  return stats.nfev + stats.njvp + stats.nvjp + stats.nhvp +
+         (problem.has_hessian() ? problem.num_params() * stats.nhessian : 0);
 }
 
 }  // namespace
@@ -76,13 +77,13 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
   if (t < next_look_) return Status::running;
   next_look_ = kPace * t;
   t_ = t;
-  if (t > previous_t_ * previous_t_) {  // log t has doubled
-    previous_t_ = std::max(t, 10.0);
+  if (t > 10.0 * previous_t_) {
+    previous_t_ = t;
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
   }
-  const std::int64_t done = work(flow, w.size());
-  if (work(stats_, w.size()) > std::max(done, kShortLook)) return Status::running;
-  budget_ = stats_.niter + std::max(done, kShortLook);
+  const std::int64_t left = kShortLook + work(flow, *problem_) - work(stats_, *problem_);
+  if (left < 0) return Status::running;
+  budget_ = stats_.niter + left;
   try {
     check();
     return look(w);
@@ -302,8 +303,12 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
          << ". Start beside it, e.g. from w0 plus a small random vector.";
   } else if (!moving && !residual_vanishes(*problem_, landing.w) && falls_along_kernel(tangent, landing.w)) {
     landing.status = Status::saddle;
-    text << "The flow came to rest on a degenerate saddle: no eigenvalue of the Hessian is negative, yet the "
-            "loss falls along its kernel. Start beside it, e.g. from w0 plus a small random vector.";
+    text << (problem_->has_hessian()
+                 ? "The flow came to rest on a degenerate saddle: no eigenvalue of the Hessian is negative, "
+                   "yet "
+                   "the loss falls along its kernel."
+                 : "The flow came to rest on a saddle: the loss falls along the kernel of J.")
+         << " Start beside it, e.g. from w0 plus a small random vector.";
   } else if (moving && blind) {
     text << "The flow came to rest where the residual is not zero, ||r|| = " << landing.residual_norm
          << ": whether on a minimiser or on a saddle, only the Hessian can tell. Give the problem hvp=.";

@@ -107,9 +107,9 @@ class LeastSquares(_CallbackProblem):
         ``gram(w) -> (n, n)``, the tangent kernel J J^T. Default: from `jacobian`, or by n products with J^T
         and n with J.
     hvp : callable, optional
-        ``hvp(w, v) -> (d,)``, the full Hessian of F, with the factor c, times v. Default: c J^T J v alone; where
-        Newton's method converges badly with that, as beside a minimiser at which the residual stays, also
-        c sum_i r_i Hess r_i v, by a difference of J^T r (in `stats`: "nlinearize" and "nvjp").
+        ``hvp(w, v) -> (d,)``, the full Hessian of F, with the factor c, times v. Default: c J^T J v alone;
+        where Newton's method converges badly with that, as beside a minimiser at which the residual stays,
+        also c sum_i r_i Hess r_i v, by a difference of J^T r (in `stats`: "nlinearize" and "nvjp").
     scale : {"mean", "sum"} or float, default "mean"
         The factor c: 1/n, 1, or a positive number.
     parameters : mapping of str to shape, optional

@@ -34,6 +34,20 @@ def test_weights_that_run_away():
         assert landing.w[0] == pytest.approx(np.log(landing.t), rel=1e-4)
 
 
+def test_weights_that_have_come_to_rest_late():
+    """A rate of 1e-12: the norm grows a thousandfold while log t doubles, and then no more."""
+    problem = gf.Objective(
+        loss=lambda w: ((w[0] - 1) ** 2 + 1e-12 * (w[1] - 1e3) ** 2) / 2,
+        gradient=lambda w: [w[0] - 1, 1e-12 * (w[1] - 1e3)],
+        hvp=lambda w, v: np.array([1.0, 1e-12]) * v,
+        num_params=2,
+    )
+    for curvature in ("dense", "krylov"):
+        landing = gf.limit_map(problem, [0.0, 0.0], curvature=curvature, rtol_rank=1e-6)
+        assert landing.status != "no_minimiser", landing.message
+        np.testing.assert_allclose(landing.w, [1.0, 1e3], rtol=1e-5)
+
+
 @pytest.mark.parametrize("k", [2, 3])
 def test_an_algebraic_approach(k):
     """F = w^(2k) / (2k) has a minimiser, and no Hessian there."""

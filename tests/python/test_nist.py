@@ -72,3 +72,13 @@ def test_the_flow_ends_at_the_certified_minimiser(name, method, curvature):
     np.testing.assert_allclose(sol.final, certified, rtol=1e-8)
     if name != "Lanczos1":  # whose certified sum, 1.4e-25, eleven digits of the parameters do not determine
         assert 2 * problem.loss(sol.final) == pytest.approx(float(DATASETS[name]["rss"]), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["Eckerle4", "MGH09", "MGH10", "Nelson"])
+def test_the_first_start_takes_longer(name):
+    """Up to t = 5e8; elsewhere the flow from there ends at another stationary point, or runs off."""
+    problem, start, _, certified = regression(name)
+    options = {"weight_decay": 0.0, "curvature": "dense", "rtol": 1e-10, "atol": 1e-14, "observe": {}}
+    sol = gf.gradient_flow(problem, start, (0, 1e10), t_eval=[1e10], **options)
+    assert sol.success, sol.message
+    np.testing.assert_allclose(sol.final, certified, rtol=1e-8)

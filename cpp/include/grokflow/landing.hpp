@@ -83,7 +83,7 @@ class LandingWatch {
   std::chrono::steady_clock::time_point began_;
   std::int64_t budget_ = 0;  // of iterations, in the look that is under way
   double t_ = 0.0, next_look_ = 0.0, first_slope_ = -1.0;
-  // For a flow that runs away: ||w|| when log t had last doubled, and the time before.
+  // For a flow that runs away: ||w|| at the begin of this decade of t, and of the last.
   double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
 };
 

@@ -131,8 +131,11 @@ Offset GramTangent::offset(const Problem& problem, const ConstVectorRef& w) {
 
 Spectrum GramTangent::spectrum() {
   if (decomposed_) return spectrum_of(eigen_.values());
-  const Spectrum found = spectrum_of(symmetric_eigenvalues(K_));
-  return found.rank == K_.rows() ? found : track();  // a graded K, whose small eigenvalues Cholesky knows
+  Spectrum found = spectrum_of(symmetric_eigenvalues(K_));
+  if (found.rank == K_.rows()) return found;
+  found = track();  // a graded K, whose small eigenvalues Cholesky knows
+  found.gap = (L_.diagonal().array().square() / K_.diagonal().array()).minCoeff() / kEpsilon;
+  return found;
 }
 
 /// The eigenvalues of K rise.
