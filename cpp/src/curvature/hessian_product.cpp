@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "numerics/unit_vectors.hpp"
+
 namespace grokflow {
 
 void HessianProduct::apply(const ConstVectorRef& v, VectorRef out) {
@@ -47,12 +49,7 @@ void HessianProduct::add_residual_part(const ConstVectorRef& v, VectorRef out) {
 
 void HessianProduct::complete(MatrixRef H) {
   part_.setZero(H.rows(), H.cols());
-  unit_.setZero(H.rows());
-  for (Index i = 0; i < H.cols(); ++i) {
-    unit_[i] = 1.0;
-    add_residual_part(unit_, part_.col(i));
-    unit_[i] = 0.0;
-  }
+  for_each_unit(H.cols(), [&](Index i, const Vector& unit) { add_residual_part(unit, part_.col(i)); });
   H += 0.5 * part_;
   H += 0.5 * part_.transpose();
 }

@@ -33,7 +33,7 @@ class HessianProduct {
   Stats& stats_;
   const Linearization* lin_ = nullptr;
   bool fresh_ = true;  // the pull of the residual at w is not known yet
-  Vector w_, rows_, residual_, pull_, beside_, image_, unit_;
+  Vector w_, rows_, residual_, pull_, beside_, image_;
   Matrix part_;  // of the residual, if a whole H is asked for
   std::unique_ptr<Linearization> lin_beside_;
 };

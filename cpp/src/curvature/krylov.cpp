@@ -258,9 +258,9 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
       in_kernel_space_(prefers_kernel_space(*problem_)),
       spectrum_(
           in_kernel_space_ ? problem_->num_residuals() : problem_->num_params(),
-          std::min(options.rank, RecycledSpectrum::rank_within(options.memory_budget,
-                                                               in_kernel_space_ ? problem_->num_residuals()
-                                                                                : problem_->num_params()))),
+          std::min(options.rank, RecycledSpectrum::rank_within(
+                                     options.memory_budget,
+                                     in_kernel_space_ ? problem_->num_residuals() : problem_->num_params()))),
       full_hessian_(problem_->has_hvp() && !in_kernel_space_) {}
 
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
