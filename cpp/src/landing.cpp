@@ -251,10 +251,13 @@ void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
 
 /// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal step
 /// follows what would be M, as it does not from a minimiser. The first change that is not round-off decides.
-bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w) {
+bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest) {
   const Index d = w.size(),
               directions = &tangent == full_.get() && full_kind_ == CurvatureKind::krylov ? 2 : 8;
   const double here = problem_->loss(w), size = std::max(w.norm(), 1.0);
+  // Of the loss itself, and of the weights, which is all that there is where the loss vanishes.
+  const double digits = kRoundOff * size,
+               noise = kNoise * (kRoundOff * std::abs(here) + largest * digits * digits);
   Vector along(d);
   const auto fall = [&](double reach) {
     probe_ = w + reach * along;
@@ -275,7 +278,7 @@ bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRe
     }
     for (const double reach : {0.01, 0.05, 0.25}) {
       const double change = fall(reach);
-      if (std::abs(change) <= kNoise * kRoundOff * std::abs(here)) continue;
+      if (std::abs(change) <= noise) continue;
       if (change > 0.0 && fall(2.0 * reach) > change) return true;
       break;
     }
@@ -301,7 +304,8 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
     text << "The flow came to rest on a saddle: the Hessian has " << spectrum.num_negative
          << (spectrum.num_negative == 1 ? " negative eigenvalue" : " negative eigenvalues")
          << ". Start beside it, e.g. from w0 plus a small random vector.";
-  } else if (!moving && !residual_vanishes(*problem_, landing.w) && falls_along_kernel(tangent, landing.w)) {
+  } else if (!moving && !residual_vanishes(*problem_, landing.w) &&
+             falls_along_kernel(tangent, landing.w, spectrum.largest)) {
     landing.status = Status::saddle;
     text << (problem_->has_hessian()
                  ? "The flow came to rest on a degenerate saddle: no eigenvalue of the Hessian is negative, "

@@ -65,7 +65,7 @@ class LandingWatch {
   bool out_of_reach(const ConstVectorRef& w, double theta);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
   bool arrives(Vector w);
-  bool falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w);
+  bool falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest);
   /// The full Hessian, for points where the residual is not zero; null if the problem does not offer it.
   TangentSpace* full_hessian();
   void newton(TangentSpace& tangent, Vector& w);
