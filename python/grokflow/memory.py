@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from grokflow._validate import as_positive
@@ -31,7 +32,7 @@ def set_memory_limit(limit: float | None) -> None:
     ----------
     limit : float or None
         In bytes. None is the default: four fifths of the memory of the machine, or of the container or the
-        process where these have limits (cgroups, ``ulimit -v``).
+        process where these have limits (cgroups, which are read once; ``ulimit -v``).
 
     Raises
     ------
@@ -76,12 +77,16 @@ def _machine() -> Iterator[float]:
         return
 
 
-def _container(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[float]:
-    """The limits of all control groups that this process is in."""
+@cache  # a dozen files, which would be a third of what starting a flow costs
+def _container(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> tuple[float, ...]:
+    """The limits of all control groups that this process was in when this was first asked for."""
     try:
         groups = [line.split(":", 2) for line in own.read_text().splitlines()]
     except OSError:
-        return
+        return ()
+    limits = []
     for _, controllers, path in groups:
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -90,9 +95,10 @@ def _container(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self
         for folder in [group, *group.parents]:
             if base in (folder, *folder.parents):
                 try:
-                    yield float((folder / name).read_text())  # "max" is no number: there is no limit
+                    limits.append(float((folder / name).read_text()))  # "max" is no number: there is no limit
                 except (OSError, ValueError):
                     continue
+    return tuple(limits)
 
 
 def _process() -> Iterator[float]:

@@ -41,6 +41,7 @@ class Problem:
         By every method, if an argument has the wrong shape or holds nan or infinity (the index is told).
     """
 
+    _hash: str | None = None  # what tells the data from others; functions do not tell
     _kinks = ""  # why the gradient flow is not smooth, where it is not and no solver takes care of that
 
     def __init__(self, compiled: core.Problem) -> None:
@@ -118,10 +119,6 @@ class Problem:
     def __repr__(self) -> str:
         residuals = f", num_residuals={self.num_residuals}" if self.num_residuals else ""
         return f"<{type(self).__name__}: num_params={self.num_params}{residuals}, scale={self.scale:.6g}>"
-
-    def _data(self) -> object:
-        """What this problem was made of; None for functions, which do not tell."""
-        return None
 
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)

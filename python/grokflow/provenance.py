@@ -15,10 +15,9 @@ from grokflow.problems import Problem
 
 def provenance(problem: Problem, w0: FloatArray) -> dict[str, Any]:
     """Return what was solved from where, by which program, as JSON types; see `Solution.settings`."""
-    data = problem._data()
     return {
         "problem": repr(problem),
-        "problem_hash": None if data is None else digest(data),
+        "problem_hash": problem._hash,
         "w0_hash": digest(w0),
         "num_threads": core.num_threads(),
         "build": isa,

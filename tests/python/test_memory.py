@@ -52,7 +52,7 @@ def test_limits_of_containers(tmp_path, groups, files, expected):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     assert sorted(memory._container(root, own)) == sorted(expected)
-    assert list(memory._container(root, tmp_path / "nothing")) == []
+    assert memory._container(root, tmp_path / "nothing") == ()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ from grokflow._validate import (
     as_targets,
 )
 from grokflow.problems import Problem
+from grokflow.provenance import digest
 
 Std: TypeAlias = float | Mapping[str, float]
 Scale: TypeAlias = str | float
@@ -82,8 +83,9 @@ class Model(Problem):
             w[block] *= deviation
         return w
 
-    def _data(self) -> object:
-        return type(self).__name__, self._arguments
+    @cached_property
+    def _hash(self) -> str:  # type: ignore[override]
+        return digest((type(self).__name__, self._arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._arguments), ()
