@@ -61,7 +61,9 @@ def gradient_flow(
         n <= d and K fits the memory budget (4 GiB, four matrices); else dense for d <= 200 (2000 for
         a quadratic loss, or one that gives no product with its Hessian); else krylov.
     rtol : float, default 1e-6
-        The error allowed in each step is ``atol + rtol |w|``, in the root mean square over the weights.
+        The error allowed is ``atol + rtol |w|``. BDF and Radau keep it, within a factor of 10, over the whole
+        path (``benchmarks/tolerance.py``), ROCK2 in each step, which is judged by the root mean square over
+        the weights.
     atol : float or array_like of shape (d,), optional
         The size of an error that does not matter beside it. Default: ``rtol / 1000``, times the size of the
         smallest block of `w0` if that is below 1 (the lower quartile of its ``|w|``, zeros left out): weights

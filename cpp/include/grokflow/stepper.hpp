@@ -119,6 +119,7 @@ class OneStepMethod : public Stepper {
 double initial_step(Flow& flow, const Tolerance& tolerance, int order, const ConstVectorRef& w0,
                     const ConstVectorRef& f0);
 
+/// The tolerance is that of the path: steps keep a smaller one (bdf.cpp).
 struct BdfOptions {
   Tolerance tolerance;
   int max_order = 5;  ///< 1 to 5

@@ -32,7 +32,21 @@ constexpr double kNewtonTarget = 0.03;  // share of the allowed local error that
 constexpr double kSharpen = 0.3;      // contraction of a fresh matrix beyond which a better one is asked for
 constexpr double kCheapMatrix = 2.5;  // right-hand sides: a matrix for less serves one step only
 constexpr double kQuiet = 0.01;       // share of the allowed local error that noise may take
-constexpr int kShortLived = 16;       // matrices renewed early after one has failed
+constexpr double kStepShare = 0.2;    // tolerance of a step over that of the path, at rtol >= kLoose;
+constexpr double kLoose = 1e-3;
+constexpr double kFinest = 1e-13;    // the smallest tolerance of a step
+constexpr double kPaceMemory = 0.2;  // with every step
+constexpr double kLeastPace = 0.01;  // e-folds of |f| in a step that count as growth
+constexpr double kEfold = 2.0;       // steps in an e-fold beyond which the error of each has to be smaller
+constexpr double kMostCaution = 100.0;
+constexpr int kShortLived = 16;  // matrices renewed early after one has failed
+
+/// The tolerance of a step over that of the path. Steps of order k whose errors are tol leave an error of about
+/// tol^(k/(k+1)) on the path, at the orders and constants that occur tol^0.8; fitted on benchmarks/tolerance.py.
+double share_of_step(double rtol) {
+  const double share = kStepShare * std::min(1.0, std::pow(rtol / kLoose, 0.25));
+  return std::max(share, std::min(1.0, kFinest / rtol));
+}
 
 class Bdf final : public Stepper {
  public:
@@ -40,8 +54,10 @@ class Bdf final : public Stepper {
       : flow_(flow),
         options_(std::move(options)),
         history_(flow.size()),
-        gate_(kQuiet, options_.tolerance.rtol) {
+        gate_(kQuiet, share_ * options_.tolerance.rtol) {
     for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
+    options_.tolerance.rtol *= share_;
+    options_.tolerance.atol *= share_;
   }
 
   double start(const ConstVectorRef& w0, double first_step) override {
@@ -67,6 +83,9 @@ class Bdf final : public Stepper {
     // The first predictor is the tangent at w0, of which e is twice the local error at every h.
     error_constant_ = history_.count() == 1 ? 0.5 : gamma_ / history_.distance(order_, h);
 
+    steepness_ = slope_.stableNorm();
+    weights_ *= caution();
+
     outcome_ = solve_newton();
     error_ = outcome_ == Attempt::Outcome::done ? error_constant_ * rms_norm(e_, weights_) : 0.0;
     return {outcome_, error_};
@@ -75,6 +94,9 @@ class Bdf final : public Stepper {
   double accept() override {
     failures_ = 0;
     gate_.accept();
+    if (last_steepness_ > 0.0 && steepness_ > 0.0)
+      pace_ += kPaceMemory * (std::log(steepness_ / last_steepness_) - pace_);
+    last_steepness_ = steepness_;
     ++age_;
     last_order_ = order_;
     history_.push(w_, h_);
@@ -108,9 +130,17 @@ class Bdf final : public Stepper {
   }
 
   int order() const override { return last_order_; }
-  double slack() const override { return gate_.most(); }
+  double slack() const override { return std::max(1.0, share_ * gate_.most()); }
 
  private:
+  /// By how much steps have to be more accurate where errors grow. Along the path f obeys the equation of small
+  /// errors: where |f| grows, out of a saddle, so do they, and add up step by step.
+  double caution() const {
+    if (pace_ < kLeastPace) return 1.0;
+    const double most = std::min(kMostCaution, options_.tolerance.rtol / kFinest);
+    return std::max(1.0, std::min(kEfold / pace_, most));
+  }
+
   /// gamma of order q for a state at `ahead` of the newest in the history
   double gamma(int q, double ahead) const {
     double sum = 0.0;
@@ -245,6 +275,7 @@ class Bdf final : public Stepper {
 
   Flow& flow_;
   BdfOptions options_;
+  double share_ = share_of_step(options_.tolerance.rtol);  // of a step in the tolerance of the path
   History history_;
   std::unique_ptr<LinearizedFlow> lin_;
   std::unique_ptr<ShiftedSolver<double>> solver_;
@@ -259,6 +290,8 @@ class Bdf final : public Stepper {
   double h_ = 0.0, error_ = 0.0;
   double gamma_ = 0.0, error_constant_ = 0.0;  // of the last attempt
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
+  double steepness_ = 0.0, last_steepness_ = 0.0;  // |f|
+  double pace_ = 0.0;                              // growth of log |f| in a step, of late
   int order_ = 1, last_order_ = 1;
   int equal_steps_ = 0;  // since the step or the order changed
   int failures_ = 0;

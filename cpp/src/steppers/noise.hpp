@@ -48,7 +48,11 @@ class NoiseGate {
     flow.rhs(point, noise);
     noise -= f + change;
     const double size = noise.stableNorm();
-    return std::isfinite(size) && size > 0.5 * change.stableNorm();
+    if (!std::isfinite(size) || size <= 0.5 * change.stableNorm()) return false;
+    // Where nothing has moved, w + e/16 is the same as w in the arithmetic of f, and all of the change is noise.
+    point = noise + change;
+    if (point.stableNorm() < 0.5 * size) noise /= part;
+    return true;
   }
 
   /// `noise` in a step, in units of the tolerance in force.
@@ -59,8 +63,8 @@ class NoiseGate {
 
  private:
   static constexpr double kFailures = 3.0;
-  static constexpr double kForget = 0.9, kRecover = 0.98;  // with every step taken
-  static constexpr double kLoosest = 0.1;                  // relative tolerance
+  static constexpr double kForget = 0.97, kRecover = 0.995;  // with every step taken
+  static constexpr double kLoosest = 0.1;                    // relative tolerance
 
   double quiet_, limit_;
   double slack_ = 1.0, most_ = 1.0;
