@@ -3,34 +3,37 @@
 namespace grokflow {
 namespace {
 
-/// out = 0; in one stretch where it is one, for columns are short.
-void clear(MatrixRef out) {
+/// Few entries are written as they are computed; others are cleared first, in one stretch where they lie in
+/// one, for columns are short.
+template <class Left, class Right>
+void assign(const Left& A, const Right& B, MatrixRef out, double factor) {
+  if (out.rows() + out.cols() + A.cols() < EIGEN_GEMM_TO_COEFFBASED_THRESHOLD) {
+    out = factor * A.lazyProduct(B);
+    return;
+  }
   if (out.outerStride() == out.rows())
     Eigen::Map<Vector>(out.data(), out.size()).setZero();
   else
     out.setZero();
+  out.noalias() += factor * (A * B);
 }
 
 }  // namespace
 
 void multiply(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
-  clear(out);
-  add_product(A, B, out, factor);
+  assign(A, B, out, factor);
 }
 
 void multiply_tn(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
-  clear(out);
-  add_product_tn(A, B, out, factor);
+  assign(A.transpose(), B, out, factor);
 }
 
 void multiply_nt(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
-  clear(out);
-  add_product_nt(A, B, out, factor);
+  assign(A, B.transpose(), out, factor);
 }
 
 void multiply_tt(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
-  clear(out);
-  add_product_tt(A, B, out, factor);
+  assign(A.transpose(), B.transpose(), out, factor);
 }
 
 void add_product(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
