@@ -188,7 +188,8 @@ def two_phase(
     if first >= end:
         raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {end:g}")
     as_positive("kappa", kappa)
-    as_positive("atol", atol)
+    if atol is not None:
+        as_positive("atol", atol)
     require_kernel_space(problem, as_curvature(curvature).name)
     regularizer = drift_of(decays)
     flows: dict[float, Solution] = {}
