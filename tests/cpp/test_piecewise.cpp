@@ -4,6 +4,7 @@
 #include "check.hpp"
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/integrate.hpp"
+#include "grokflow/modes.hpp"
 #include "piecewise/bernstein.hpp"
 #include "piecewise/kinks.hpp"
 
