@@ -249,8 +249,9 @@ void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
   if (came_to_rest) diagnose(landing, *tangent);
 }
 
-/// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal step
-/// follows what would be M, as it does not from a minimiser. The first change that is not round-off decides.
+/// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal
+/// step follows what would be M, as it does not from a minimiser. The first change that is not round-off
+/// decides.
 bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest) {
   const Index d = w.size(),
               directions = &tangent == full_.get() && full_kind_ == CurvatureKind::krylov ? 2 : 8;

@@ -1,5 +1,5 @@
-// A program of one's own: a problem that the library does not know, with both phases of its flow, and a network with a
-// kink.
+// A program of one's own: a problem that the library does not know, with both phases of its flow, and a
+// network with a kink.
 #include <cmath>
 #include <cstdio>
 

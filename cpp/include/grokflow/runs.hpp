@@ -1,19 +1,19 @@
-// Whole runs: what `Flow`, `Modes`, `Stepper`, `Integrator` and `Recorder` make together. Each is built from a
-// problem and one set of options, and goes on piece by piece where the problem is smooth only that way.
+// Whole runs: what `Flow`, `Modes`, `Stepper`, `Integrator` and `Recorder` make together. Each is built from
+// a problem and one set of options, and goes on piece by piece where the problem is smooth only that way.
 //
 //   grokflow::RunOptions options{0.0, 10.0 / lam};
 //   options.observables = {grokflow::observe(problem, "train_loss"), grokflow::observe(problem, "norm")};
-//   grokflow::GradientRun run(problem, w0, grokflow::Decay(d, lam), options);     // dw/dt = -grad F(w) - lam w
+//   grokflow::GradientRun run(problem, w0, grokflow::Decay(d, lam), options);  // dw/dt = -grad F(w) - lam w
 //   if (run.advance() != grokflow::Status::finished) explain(run.message());
 //   run.recorder().times(), run.recorder().values(0)
 //
 // The limit lam -> 0, in two phases:
 //
-//   grokflow::LandingRun fast(problem, w0, {0.0, grokflow::kForever});            // dw/dt = -grad F(w)
+//   grokflow::LandingRun fast(problem, w0, {0.0, grokflow::kForever});         // dw/dt = -grad F(w)
 //   fast.advance();
-//   grokflow::Landing landing = fast.settle();                                    // landing.w = Phi(w0)
+//   grokflow::Landing landing = fast.settle();                                 // landing.w = Phi(w0)
 //   auto norm = std::make_shared<grokflow::WeightedNorm>(grokflow::Decay(d, 1.0));
-//   grokflow::DriftRun slow(problem, norm, landing.w, {0.0, 10.0});               // dw/ds = -P(w) w
+//   grokflow::DriftRun slow(problem, norm, landing.w, {0.0, 10.0});            // dw/ds = -P(w) w
 //   slow.advance();
 //
 // A run owns, or shares, all that it points to. It throws std::invalid_argument on misuse, before any work.
@@ -135,8 +135,8 @@ class LandingRun final : public FlowRun {
   LandingWatch watch_;
 };
 
-/// Newton's method from w, beside the manifold of minimisers, to it. On a problem that is smooth piece by piece
-/// it stays on the surfaces that w touches.
+/// Newton's method from w, beside the manifold of minimisers, to it. On a problem that is smooth piece by
+/// piece it stays on the surfaces that w touches.
 Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
                   const LandingOptions& options);
 
@@ -156,8 +156,8 @@ class DriftRun final : public FlowRun {
   DriftMonitor monitor_;
 };
 
-/// The problem or, if it is smooth only piece by piece, the piece that the drift of this norm goes on in at w, a
-/// point of the manifold. Throws std::invalid_argument if no mode is found there.
+/// The problem or, if it is smooth only piece by piece, the piece that the drift of this norm goes on in at
+/// w, a point of the manifold. Throws std::invalid_argument if no mode is found there.
 std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
                                               const Decay& weights);
 

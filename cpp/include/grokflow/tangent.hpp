@@ -110,8 +110,8 @@ struct TangentProjection {
   Stats stats;
 };
 
-/// As accurate as the strategy allows, whatever `options.accuracy`. Throws std::invalid_argument if the Hessian
-/// at w is not finite.
+/// As accurate as the strategy allows, whatever `options.accuracy`. Throws std::invalid_argument if the
+/// Hessian at w is not finite.
 TangentProjection project_on_tangent(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
                                      Vector v, CurvatureKind kind, TangentOptions options = {});
 

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <string>
 
+// Eigen allocates in its own way for each instruction set, and would free what it did not allocate.
 #if defined(GROKFLOW_EIGEN_ALIGNMENT) && GROKFLOW_EIGEN_ALIGNMENT != EIGEN_DEFAULT_ALIGN_BYTES
-#error \
-    "grokflow was built for another instruction set (-march): build it with the same flags, e.g. by add_subdirectory"
+#error "grokflow was built for another instruction set (-march): use the same flags, e.g. by add_subdirectory"
 #endif
 
 namespace grokflow {

@@ -75,8 +75,8 @@ int startable(int wanted) {
   return static_cast<int>(started.size()) + 1;
 }
 
-/// `wanted`, or fewer where the system gives no more: OpenMP would end the process. Each thread that calls has
-/// a pool of its own, hence looks for itself, once.
+/// `wanted`, or fewer where the system gives no more: OpenMP would end the process. Each thread that calls
+/// has a pool of its own, hence looks for itself, once.
 int granted(int wanted) {
   thread_local int proven = 1;
   thread_local bool more = true;

@@ -10,8 +10,8 @@ namespace grokflow {
 constexpr int kPowerSteps = 60;
 
 /// The modulus of the largest eigenvalue of A from below: ||A x|| for a unit vector x that is replaced by A x
-/// until that grows by less than `accuracy`. `x` is where it begins and ends, so that the next operator in the
-/// neighbourhood takes a step or two. A little `noise` is mixed in first: the eigenvector sought may have
+/// until that grows by less than `accuracy`. `x` is where it begins and ends, so that the next operator in
+/// the neighbourhood takes a step or two. A little `noise` is mixed in first: the eigenvector sought may have
 /// changed places with another. `apply(x, image)` gives A x.
 template <class Apply>
 double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector& image, double accuracy) {

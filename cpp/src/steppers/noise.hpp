@@ -9,8 +9,8 @@
 
 namespace grokflow {
 
-/// By how much the tolerance is loosened. Where many attempts fail, f is looked at for noise; if there is any,
-/// the tolerance gives way until the noise of a step is a small part of it. It comes back when the noise goes.
+/// By how much the tolerance is loosened. Where many attempts fail, f is looked at for noise; if there is
+/// any, the tolerance gives way until the noise of a step is a small part of it, and comes back without it.
 class NoiseGate {
  public:
   /// Noise may take the part `quiet` of the tolerance.

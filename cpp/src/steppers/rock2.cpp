@@ -156,8 +156,8 @@ class Rock2 final : public Stepper {
     return all_finite(last_g_);
   }
 
-  /// The power method on f', by differences of f from w_. Where f is not finite beside w_ it looks on the other
-  /// side, and closer.
+  /// The power method on f', by differences of f from w_. Where f is not finite beside w_ it looks on the
+  /// other side, and closer.
   void estimate_radius() {
     const double scale = std::max(w_.stableNorm(), kSmallest * tolerance_.atol.maxCoeff());
     double size = std::sqrt(std::numeric_limits<double>::epsilon()) * scale;

@@ -70,8 +70,7 @@ bool KrylovTangent::linearize(const ConstVectorRef& w) {
   ++stats_.nlinearize;
   lin_ = on_.get();
   inverse_.take(*lin_);
-  // Where the residual vanished once it does so all along M, if only to what a nearly singular K lets
-  // through.
+  // Where the residual vanished once it does so all along M, but for what a nearly singular K lets pass.
   by_kernel_ =
       by_kernel_ || (problem_->has_residuals() && (!problem_->has_hvp() || residual_vanishes(*problem_, w)));
   if (!by_kernel_) measure_hessian();
@@ -167,8 +166,8 @@ void KrylovTangent::normal_step(const ConstVectorRef& w, VectorRef out) {
   } else {
     problem_->gradient(w, image_);
     ++stats_.nfev;
-    // Beside M the gradient is not quite in the range of H, and MINRES grows in the kernel:
-    // H^+ (H^+ H grad F).
+    // Beside M the gradient is not quite in the range of H, and MINRES grows in the kernel: hence
+    // H^+ (H^+ H grad F) for H^+ grad F.
     const double size = image_.norm();
     apply_hessian(image_, curved_);
     solve_hessian(curved_, image_, size);

@@ -5,8 +5,8 @@
 
 namespace grokflow {
 
-/// Of P v, relative to v: what a projector whose error is known only by a bound, a hundred times too high as a
-/// rule, has to keep.
+/// Of P v, relative to v: what a projector whose error is known only by a bound, a hundred times too high as
+/// a rule, has to keep.
 constexpr double kProjectionError = 1e-12;
 
 TangentProjection project_on_tangent(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
