@@ -77,7 +77,7 @@ def _machine() -> Iterator[float]:
         return
 
 
-@cache  # a dozen files, which would be a third of what starting a flow costs
+@cache  # reading these files takes longer than all else that starts a flow
 def _container(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> tuple[float, ...]:
