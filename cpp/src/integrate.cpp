@@ -96,8 +96,9 @@ void Integrator::interpolate(double t, VectorRef out) const {
     return;
   }
   const double end = ended_ ? t1_ - t0_ : clock_.t();
-  stepper_->interpolate(std::clamp(end - (t - t0_), 0.0, last_h_), out);
-  flow_.retract(out);
+  const double back = std::clamp(end - (t - t0_), 0.0, last_h_);
+  stepper_->interpolate(back, out);
+  if (!flow_.retract(out)) stepper_->interpolate(back, out);
 }
 
 void Integrator::stop(Status status, std::string message) {

@@ -16,6 +16,7 @@ constexpr int kSetbacks = 3;           // while Broyden's changes learn how the 
 constexpr double kOnCourse = 1e-9;     // one that may be left when corrections stop shrinking ...
 constexpr double kExact = 1e-14;       // ... and where the zero eigenvalues must be told from the others
 constexpr double kNegligible = 1e-11;  // error of the field, normal to M, which the way back to M undoes
+constexpr double kSingular = 1e-12;    // eigenvalue over the largest whose direction round-off shifts too far
 constexpr double kTiny = std::numeric_limits<double>::min();  // stands for ||w|| where w = 0
 
 }  // namespace
@@ -24,9 +25,9 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
                    CurvatureKind curvature, const TangentOptions& options)
     : problem_(std::move(problem)),
       regularizer_(std::move(regularizer)),
-      tangent_(make_tangent_space(curvature, problem_,
-                                  {options.rtol_rank, options.memory_budget, kNegligible, options.checkpoint},
-                                  stats())),
+      tangent_(make_tangent_space(
+          curvature, problem_,
+          {options.rtol_rank, options.memory_budget, kNegligible, options.checkpoint, kSingular}, stats())),
       point_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
       squares_(kMaxCorrections) {}
@@ -61,6 +62,7 @@ bool NormFlow::retract(VectorRef w) {
     if (k > 0) step /= 1.0 - steps_.col(k - 1).dot(step) / squares_[k - 1];
     squares_[k] = step.squaredNorm();
     const double size = std::sqrt(squares_[k]) / std::max(w.norm(), kTiny);
+    if (!std::isfinite(size)) return arrive(w, last);  // the updates break down
     if (k > 0 && !(size < last) && (last <= kSmall || ++setbacks > kSetbacks)) return arrive(w, last);
     w += step;
     const double next = k > 0 ? size * (size / last) : kFirst * size;
@@ -72,7 +74,7 @@ bool NormFlow::retract(VectorRef w) {
 
 /// Remembers w as a point of M, if the size of the last correction says that it is one.
 bool NormFlow::arrive(const ConstVectorRef& w, double size) {
-  if (size > (tangent_->by_jacobian() ? kOnCourse : kExact)) return false;
+  if (!(size <= (tangent_->by_jacobian() ? kOnCourse : kExact))) return false;
   point_ = w;
   return true;
 }

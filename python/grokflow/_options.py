@@ -124,10 +124,12 @@ def as_rtol(value: object) -> float:
     return max(rtol, FINEST)
 
 
-def as_atol(value: ArrayLike | None, rtol: float, w0: FloatArray, blocks: Mapping[str, slice]) -> FloatArray:
-    """Return `value` as one positive number, or one for each parameter; None stands for `default_atol`."""
+def as_atol(
+    value: ArrayLike | None, rtol: float, w0: FloatArray, blocks: Mapping[str, slice], finest: float
+) -> FloatArray:
+    """Return `value` as one positive number, or one for each parameter; None: `default_atol` or `finest`."""
     if value is None:
-        return np.array([default_atol(rtol, w0, blocks)])
+        return np.array([max(default_atol(rtol, w0, blocks), finest)])
     if np.ndim(value) == 0:
         return np.array([as_positive("atol", value)])
     atol = as_vector("atol", value, w0.size)
@@ -258,11 +260,13 @@ def as_options(
     methods: tuple[type[Method], ...] = STIFF,
     piecewise: bool = False,
     span_name: str = "t_span",
+    finest: float = 0.0,
 ) -> FlowOptions:
     """Check every option of a flow from `w0`, whose named parts are `blocks`.
 
     `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
-    whether it is smooth only piece by piece, and `span_name` is what the caller calls the span of time.
+    whether it is smooth only piece by piece, `span_name` is what the caller calls the span of time, and
+    `finest` the default of atol at least.
     """
     size = w0.size
     warn_of_flushing()
@@ -271,7 +275,7 @@ def as_options(
     times = as_times(request.t_eval, span, span_name)
     chosen = as_method(request.method, methods, piecewise)
     rtol = as_rtol(request.rtol)
-    tolerance = as_atol(request.atol, rtol, w0, blocks)
+    tolerance = as_atol(request.atol, rtol, w0, blocks, finest)
     observables = as_observables(request.observe, quantities)
     if request.callback is not None and not callable(request.callback):
         raise TypeError(f"callback is {request.callback!r}; it must be a function f(t, w)")

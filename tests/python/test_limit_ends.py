@@ -77,3 +77,23 @@ def test_the_end_is_a_kkt_point():
     w = end_of_drift(problem, problem.initial_weights(std=1.0, seed=0), 40.0, kkt_tol=1e-5).final
     assert np.linalg.norm(gf.tangent_projection(problem, w, w).v) <= 1.1e-5 * np.linalg.norm(w)
     assert w @ w == pytest.approx(4.0 * Y @ np.linalg.solve(problem.gram(w), Y), rel=1e-9)
+
+
+SOME = (0, 5, 16, 21, 25)
+
+
+@pytest.mark.parametrize(("regularizer", "s_end"), [("norm", 40.0), ("hessian_trace", 5.0)])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=() if seed in SOME else pytest.mark.slow) for seed in range(60)]
+)
+def test_a_drift_goes_on_where_its_weights_reach_round_off(seed, regularizer, s_end):
+    """Whether weights fall to 1e-17 on the way to a sparse end or lie there at its start, what has vanished
+    costs no steps, and the solution is still exact. Both weigh |beta|, for all |x_j| are equal."""
+    A = np.random.default_rng(seed).choice([-1.0, 1.0], (5, 12))
+    problem = gf.models.DiagonalLinearNetwork(2 * A, A[:, 0])
+    sol = end_of_drift(problem, np.r_[np.full(12, 2**0.5), np.zeros(12)], s_end, regularizer=regularizer)
+    u, v = problem.unflatten(sol.final).values()
+    np.testing.assert_allclose(2 * A @ (u * v), A[:, 0], atol=1e-8)
+    assert np.sum(np.abs(u * v)) == pytest.approx(np.sum(np.abs(least_l1(2 * A, A[:, 0]))), abs=1e-6)
+    assert np.isfinite(sol.w).all()
+    assert sol.stats["nproject"] < 1000

@@ -61,6 +61,9 @@ struct TangentOptions {
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
   double accuracy = 0.0;  ///< of P v, relative to v: `gram` applies P once if that is known to suffice
   std::function<void()> checkpoint = {};  ///< called between two products of a long solve by `krylov`
+  /// The points follow a path, on which `gram` lets go of an eigenvalue below this times the largest, unless
+  /// rtol_rank is set, and takes it back only where it has become much larger. 0: each point stands alone.
+  double rtol_path = 0.0;
 };
 
 class TangentSpace {

@@ -13,6 +13,7 @@ namespace grokflow {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+constexpr double kReturn = 100.0;  // times the threshold: an eigenvalue that a path has let go counts again
 constexpr double kSettled = 1e-5;  // accuracy of an end of the spectrum that is tracked
 
 }  // namespace
@@ -21,12 +22,16 @@ GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOp
     : problem_(std::move(problem)),
       stats_(stats),
       rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank
-                                         : 10.0 * kEpsilon * static_cast<double>(problem_->num_residuals())),
+                 : options.rtol_path > 0.0
+                     ? options.rtol_path
+                     : 10.0 * kEpsilon * static_cast<double>(problem_->num_residuals())),
       accuracy_(options.accuracy),
       truncates_(options.rtol_rank > 0.0),
+      follows_(options.rtol_path > 0.0),
       K_(Matrix::Identity(problem_->num_residuals(), problem_->num_residuals())),
       L_(K_),
       cholesky_(L_),
+      rank_(K_.rows()),
       rows_(K_.rows()),
       coordinates_(K_.rows()),
       params_(problem_->num_params()),
@@ -35,6 +40,12 @@ GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOp
       fast_(noise_) {}
 
 bool GramTangent::linearize(const ConstVectorRef& w) {
+  if (!linearize_beside(w)) return false;
+  if (follows_) rank_ = kept_;
+  return true;
+}
+
+bool GramTangent::linearize_beside(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
   ++stats_.nlinearize;
   lin_->gram(0, problem_->num_params(), K_);
@@ -54,15 +65,24 @@ bool GramTangent::factor() {
   ++stats_.nfactor;
   if (!cholesky_.regular()) return false;
   least_pivot_ = L_.diagonal().minCoeff();
-  return (L_.diagonal().array().square() > rtol_rank_ * K_.diagonal().array()).all();
+  kept_ = K_.rows();
+  const double threshold = rank_ < kept_ ? kReturn * rtol_rank_ : rtol_rank_;
+  return (L_.diagonal().array().square() > threshold * K_.diagonal().array()).all();
+}
+
+/// The number of eigenvalues of K that count: as many as last, unless these have sunk, or others have risen far.
+/// The residual is not held along an eigenvector that is let go, and only where its eigenvalue is large again
+/// is a point of M close by.
+Index GramTangent::count_rank(const Vector& values) const {
+  const double threshold = rtol_rank_ * std::max(values[values.size() - 1], 0.0);
+  const auto above = [&](double size) { return (values.array() > size).count(); };
+  return std::clamp(rank_, above(kReturn * threshold), above(threshold));
 }
 
 void GramTangent::decompose() {
   eigen_.compute(K_);
   ++stats_.nfactor;
-  const Vector& values = eigen_.values();
-  const double threshold = rtol_rank_ * values[values.size() - 1];
-  kept_ = (values.array() > std::max(threshold, 0.0)).count();
+  kept_ = count_rank(eigen_.values());
 }
 
 /// rows <- K^+ rows
@@ -143,7 +163,7 @@ Spectrum GramTangent::spectrum_of(const Vector& values) const {
   const Index n = values.size();
   const double c = problem_->scale(), largest = values[n - 1];
   Spectrum found;
-  found.rank = (values.array() > rtol_rank_ * std::max(largest, 0.0)).count();
+  found.rank = count_rank(values);
   found.largest = c * largest;
   if (found.rank == 0) return found;
   found.smallest = c * values[n - found.rank];

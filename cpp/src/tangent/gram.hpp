@@ -12,6 +12,7 @@ class GramTangent final : public TangentSpace {
   GramTangent(std::shared_ptr<const Problem> problem, const TangentOptions& options, Stats& stats);
 
   bool linearize(const ConstVectorRef& w) override;
+  bool linearize_beside(const ConstVectorRef& w) override;
   bool by_jacobian() const override { return true; }
   void project(VectorRef v) override;
   void multipliers(const ConstVectorRef& v, VectorRef out) override;
@@ -22,6 +23,7 @@ class GramTangent final : public TangentSpace {
 
  private:
   bool factor();
+  Index count_rank(const Vector& values) const;
   void decompose();
   void solve(VectorRef rows);
   double pass(VectorRef v);
@@ -31,12 +33,14 @@ class GramTangent final : public TangentSpace {
   Stats& stats_;
   double rtol_rank_, accuracy_;
   bool truncates_;  // the user has set the threshold: every point is decomposed
+  bool follows_;    // a path: what counts as singular depends on the point before
   std::unique_ptr<Linearization> lin_;
   Matrix K_, L_;
   SymmetricCholesky<double> cholesky_;  // of K_, in the memory of L_
   SymmetricEigen eigen_;
   double size_ = 0.0, least_pivot_ = 0.0;  // ||K|| (Frobenius), and the smallest diagonal entry of L
   bool decomposed_ = false;
+  Index rank_;      // at the last point of M on the path
   Index kept_ = 0;  // the last eigenvectors are kept
   Vector rows_, coordinates_, params_;
   Vector noise_, slow_, fast_;  // slow_, fast_: approximate eigenvectors of the ends of the spectrum

@@ -28,6 +28,7 @@ from grokflow.progress import to_end
 from grokflow.provenance import provenance
 from grokflow.solution import Solution
 
+RESOLVED = 1e-11  # change of a weight, relative to ||w||, below which the projected field is round-off
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
 
 
@@ -102,14 +103,16 @@ def norm_flow(
         Stop with status "stationary" at a KKT point of min R on the manifold, where
         ``||P grad R|| <= kkt_tol ||grad R||``. Default: run to the end of `s_span`.
     rtol_rank : float, optional
-        As in :func:`tangent_projection`.
+        As in :func:`tangent_projection`. With "gram" the default is 1e-12, and an eigenvalue that
+        has sunk below counts again once it is 100 times larger.
     method : {"Tsit5"} or Tsit5, default "Tsit5"
         The integrator. Each new state is taken back to the manifold within the step.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         As in :func:`tangent_projection`.
     rtol, atol, t_eval, observe, save_states, events, first_step, max_step, max_steps, max_time, callback,
     progress
-        As in :func:`gradient_flow`, with `s` for `t`. The value of R can be observed as "regularizer".
+        As in :func:`gradient_flow`, with `s` for `t`; the default of `atol` is at least 1e-11 ``||w||``. The
+        value of R can be observed as "regularizer".
 
     Returns
     -------
@@ -173,7 +176,13 @@ def drift(
     def begin(watched: Request) -> DriftDriver:
         quantities = (*problem.quantities, "regularizer")
         options = as_options(
-            watched, point, quantities, blocks=problem.blocks, methods=EXPLICIT, span_name="s_span"
+            watched,
+            point,
+            quantities,
+            blocks=problem.blocks,
+            methods=EXPLICIT,
+            span_name="s_span",
+            finest=RESOLVED * length(point),
         )
         _, slope = compiled.evaluate(point)
         start, chosen = onto_manifold(problem, point, slope, name, budget, threshold)
