@@ -1,55 +1,13 @@
-// After warm-up a step allocates no memory. Eigen calls malloc, and so does operator new, so that counting
-// calls of malloc finds everything.
-#include <cstdlib>
-
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-
-#include <execinfo.h>
-#include <unistd.h>
-
-#include <cerrno>
+// After warm-up a step allocates no memory.
+#include <cmath>
 
 #include "check.hpp"
+#include "count_allocations.hpp"
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/integrate.hpp"
 #include "grokflow/models/two_layer_network.hpp"
 #include "grokflow/modes.hpp"
 #include "models.hpp"
-
-namespace {
-
-bool counting = false;
-long allocations = 0;
-
-void count() {
-  if (!counting) return;
-  counting = false;
-  if (++allocations == 1) {  // say where, once
-    void* frames[12];
-    backtrace_symbols_fd(frames, backtrace(frames, 12), STDOUT_FILENO);
-  }
-  counting = true;
-}
-
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t size) noexcept { return count(), __libc_malloc(size); }
-void* calloc(std::size_t number, std::size_t size) noexcept { return count(), __libc_calloc(number, size); }
-void* realloc(void* block, std::size_t size) noexcept { return count(), __libc_realloc(block, size); }
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  return count(), __libc_memalign(alignment, size);
-}
-int posix_memalign(void** block, std::size_t alignment, std::size_t size) noexcept {
-  *block = aligned_alloc(alignment, size);
-  return *block ? 0 : ENOMEM;
-}
-}
 
 namespace {
 
@@ -133,8 +91,6 @@ void check_modes() {
   CHECK(sliding > 0);
 }
 
-void* warm_backtrace[1] = {reinterpret_cast<void*>(static_cast<std::intptr_t>(backtrace(warm_backtrace, 1)))};
-
 }  // namespace
 
 TEST(allocation_bdf_gram) { check_models(12, CurvatureKind::gram, true, false); }
@@ -152,5 +108,3 @@ TEST(allocation_radau_krylov) { check_models(12, CurvatureKind::krylov, false, f
 TEST(allocation_piecewise) { check_modes(); }
 TEST(allocation_radau_gram_large) { check_models(120, CurvatureKind::gram, false, false); }
 TEST(allocation_rock2) { check_rock2(); }
-
-#endif

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The C++ tests under tools that see what a test does not; those that are named, or all:
+#   address   what is read or written outside of memory or after it, and what C++ leaves undefined
+#   thread    races; by clang, for ThreadSanitizer knows the barriers of LLVM's OpenMP and not those of GNU's
+#   valgrind  memory that is read before it is written
+# Each builds in build/NAME, with Eigen's assertions.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build() {  # NAME FLAGS [OPTION...]
+  cmake --preset cpp -B "build/$1" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1 $2" "${@:3}"
+  cmake --build "build/$1" -- -j "${JOBS:-2}"
+}
+
+address() {
+  build address "-fsanitize=address,undefined -fno-sanitize-recover=all"
+  build/address/tests/cpp/grokflow_tests
+}
+
+thread() {
+  build thread -fsanitize=thread -DCMAKE_CXX_COMPILER=clang++
+  GROKFLOW_NUM_THREADS=3 TSAN_OPTIONS=ignore_noninstrumented_modules=1 build/thread/tests/cpp/grokflow_tests
+}
+
+valgrind() {
+  build valgrind ""
+  command valgrind --quiet --error-exitcode=1 build/valgrind/tests/cpp/grokflow_tests
+}
+
+[ $# -gt 0 ] || set -- address thread valgrind
+for name; do "$name"; done
