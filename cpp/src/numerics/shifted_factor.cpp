@@ -52,7 +52,7 @@ bool ShiftedFactor<Scalar, kind>::factor_matrix(Scalar shift, std::int64_t& nfac
   version_ = -1;
   shift_ = factored_shift_ = shift;
   matrix_.diagonal().array() += shift;
-  if (!matrix_.allFinite()) return false;
+  if ((Scalar(0) * matrix_).sum() != Scalar(0)) return false;  // not finite; allFinite has no vectors
   ++nfactor;
   decomposition_.compute(matrix_);
   if constexpr (kind == Factorisation::cholesky)
