@@ -38,9 +38,9 @@ std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions
   throw std::invalid_argument("unknown method '" + options.method + "'");
 }
 
-std::unique_ptr<Modes> make_modes(const Ground& ground, const RunOptions& options) {
+std::unique_ptr<Modes> make_modes(const Ground& ground, const Decay& decay, const RunOptions& options) {
   if (!ground.piece) return nullptr;
-  return std::make_unique<Modes>(ground.piece, gradient_forces(*ground.piece), options.tolerance);
+  return std::make_unique<Modes>(ground.piece, gradient_forces(ground.piece, decay), options.tolerance);
 }
 
 /// Of the drift: the velocity of a unit that slides is known if the regularizer is the norm, and multipliers
@@ -144,8 +144,8 @@ GradientRun::GradientRun(std::shared_ptr<const Problem> problem, const ConstVect
 
 GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay,
                          const RunOptions& options)
-    : FlowRun(ground.whole, make_gradient_flow(ground, decay, options), make_modes(ground, options), w0,
-              options) {}
+    : FlowRun(ground.whole, make_gradient_flow(ground, decay, options), make_modes(ground, decay, options),
+              w0, options) {}
 
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
                        const RunOptions& options)
@@ -154,7 +154,7 @@ LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVector
 LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol)
     : FlowRun(
           ground.whole, make_gradient_flow(ground, Decay(ground.whole->num_params(), 0.0), options),
-          make_modes(ground, options), w0, options,
+          make_modes(ground, Decay(ground.whole->num_params(), 0.0), options), w0, options,
           [this](double t, const ConstVectorRef& w, std::string& message) { return look(t, w, message); }),
       watch_(ground.smooth, {rtol, options.curvature, tangent_options(options), options.limits.max_time}) {}
 

@@ -65,7 +65,7 @@ void check_modes() {
   const std::shared_ptr<Piece> piece = net.make_piece();
   const Tolerance tight(1e-10, 1e-13);
   GradientFlow flow(piece, Decay(piece->num_params(), 1e-2));
-  Modes modes(piece, gradient_forces(*piece), tight);
+  Modes modes(piece, gradient_forces(piece, flow.decay()), tight);
   Vector w0(piece->num_params());
   for (Index i = 0; i < w0.size(); ++i) w0[i] = std::sin(7.0 * static_cast<double>(i));
   Integrator integrator(flow, make_piecewise(flow, make_radau(flow, tight), modes, 0.0), w0, 0.0, 1e9);

@@ -149,7 +149,7 @@ TEST(modes_that_cannot_be_resolved_end_the_run) {
     const auto piece = std::make_shared<Rattle>(finite);
     const Tolerance tolerance(1e-6, 1e-9);
     GradientFlow flow(piece, Decay(1, 0.0));
-    Modes modes(piece, gradient_forces(*piece), tolerance);
+    Modes modes(piece, gradient_forces(piece, flow.decay()), tolerance);
     Integrator integrator(flow, make_piecewise(flow, make_radau(flow, tolerance), modes, 0.0),
                           Vector::Ones(1), 0.0, 10.0);
     int steps = 0;

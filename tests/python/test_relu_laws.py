@@ -231,3 +231,43 @@ def test_bdf_needs_a_smooth_past():
     net = network("relu", 1)
     with pytest.raises(ValueError, match="smooth only piece by piece"):
         gf.gradient_flow(net, net.initial_weights(), (0, 1), weight_decay=1e-3, method="BDF")
+
+
+# ---------------------------------------------------------------- small weight decay
+
+
+def random_network(seed):
+    """Return a network with some activation that has a kink, some inputs and targets; and a start."""
+    rng = np.random.default_rng(seed)
+    inputs, activation = 1 + seed % 3, ("relu", "leaky_relu", "abs")[seed // 3 % 3]
+    X = rng.standard_normal((9, inputs))
+    y = np.sin(X.sum(axis=1)) if seed % 2 else rng.standard_normal(9)
+    net = gf.models.TwoLayerNetwork(X, y, width=18, activation=activation)
+    return net, (1.0 if seed % 4 else 0.3) * net.initial_weights(seed=seed)
+
+
+def check_no_chatter(seed, lam, rtol):
+    net, w0 = random_network(seed)
+    sol = gf.gradient_flow(
+        net, w0, (0, 10 / lam), weight_decay=lam, rtol=rtol, atol=1e-3 * rtol, max_steps=100_000
+    )
+    assert sol.success, sol.message
+    assert sol.mode_changes.size <= 250
+    assert np.all(np.diff(sol.mode_changes["t"]) >= 0)
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 6, 7, 8])
+def test_forces_far_below_the_tolerance_make_no_chatter(seed, rtol):
+    """In the slow phase residuals are of the size of the weight decay, and still decide who slides."""
+    check_no_chatter(seed, 1e-8, rtol)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 5])
+def test_the_path_does_not_depend_on_the_tolerance(seed):
+    net, w0 = random_network(seed)
+    lam, ends = 1e-8, []
+    for rtol in (1e-3, 1e-7):
+        sol = gf.gradient_flow(net, w0, (0, 3 / lam), weight_decay=lam, rtol=rtol, atol=1e-3 * rtol)
+        ends.append(sol.final)
+    assert np.abs(ends[0] - ends[1]).max() < 1e-3 * np.abs(ends[1]).max()

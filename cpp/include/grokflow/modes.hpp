@@ -1,14 +1,20 @@
 // Flows of losses that are smooth piece by piece: the mode along a run, and how it changes.
 //
+// What decides on modes are forces, c r in a gradient flow. Close to the manifold of minimisers they are of the
+// size of the weight decay, far below the tolerance of w. They are known all the same at the stages of an
+// implicit step, where they balance the velocity; not at states that were interpolated or moved to a surface.
+// So forces come from stages only. A change of mode moves their equilibrium. What reaches the new one within a
+// small part of a step is taken to do so at once, and decides; w is moved, by less than the tolerance, to where
+// its residual gives this force: the next step starts on the slow manifold of its own mode.
+//
 //   auto piece = network->make_piece();                              // F continued smoothly from one mode
 //   GradientFlow flow(piece, decay);                                 // an ordinary flow on it
-//   Modes modes(piece, gradient_forces(*piece), tolerance);          // the mode, and how it changes
+//   Modes modes(piece, gradient_forces(piece, decay), tolerance);     // the mode, and how it changes
 //   auto stepper = make_piecewise(flow, make_radau(flow, tolerance), modes, t0);
 //   Integrator integrator(flow, std::move(stepper), w0, t0, t1);
 //   ... modes.changes() ...
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,29 +28,38 @@ namespace grokflow {
 
 class Crossings;
 
+/// The force (n) that the gradient pulls back, grad F = J^T force, in the present mode of a piece.
+class Forces {
+ public:
+  virtual ~Forces() = default;
+  /// At w with residual r.
+  virtual void evaluate(const ConstVectorRef& w, const ConstVectorRef& r, VectorRef out) = 0;
+  /// What `before`, the force at the end of the last mode, has become a time `tau` after the change, as far as
+  /// it reacts so fast.
+  virtual void react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) = 0;
+  /// Moves w to where the residual gives this force, but for what would not return to it within `tau`.
+  virtual void restore(const ConstVectorRef& force, double tau, VectorRef w) = 0;
+};
+
 /// The mode of a piece along a run.
 class Modes {
  public:
-  /// The force (n) at w with residual r: c r for a gradient flow.
-  using Forces = std::function<void(const ConstVectorRef& w, const ConstVectorRef& r, VectorRef force)>;
-
-  Modes(std::shared_ptr<Piece> piece, Forces forces, Tolerance tolerance);
+  Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Tolerance tolerance);
   ~Modes();
 
   /// The mode at the start. What touches w0 is resolved; `trouble` says what could not be.
   void begin(double t, VectorRef w);
 
-  /// Looks along the path of the last attempt. The fraction of the step at which the mode ends, or a
-  /// number beyond 1.
+  static constexpr double kNone = 2.0;
+  /// Looks along the path of the last attempt. The fraction of the step at which the mode ends, or kNone.
   double end_of_mode(const OneStepMethod& method);
-  /// The same, for a step cut short at that fraction: the surface is reached at its end up to a small
-  /// correction.
+  /// The same, for a step cut short at that fraction: the mode ends close to its end, maybe a little beyond.
   double refine(const OneStepMethod& method);
   /// The step was accepted, and the mode goes on. Takes w back to the surfaces slid on, from its round-off.
   void advance(VectorRef w);
   /// The step was accepted at the end of the mode, at w: resolves the next one, and moves w onto the
-  /// surfaces.
-  void change(double t, VectorRef w);
+  /// surfaces. `h` is the size of steps.
+  void change(double t, double h, VectorRef w);
 
   /// Whether w is in the present mode, but for the slack of the tolerance.
   bool contains(const ConstVectorRef& w);
@@ -56,12 +71,18 @@ class Modes {
  private:
   struct Burst;
 
+  void react(const ConstVectorRef& w);
   void settle(double t, VectorRef w);
+  void restore(VectorRef w);
   void resolve_crossings(double t, VectorRef w);
   void resolve(double t, VectorRef w, Index unit, bool moving);
 
   std::shared_ptr<Piece> piece_;
+  std::unique_ptr<Forces> forces_;
   std::unique_ptr<Crossings> crossings_;  // of the last attempt
+  double h_ = 0.0;                        // size of steps; 0: at the start
+  Vector before_, force_;                 // at the end of the last mode, and in the present one
+  Mode held_;                             // all that was touched at the last change, slid on
   std::vector<Burst> bursts_;             // of changes, by unit
   Index last_unit_ = -1;                  // that ended the mode in the last step, if one did,
   int in_a_row_ = 0;                      // and in how many steps before
@@ -73,11 +94,12 @@ class Modes {
 void stay_on_surfaces(Piece& piece, const ConstVectorRef& w);
 
 /// The forces of gradient flow: c r.
-Modes::Forces gradient_forces(const Piece& piece);
+std::unique_ptr<Forces> gradient_forces(std::shared_ptr<const Piece> piece, Decay decay);
 /// Those of the drift on the manifold of minimisers, which make r stay 0: -K^-1 J grad R, the limit of
 /// c r / lam for lam -> 0.
-Modes::Forces drift_forces(std::shared_ptr<Piece> piece, std::shared_ptr<const Regularizer> regularizer,
-                           const TangentOptions& options = {});
+std::unique_ptr<Forces> drift_forces(std::shared_ptr<Piece> piece,
+                                     std::shared_ptr<const Regularizer> regularizer,
+                                     const TangentOptions& options = {});
 
 /// Steps of `inner` inside modes; each ends where its mode ends. `inner` integrates `flow`, a flow on the
 /// piece of `modes`; both must outlive the stepper.

@@ -10,24 +10,34 @@
 namespace grokflow {
 namespace {
 
-constexpr double kSlack = 0.01;         // of the tolerance: an excursion over a surface that is not seen
+constexpr double kSlack = 1e-4;         // of the tolerance: an excursion over a surface that is not seen,
+constexpr double kNearly = 0.01;        // and one that leaves w nearly in the mode
 constexpr double kSlackOfTheta = 1e-8;  // the same for multipliers
-constexpr double kTogether = 1e-12;     // fractions of a step that are one instant
-constexpr double kShortest = 1e-10;     // fraction of a step for a mode that ends at once
-constexpr double kFarthest = 0.05;      // correction of the length of a step that was cut short
+constexpr double kTogether = 1e-12;     // fractions of a step that are one instant,
+constexpr double kAlike = 1e-6;  // and multipliers, relative to the jump, that reach their bounds together
+constexpr double kShortest = 1e-10;  // fraction of a step for a mode that ends at once
+constexpr double kFarthest = 0.05;   // beyond the end of a step: its path is still good
+
+/// Of the values at the nodes, that of their polynomial at x.
+Vector interpolation_weights(const std::vector<double>& nodes, double x) {
+  Vector weights = Vector::Ones(static_cast<Index>(nodes.size()));
+  for (std::size_t l = 0; l < nodes.size(); ++l)
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+      if (i != l) weights[l] *= (x - nodes[i]) / (nodes[l] - nodes[i]);
+  return weights;
+}
 
 }  // namespace
 
-Crossings::Crossings(std::shared_ptr<Piece> piece, Modes::Forces forces, Tolerance tolerance)
+Crossings::Crossings(std::shared_ptr<Piece> piece, Forces& forces, Tolerance tolerance)
     : signs(Vector::Ones(piece->num_units())),
       piece_(std::move(piece)),
-      forces_(std::move(forces)),
+      forces_(forces),
       rtol_(tolerance.rtol),
       atol_(tolerance.atol.minCoeff()),
       looks_(1),
       state_(piece_->num_params()),
       residual_(piece_->num_residuals()),
-      force_(piece_->num_residuals()),
       sizes_(piece_->num_units()) {}
 
 const Look& Crossings::begin(const ConstVectorRef& w) {
@@ -36,33 +46,63 @@ const Look& Crossings::begin(const ConstVectorRef& w) {
   return looks_[0];
 }
 
+void Crossings::impose(const ConstVectorRef& force) {
+  looks_[0].force = force;
+  multipliers(looks_[0]);
+}
+
 void Crossings::look(const ConstVectorRef& w, Look& out) {
   out.distances.resize(piece_->num_surfaces(), piece_->num_units());
   piece_->look(w, out.distances, residual_);
-  forces_(w, residual_, force_);
-  const Index sliding = piece_->num_sliding();
+  out.force.resize(residual_.size());
+  forces_.evaluate(w, residual_, out.force);
   out.gains.resize(piece_->num_units());
   piece_->gains(w, out.gains);
-  out.low.resize(sliding);
-  out.high.resize(sliding);
-  if (sliding > 0) piece_->multipliers(signs, force_, out.low, out.high);
+  multipliers(out);
+}
+
+void Crossings::multipliers(Look& at) const {
+  const Index sliding = piece_->num_sliding();
+  at.low.resize(sliding);
+  at.high.resize(sliding);
+  if (sliding > 0) piece_->multipliers(signs, at.force, at.low, at.high);
+}
+
+Vector Crossings::force_at_end() const {
+  // Before the first node it is that of the start which counts.
+  std::vector<double> nodes = nodes_;
+  if (end_ < nodes_.front()) nodes.insert(nodes.begin(), 0.0);
+  const Vector weights = interpolation_weights(nodes, end_);
+  const Index first = static_cast<Index>(looks_.size()) - weights.size();
+  Vector force = Vector::Zero(residual_.size());
+  for (Index l = 0; l < weights.size(); ++l) force += weights[l] * looks_[first + l].force;
+  return force;
 }
 
 void Crossings::look_along(const OneStepMethod& method) {
-  const std::vector<double>& nodes = method.nodes();
-  const Index degree = static_cast<Index>(nodes.size());
+  const Index degree = static_cast<Index>(method.nodes().size());
   if (to_bernstein_.size() == 0) {
+    nodes_ = method.nodes();
+    to_start_ = interpolation_weights(nodes_, 0.0);
     Matrix basis(degree + 1, degree + 1);
     basis.row(0) = bernstein_basis(degree, 0.0);
-    for (Index l = 0; l < degree; ++l) basis.row(l + 1) = bernstein_basis(degree, nodes[l]);
+    for (Index l = 0; l < degree; ++l) basis.row(l + 1) = bernstein_basis(degree, nodes_[l]);
     to_bernstein_ = inverse(basis);
     looks_.resize(degree + 1);
   }
   for (Index l = 0; l < degree; ++l) {
-    method.preview(nodes[l], state_);
+    method.preview(nodes_[l], state_);
     look(state_, looks_[l + 1]);
   }
   piece_->sizes(state_, sizes_);
+  // Forces that have not yet reacted to a change of mode say nothing of the path of a long step.
+  Look& start = looks_.front();
+  start.low.setZero(piece_->num_sliding());
+  start.high.setZero(piece_->num_sliding());
+  for (Index l = 0; l < degree; ++l) {
+    start.low += to_start_[l] * looks_[l + 1].low;
+    start.high += to_start_[l] * looks_[l + 1].high;
+  }
 }
 
 /// The values of one switching function at the nodes, as a polynomial.
@@ -109,7 +149,16 @@ void Crossings::examine(Crossing c, double slack) {
   first_.push_back(c);
 }
 
-double Crossings::slack(Index unit) const { return kSlack * (atol_ + rtol_ * sizes_[unit]); }
+/// Whether the multiplier is so near to its bound at x.
+bool Crossings::alike(const Crossing& c, double x) const {
+  if (c.trigger != Trigger::low && c.trigger != Trigger::high) return false;
+  const Bernstein b = polynomial(c);
+  const Vector basis = bernstein_basis(static_cast<int>(looks_.size()) - 1, x);
+  const double value = std::inner_product(basis.begin(), basis.end(), b.begin(), 0.0);
+  return value <= kAlike * (looks_.back().low[c.slot] + looks_.back().high[c.slot]);
+}
+
+double Crossings::tolerance(Index unit) const { return atol_ + rtol_ * sizes_[unit]; }
 
 double Crossings::find(const OneStepMethod& method) {
   look_along(method);
@@ -119,12 +168,13 @@ double Crossings::find(const OneStepMethod& method) {
       to_bernstein_.cwiseAbs().rowwise().sum().maxCoeff();  // of values to coefficients
   Index slot = 0;
   for (Index j = 0; j < mode.cols(); ++j) {
-    if ((mode.col(j).array() == 0).any()) examine({2.0, j, 0, 0, Trigger::gain, 0.0}, kSlack * atol_);
+    if ((mode.col(j).array() == 0).any())
+      examine({Modes::kNone, j, 0, 0, Trigger::gain, 0.0}, kSlack * atol_);
     for (Index i = 0; i < mode.rows(); ++i) {
       if (mode(i, j) == 0) {
         const double small = kSlackOfTheta * (start().low[slot] + start().high[slot]);
-        examine({2.0, j, i, slot, Trigger::low, 0.0}, small);
-        examine({2.0, j, i, slot, Trigger::high, 0.0}, small);
+        examine({Modes::kNone, j, i, slot, Trigger::low, 0.0}, small);
+        examine({Modes::kNone, j, i, slot, Trigger::high, 0.0}, small);
         ++slot;
         continue;
       }
@@ -136,19 +186,28 @@ double Crossings::find(const OneStepMethod& method) {
         least = std::min(least, distance), most = std::max(most, distance);
       }
       const bool far = least > amplification * (most - least);
-      if (!far) examine({2.0, j, i, 0, Trigger::distance, 0.0}, slack(j));
+      if (!far) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, kSlack * tolerance(j));
     }
   }
-  if (first_.empty()) return 2.0;
+  if (first_.empty()) return end_ = Modes::kNone;
   std::stable_sort(first_.begin(), first_.end(),
                    [](const Crossing& a, const Crossing& b) { return a.x < b.x; });
-  const auto later = [&](const Crossing& c) { return c.x > first_.front().x + kTogether; };
-  first_.erase(std::find_if(first_.begin(), first_.end(), later), first_.end());
-  return first_.front().x;
+  end_ = first_.front().x;
+  const auto later = [&](const Crossing& c) { return c.x > end_ + kTogether && !alike(c, end_); };
+  first_.erase(std::remove_if(first_.begin(), first_.end(), later), first_.end());
+  return end_;
 }
 
+/// What was found in the longer step may lie a little beyond this one, but if it does not the mode goes on.
 double Crossings::refine(const OneStepMethod& method) {
-  look_along(method);
+  const std::vector<Crossing> sought = first_;
+  if (find(method) <= 1.0) return end_;
+  first_ = sought;
+  return end_ = zero_near_end();
+}
+
+/// Of the function that ends the mode first.
+double Crossings::zero_near_end() const {
   const int degree = static_cast<int>(looks_.size()) - 1;
   const Bernstein b = polynomial(first_.front());
   const auto value = [&](double x) {
@@ -158,7 +217,7 @@ double Crossings::refine(const OneStepMethod& method) {
   double last = 1.0 - 0.01, x = 1.0, f_last = value(last), f = value(x);
   for (int i = 0; i < 6 && f != 0.0; ++i) {
     const double next = x - f * (x - last) / (f - f_last);
-    if (!(std::abs(next - 1.0) <= kFarthest)) return 1.0;
+    if (!(std::abs(next - 1.0) <= kFarthest)) return Modes::kNone;
     last = x, f_last = f;
     x = next, f = value(x);
     if (x == last) break;
@@ -186,7 +245,7 @@ bool Crossings::contains(const ConstVectorRef& w) {
   const Mode& mode = piece_->mode();
   for (Index j = 0; j < mode.cols(); ++j)
     for (Index i = 0; i < mode.rows(); ++i)
-      if (mode(i, j) * distances(i, j) < -slack(j)) return false;
+      if (mode(i, j) * distances(i, j) < -kNearly * tolerance(j)) return false;
   return true;
 }
 

@@ -24,22 +24,24 @@ struct Crossing {
 /// inside the mode.
 struct Look {
   Matrix distances;
-  Vector gains, low, high;
+  Vector force, gains, low, high;
 };
 
 class Crossings {
  public:
-  Crossings(std::shared_ptr<Piece> piece, Modes::Forces forces, Tolerance tolerance);
+  Crossings(std::shared_ptr<Piece> piece, Forces& forces, Tolerance tolerance);
 
   /// Looks at w, the start of the next step.
   const Look& begin(const ConstVectorRef& w);
+  /// Gives it this force.
+  void impose(const ConstVectorRef& force);
   /// The end of the last step is the start of the next one.
   void advance() { std::swap(looks_.front(), looks_.back()); }
   /// All that ends the mode already at the start.
   void find_at_start();
-  /// The fraction of the last attempt at which its mode ends, or a number beyond 1.
+  /// The fraction of the last attempt at which its mode ends, or Modes::kNone.
   double find(const OneStepMethod& method);
-  /// The same for a step cut short there, which ends at the surface up to a small correction.
+  /// The same for a step cut short there.
   double refine(const OneStepMethod& method);
   /// Whether w is in the mode, but for the slack of the tolerance.
   bool contains(const ConstVectorRef& w);
@@ -51,8 +53,9 @@ class Crossings {
   void clear() { first_.clear(); }
 
   const Look& start() const { return looks_.front(); }
-  const Vector& force() const { return force_; }  ///< at the last state looked at,
-  const Vector& sizes() const { return sizes_; }  ///< and ||y|| of the units there
+  const Vector& sizes() const { return sizes_; }  ///< ||y|| of the units at the last state looked at
+  /// Where the mode was found to end, from the stages of the step.
+  Vector force_at_end() const;
   Vector signs;  ///< of the gain of each unit, where it slides: kept until it is seen to change
 
  private:
@@ -61,15 +64,21 @@ class Crossings {
   template <class Value>
   Bernstein interpolant(Value&& value) const;
   Bernstein polynomial(const Crossing& crossing) const;
+  double zero_near_end() const;
+  void multipliers(Look& at) const;
   void examine(Crossing crossing, double slack);
-  double slack(Index unit) const;
+  bool alike(const Crossing& crossing, double x) const;
+  double tolerance(Index unit) const;
 
   std::shared_ptr<Piece> piece_;
-  Modes::Forces forces_;
+  Forces& forces_;
   double rtol_, atol_;
   std::vector<Look> looks_;  // at the start of the step and at its nodes
-  Matrix to_bernstein_;      // from the values there
-  Vector state_, residual_, force_, sizes_;
+  std::vector<double> nodes_;
+  Matrix to_bernstein_;  // from the values there
+  Vector to_start_;      // from those at the nodes alone
+  double end_ = 0.0;     // where the mode was found to end
+  Vector state_, residual_, sizes_;
   std::vector<Crossing> first_;
 };
 

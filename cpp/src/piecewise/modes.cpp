@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kMostRounds = 100;
 constexpr int kMostRoundsAtStart = 20;
+constexpr double kAtOnce = 1e-2;    // of a step: what forces need to react to a change of mode, or they go on
 constexpr double kInstant = 1e-10;  // relative: times that are too close for many changes of one unit
 
 }  // namespace
@@ -50,9 +51,11 @@ struct Modes::Burst {
   }
 };
 
-Modes::Modes(std::shared_ptr<Piece> piece, Forces forces, Tolerance tolerance)
+Modes::Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Tolerance tolerance)
     : piece_(std::move(piece)),
-      crossings_(std::make_unique<Crossings>(piece_, std::move(forces), std::move(tolerance))),
+      forces_(std::move(forces)),
+      crossings_(std::make_unique<Crossings>(piece_, *forces_, std::move(tolerance))),
+      force_(piece_->num_residuals()),
       bursts_(piece_->num_units()) {}
 
 Modes::~Modes() = default;
@@ -72,7 +75,7 @@ void Modes::begin(double t, VectorRef w) {
   bool changed = true;
   for (int round = 0; round < kMostRoundsAtStart && changed; ++round) {
     const Mode before = piece_->mode();
-    crossings_->begin(w);
+    before_ = crossings_->begin(w).force;
     changes_.clear();
     for (const Index j : touching) {
       piece_->enter(j, sides.col(j).data());
@@ -80,6 +83,7 @@ void Modes::begin(double t, VectorRef w) {
     }
     changed = before != piece_->mode();
   }
+  held_ = piece_->mode();
   settle(t, w);
 }
 
@@ -95,7 +99,10 @@ void Modes::advance(VectorRef w) {
   crossings_->advance();
 }
 
-void Modes::change(double t, VectorRef w) {
+void Modes::change(double t, double h, VectorRef w) {
+  before_ = crossings_->force_at_end();
+  h_ = h;
+  held_ = piece_->mode();
   const Index unit = crossings_->first().front().unit;
   in_a_row_ = unit == last_unit_ ? in_a_row_ + 1 : 0;
   last_unit_ = unit;
@@ -104,13 +111,29 @@ void Modes::change(double t, VectorRef w) {
   settle(t, w);
 }
 
+/// The force in the present mode.
+void Modes::react(const ConstVectorRef& w) { forces_->react(w, before_, kAtOnce * h_, force_); }
+
+/// w is given the force of the mode by a correction along the surfaces that it touches.
+void Modes::restore(VectorRef w) {
+  const Mode mode = piece_->mode();
+  for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, held_.col(j).data());
+  forces_->restore(force_, h_, w);
+  for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, mode.col(j).data());
+}
+
 /// Starts the next step from w in the present mode. Where the forces depend on the mode, a change of one unit
 /// may end that of others at once.
 void Modes::settle(double t, VectorRef w) {
   for (int round = 0; round <= kMostRounds && trouble_.empty(); ++round) {
     crossings_->begin(w);
+    react(w);
+    crossings_->impose(force_);
     crossings_->find_at_start();
-    if (crossings_->first().empty()) return;
+    if (crossings_->first().empty()) {
+      if (h_ > 0.0) restore(w);
+      return;
+    }
     resolve_crossings(t, w);
   }
 }
@@ -155,7 +178,19 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     for (Index i = 0; i < surfaces; ++i) touch(i);
   }
   Kinks kinks;
-  piece_->kinks(found.signs[unit], found.force(), unit, touching, kinks);
+  piece_->kinks(found.signs[unit], before_, unit, touching, kinks);
+  std::vector<signed char> sides(surfaces);
+  for (Index i = 0; i < surfaces; ++i) sides[i] = mode(i, unit);
+  // The multipliers on the surfaces met, all slid on, tell from which sides they attract the unit in the end.
+  if (moving && static_cast<Index>(touching.size()) < kinks.normals.rows()) {
+    for (const Index i : touching) held_(i, unit) = 0;
+    piece_->enter(unit, held_.col(unit).data());
+    react(w);
+    piece_->enter(unit, sides.data());
+  } else {
+    react(w);
+  }
+  piece_->kinks(found.signs[unit], force_, unit, touching, kinks);
   const Resolution next = resolve_kinks(kinks, touches, moving);
   const int most = 40 + 4 * static_cast<int>(surfaces);
   const bool crowded = bursts_[unit].crowded(t, most) || in_a_row_ > most;
@@ -166,8 +201,6 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     trouble_ = text.str();
     return;
   }
-  std::vector<signed char> sides(surfaces);
-  for (Index i = 0; i < surfaces; ++i) sides[i] = mode(i, unit);
   for (std::size_t f = 0; f < touching.size(); ++f) {
     using Kind = ModeChange::Kind;
     const Index i = touching[f];

@@ -1,9 +1,12 @@
 // Steps of a one-step method inside modes.
 //
-// A step that runs over the end of its mode is cut there and solved once more: at the end of an implicit step
-// w lies on the slow manifold of a stiff flow, from which a point of the dense output is off by the
-// tolerance. That would spoil the multipliers, which are quotients of small residuals. The second solution
-// meets the surface but for a small correction, for which its own path serves.
+// A step that runs over the end of its mode is cut there and solved once more, so that the mode ends close to
+// the end of a step, where an implicit method puts w on the slow manifold of a stiff flow. If the shorter step
+// does not meet the surface, the mode goes on. A mode that still ends as soon as it has begun when the step is a
+// hundredth is taken to end at once: still shorter steps would resolve how the forces react to the last change.
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "grokflow/modes.hpp"
@@ -11,7 +14,12 @@
 namespace grokflow {
 namespace {
 
-constexpr double kNearEnd = 0.99;  // a mode that ends later in the step does not ask for another solution
+constexpr double kAtOnce = 1e-3;  // a mode that ends earlier in the step asks for a shorter one,
+constexpr double kShorter = 0.1;
+constexpr double kShortest = 0.05;  // unless it is shorter than this part already;
+constexpr int kCuts = 3;
+constexpr double kSpacing = 4.0 * std::numeric_limits<double>::epsilon();  // of times
+constexpr double kNearEnd = 0.99;  // and a mode that ends later in the step does not ask for another solution
 
 class PiecewiseStepper final : public Stepper {
  public:
@@ -27,7 +35,7 @@ class PiecewiseStepper final : public Stepper {
 
   Attempt attempt(double h) override {
     // The last step keeps its mode until here: its dense output may be asked for.
-    if (restart_) modes_.change(t_.t(), w_);
+    if (restart_) modes_.change(t_.t(), asked_, w_);
     if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
     if (restart_) {
       inner_->restart(w_);
@@ -38,13 +46,19 @@ class PiecewiseStepper final : public Stepper {
     Attempt attempt = inner_->attempt(h);
     if (!attempt.success()) return attempt;
     double x = modes_.end_of_mode(*inner_);
-    if (x > 1.0) return attempt;
-    if (x < kNearEnd) {
-      inner_h_ = x * h;
-      attempt = inner_->cut(x);
+    for (int cut = 0; x < kNearEnd && cut < kCuts; ++cut) {
+      if (x < kAtOnce && inner_h_ < kShortest * h) break;
+      const double part = x < kAtOnce ? kShorter : x;
+      inner_h_ *= part;
+      attempt = inner_->cut(part);
       if (!attempt.success()) return attempt;
       x = modes_.refine(*inner_);
     }
+    if (x >= Modes::kNone) {
+      if (inner_h_ < h) attempt.cut = inner_h_;
+      return attempt;
+    }
+    x = std::max(x, kSpacing * std::abs(t_.t()) / inner_h_);  // time goes on
     inner_->preview(x, new_w_);
     if (!flow_.retract(new_w_)) return {Attempt::Outcome::off_manifold, 0.0};
     ends_ = true;
@@ -54,7 +68,7 @@ class PiecewiseStepper final : public Stepper {
 
   double accept() override {
     const double next = inner_->accept();
-    h_ = ends_ ? new_h_ : asked_;
+    h_ = ends_ ? new_h_ : inner_h_;
     t_.advance(h_);
     beyond_ = inner_h_ - h_;
     if (!ends_) {
