@@ -104,7 +104,7 @@ class Radau final : public OneStepMethod {
 
   Attempt attempt(double h) override {
     h_ = h;
-    if (gate_.suspects()) measure_noise();
+    if (!pieces_ && gate_.suspects()) measure_noise();
     guess_stages();
     return solve();
   }
@@ -127,7 +127,7 @@ class Radau final : public OneStepMethod {
   void restart(const ConstVectorRef& w) override {
     flow_.rhs(w, new_f_);  // before anything changes: it may throw
     jump_ = new_f_ - f_;
-    jumped_ = first_ = true;
+    jumped_ = first_ = pieces_ = true;
     w_ = w;
     f_.swap(new_f_);
     last_error_ = 0.0;
@@ -340,6 +340,7 @@ class Radau final : public OneStepMethod {
   std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
   NoiseGate gate_;
+  bool pieces_ = false;  // restarted: each piece is known to be smooth, and attempts fail where it ends
   bool stale_ = false, rejected_ = false;
   bool ahead_ = true;    // the Jacobian is taken in the middle of the step foreseen, not at its start
   bool first_ = true;    // no step was accepted since the start or the restart
