@@ -20,6 +20,8 @@ class LinearizedDenseFlow final : public LinearizedFlow {
     ++version_;
   }
 
+  void state(Archive& archive) override { archive(version_); }
+
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override {
     return refactor(z, solver);
   }

@@ -18,6 +18,8 @@ void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& l
 
 bool Flow::retract(VectorRef) { return true; }
 
+void Flow::state(Archive& archive) { archive(stats_); }
+
 void Flow::compute_linearization(const ConstVectorRef&, std::unique_ptr<LinearizedFlow>&) {
   throw std::logic_error("this flow is for explicit methods: it offers no linearisation");
 }

@@ -101,6 +101,20 @@ void Integrator::interpolate(double t, VectorRef out) const {
   if (!flow_.retract(out)) stepper_->interpolate(back, out);
 }
 
+void Integrator::state(Archive& archive) {
+  archive(clock_, previous_t_, last_h_, ended_, h_, attempts_, status_, message_);
+  stepper_->state(archive);
+  flow_.state(archive);  // last: what was frozen and factored again is no new work
+}
+
+bool Integrator::reopen() {
+  if (status_ == Status::max_steps || status_ == Status::time_limit || status_ == Status::interrupted) {
+    status_ = Status::running;
+    message_.clear();
+  }
+  return status_ == Status::running;
+}
+
 void Integrator::stop(Status status, std::string message) {
   status_ = status;
   message_ = std::move(message);

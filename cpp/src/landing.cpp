@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "curvature/full_hessian.hpp"
+#include "grokflow/piecewise.hpp"
 #include "numerics/power_iteration.hpp"
 #include "tangent/residual_vanishes.hpp"
 
@@ -71,6 +72,14 @@ TangentSpace* LandingWatch::full_hessian() {
     return nullptr;
   full_ = make_tangent_space(full_kind_, problem_, options_.tangent, stats_);
   return full_.get();
+}
+
+void LandingWatch::state(Archive& archive) {
+  archive(dominant_, t_, next_look_, first_slope_, previous_t_, previous_norm_, older_norm_, *tangent_);
+  bool full = full_ != nullptr;
+  archive(full);
+  if (full) archive(*full_hessian());
+  archive(stats_);
 }
 
 Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) {
@@ -293,6 +302,8 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
   text.precision(3);
   const double norm = landing.w.stableNorm();
   const bool moving = landing.status == Status::finished;  // not at rest in the longest of times
+  const bool in_piece =
+      dynamic_cast<const Piece*>(problem_.get());  // beyond its mode it may fall, and F need not
   const bool blind =
       problem_->has_residuals() && !problem_->has_hessian() && !residual_vanishes(*problem_, landing.w);
   if (moving && norm > kGrowth * older_norm_) {
@@ -305,7 +316,7 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
     text << "The flow came to rest on a saddle: the Hessian has " << spectrum.num_negative
          << (spectrum.num_negative == 1 ? " negative eigenvalue" : " negative eigenvalues")
          << ". Start beside it, e.g. from w0 plus a small random vector.";
-  } else if (!moving && !residual_vanishes(*problem_, landing.w) &&
+  } else if (!moving && !residual_vanishes(*problem_, landing.w) && !in_piece &&
              falls_along_kernel(tangent, landing.w, spectrum.largest)) {
     landing.status = Status::saddle;
     text << (problem_->has_hessian()

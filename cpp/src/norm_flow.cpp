@@ -29,12 +29,13 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
           curvature, problem_,
           {options.rtol_rank, options.memory_budget, kNegligible, options.checkpoint, kSingular}, stats())),
       point_(problem_->num_params()),
+      foot_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
       squares_(kMaxCorrections) {}
 
 void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   const bool on_manifold = !begun_ || w == point_;
-  if (on_manifold) point_ = w;
+  if (on_manifold) point_ = foot_ = w;
   begun_ = true;
   if (!(on_manifold ? tangent_->linearize(w) : tangent_->linearize_beside(w))) {
     out.setConstant(std::numeric_limits<double>::quiet_NaN());
@@ -45,6 +46,15 @@ void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   tangent_->project(out);
   stationarity_ = steepness > 0.0 ? out.norm() / steepness : 0.0;
   out = -out;
+}
+
+/// Between two steps the Hessian is frozen where the last one ended, on M.
+void NormFlow::state(Archive& archive) {
+  archive(begun_, point_, foot_);
+  tangent_->state(archive);
+  if (begun_ && archive.reading()) tangent_->linearize(foot_);
+  archive(stationarity_);
+  Flow::state(archive);
 }
 
 /// Newton's method with the Hessian frozen where the flow was last evaluated, close by, and brought up to

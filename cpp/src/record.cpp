@@ -50,7 +50,25 @@ void Recorder::step(const Integrator& integrator, double until) {
 
 void Recorder::end(double t, const ConstVectorRef& w) {
   const bool wanted = when_.mode != SampleTimes::Mode::given;
-  if (wanted && (times_.empty() || times_.back() < t)) record(t, w);
+  if (!wanted || (!times_.empty() && times_.back() >= t)) return;
+  record(t, w);
+  closed_ = true;
+}
+
+void Recorder::state(Archive& archive) {
+  archive(next_, grid_made_, closed_, when_.times, times_, states_, values_);
+  if (values_.size() != observables_.size())
+    throw ArchiveError("another number of observables was recorded: name the same ones");
+}
+
+bool Recorder::reopen() {
+  if (!closed_) return false;
+  closed_ = false;
+  times_.pop_back();
+  if (keep_states_) states_.resize(states_.size() - static_cast<std::size_t>(state_.size()));
+  for (std::size_t i = 0; i < values_.size(); ++i)
+    values_[i].resize(values_[i].size() - static_cast<std::size_t>(std::max<Index>(observables_[i].size, 1)));
+  return true;
 }
 
 void Recorder::make_log_grid(const Integrator& integrator) {

@@ -41,6 +41,18 @@ Status Run::step() {
   return integrator_.status();
 }
 
+void Run::state(Archive& archive) {
+  integrator_.state(archive);
+  recorder_.state(archive);
+  std::size_t count = events_.size();
+  archive(count);
+  if (count != events_.size()) throw ArchiveError("the run had another number of events");
+  for (Event& event : events_) archive(event);
+  archive(watched_, watch_message_, begun_, first_, unrecorded_, unwatched_, t_, w_, event_values_);
+}
+
+bool Run::reopen() { return integrator_.reopen() && recorder_.reopen(); }
+
 void Run::watch() {
   if (watch_ && unwatched_) watched_ = watch_(integrator_.t(), integrator_.w(), watch_message_);
   unwatched_ = false;

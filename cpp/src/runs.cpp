@@ -169,6 +169,11 @@ Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message)
   return status;
 }
 
+void LandingRun::state(Archive& archive) {
+  FlowRun::state(archive);
+  archive(watch_);
+}
+
 Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
                   const LandingOptions& options) {
   const Ground ground(std::move(problem));
@@ -189,6 +194,11 @@ DriftRun::DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regu
                 return monitor_.step(s, message);
               }),
       monitor_(static_cast<NormFlow&>(flow()), stops) {}
+
+void DriftRun::state(Archive& archive) {
+  FlowRun::state(archive);
+  archive(monitor_);
+}
 
 std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
                                               const Decay& weights) {

@@ -155,6 +155,7 @@ class CallbackProblem final : public Problem {
                   std::vector<Block> blocks);
 
   bool has_hvp() const override { return hvp_.given(); }
+  bool may_be_noisy() const override { return true; }
   bool has_hessian() const override { return hvp_.given() || hessian_.given(); }
 
   void residual(const ConstVectorRef& w, VectorRef out) const override;

@@ -168,6 +168,36 @@ const char* HeldRun::advance(bool to_end) {
   return to_string(to_end ? driven.advance() : driven.step());
 }
 
+void HeldRun::save(const py::function& write) const {
+  constexpr std::size_t piece = 1 << 16;
+  std::vector<char> buffer;
+  const auto flush = [&] {
+    if (!buffer.empty())
+      write(py::memoryview::from_memory(buffer.data(), static_cast<py::ssize_t>(buffer.size())));
+    buffer.clear();
+  };
+  Archive archive = Archive::writer([&](const void* data, std::size_t size) {
+    if (buffer.size() + size > piece) flush();
+    if (size > piece)
+      write(py::memoryview::from_memory(data, static_cast<py::ssize_t>(size)));
+    else
+      buffer.insert(buffer.end(), static_cast<const char*>(data), static_cast<const char*>(data) + size);
+  });
+  run().state(archive);
+  flush();
+}
+
+void HeldRun::load(const py::function& readinto) {
+  FlowRun& driven = run();
+  const Unlocked unlocked;
+  Archive archive = Archive::reader([&](void* data, std::size_t size) {
+    const Locked locked;
+    const auto view = py::memoryview::from_memory(data, static_cast<py::ssize_t>(size));
+    if (readinto(view).cast<std::size_t>() != size) throw ArchiveError("the state ends too soon");
+  });
+  driven.state(archive);
+}
+
 FlowRun& HeldRun::run() const {
   if (busy_ && driver_ != std::this_thread::get_id())
     throw std::runtime_error("this integrator is in use by another thread");
@@ -267,6 +297,9 @@ void bind_run(py::module_& m) {
 
   py::class_<HeldRun>(m, "FlowRun", py::custom_type_setup(collect_garbage))
       .def("advance", &HeldRun::advance, py::arg("to_end"))
+      .def("save", &HeldRun::save, py::arg("write"))
+      .def("load", &HeldRun::load, py::arg("readinto"))
+      .def("reopen", [](HeldRun& held) { return held.run().reopen(); })
       .def_property_readonly("status", [](const HeldRun& held) { return to_string(held.run().status()); })
       .def_property_readonly("message", [](const HeldRun& held) { return held.run().message(); })
       .def_property_readonly("t", [](const HeldRun& held) { return held.run().t(); })

@@ -52,6 +52,10 @@ class HeldRun {
   /// One step, or as many as there are.
   const char* advance(bool to_end);
 
+  /// Hands the state to write(memoryview), or has it filled in by readinto(memoryview), piece by piece.
+  void save(const py::function& write) const;
+  void load(const py::function& readinto);
+
   /// Throws if another thread drives the run, without the GIL: what this one would see is being written.
   FlowRun& run() const;
 

@@ -11,6 +11,7 @@ from grokflow._arithmetic import warn_of_flushing as _warn_of_flushing
 from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from grokflow.check import ProblemReport, check_problem
+from grokflow.checkpoint.journal import CheckpointWarning
 from grokflow.clocks import Clocks, clocks
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
@@ -26,6 +27,7 @@ from grokflow.memory import get_memory_limit, set_memory_limit
 from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
 from grokflow.problems import Problem
+from grokflow.resume import resume
 from grokflow.solution import Solution
 from grokflow.threads import check_environment as _check_environment
 from grokflow.threads import get_num_threads, set_num_threads
@@ -40,6 +42,7 @@ __all__ = [
     "ROCK2",
     "Auto",
     "CallbackError",
+    "CheckpointWarning",
     "Clocks",
     "Dense",
     "FileError",
@@ -70,6 +73,7 @@ __all__ = [
     "models",
     "modular_addition",
     "norm_flow",
+    "resume",
     "set_memory_limit",
     "set_num_threads",
     "tangent_projection",

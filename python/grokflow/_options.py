@@ -16,6 +16,7 @@ from grokflow._arithmetic import warn_of_flushing
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
 from grokflow._warnings import warn
+from grokflow.checkpoint.journal import Journal
 from grokflow.memory import require_memory
 from grokflow.methods import BDF, STIFF, Curvature, Method, as_method
 from grokflow.problems import Problem
@@ -58,6 +59,7 @@ class Request:
     max_time: object = None
     callback: Callback | None = None
     progress: bool = False
+    journal: Journal | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], **others: Any) -> Request:

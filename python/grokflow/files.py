@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +32,35 @@ class FileError(ValueError):
     """A file that cannot be read as what it should be; the message names the file and says why."""
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path`` so that the file there is the old one or the new one, whole."""
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A stream to write to; at the end what is at ``path`` is replaced by it, unless an exception falls.
+
+    The file there is the old one or the new one, whole, at every moment, also after a loss of power.
+    """
     target = Path(path)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with open(scratch, "xb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(scratch, target)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+    if os.name == "posix":  # elsewhere folders cannot be opened, and need not be
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path`` so that the file there is the old one or the new one, whole."""
+    with replacing(path) as stream:
+        stream.write(data)
 
 
 @contextmanager

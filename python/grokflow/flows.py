@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from grokflow._options import Callback, Observe, Request, WeightDecay
+from grokflow.checkpoint.journal import Journal, kept
 from grokflow.integrator import Driver, begin
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem, as_problem
@@ -36,6 +37,9 @@ def gradient_flow(
     max_time: float | None = None,
     callback: Callback | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | str = "10min",
+    checkpoint_errors: str = "warn",
 ) -> Solution:
     """Integrate the regularised gradient flow ``dw/dt = -grad F(w) - lam w``.
 
@@ -96,6 +100,15 @@ def gradient_flow(
         returning True.
     progress : bool, default False
         Whether to show a progress bar (needs ``pip install "grokflow[app]"``).
+    checkpoint : path, optional
+        A file in which the state of the run is kept, so that :func:`resume` can take it up in another
+        process, to the same bits. There must be no file of that name yet.
+    checkpoint_every : float or str, default "10min"
+        How often it is written: seconds, or such as "30s", "10min" or "1.5h". It is also written at the
+        end, and before Ctrl-C or SIGTERM stop the run, which then wait for the end of a step.
+    checkpoint_errors : {"warn", "raise"}, default "warn"
+        What to do where it cannot be written (a full disk): go on with a :class:`CheckpointWarning`, or
+        stop. The last good one stays either way.
 
     Returns
     -------
@@ -145,8 +158,13 @@ def gradient_flow(
     >>> sol.success
     True
     """
-    request = Request.of(locals())
-    return flow(as_problem(problem), w0, weight_decay, request)
+    arguments = dict(locals())
+    as_problem(problem)
+
+    def run(journal: Journal | None) -> Solution:
+        return flow(problem, w0, weight_decay, Request.of(arguments, journal=journal))
+
+    return kept("gradient_flow", arguments, run)
 
 
 def flow(problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request) -> Solution:

@@ -6,8 +6,8 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
@@ -34,25 +34,29 @@ class Driver:
         self._settings = options.settings
         self._snapshots = options.snapshots
         self._seconds = 0.0
+        self._since: float | None = None
 
     def advance(self, *, to_end: bool) -> str:
         """Take one step, or all; an exception of the user's passes, with `solution` attached."""
-        began = time.perf_counter()
+        with self._driving() as run:
+            return run.advance(to_end)
+
+    @contextmanager
+    def _driving(self) -> Iterator[core.FlowRun]:
+        """What must surround steps: an exception of the user's passes, with `solution` attached."""
+        self._since = time.perf_counter()
         try:
             with nullcontext() if self._snapshots is None else self._snapshots.writing():
-                status = self._run.advance(to_end)
+                yield self._run
         except BaseException as error:
             if isinstance(error, CallbackError) and error.t is None:
                 error.t = self._run.t
-            self._seconds += time.perf_counter() - began
-            began = time.perf_counter()
             attach(error, self.solution(interrupted_by=error))
             raise
         finally:
-            self._seconds += time.perf_counter() - began
-        if status != "running" and self._run.slack > 1:
+            self._seconds, self._since = self._elapsed(), None
+        if self._run.status != "running" and self._run.slack > 1:
             warn(self._noise(), PrecisionWarning)
-        return status
 
     def _noise(self) -> str:
         """Return in a sentence that the tolerance was not met, and which one can be."""
@@ -61,6 +65,10 @@ class Driver:
             f"callback?) or jumps. It was met up to a factor {self._run.slack:.2g}: ask for rtol = "
             f"{self._settings['rtol'] * self._run.slack:.1g}, or compute in double precision."
         )
+
+    def _elapsed(self) -> float:
+        """The seconds that steps have taken so far."""
+        return self._seconds + (0.0 if self._since is None else time.perf_counter() - self._since)
 
     def solution(self, interrupted_by: BaseException | None = None) -> Solution:
         """Return what has been recorded so far.
@@ -98,7 +106,7 @@ class Driver:
             w_events=[w for _, w in events],
             status=status,
             message=message,
-            stats=run.stats() | {"seconds": self._seconds},
+            stats=run.stats() | {"seconds": self._elapsed()},
             settings=self._settings,
             mode_changes=np.array(run.mode_changes(), dtype=MODE_CHANGE),
             problem=self._problem,
@@ -110,6 +118,41 @@ class Driver:
             states = self._snapshots.states()
             return None if states is None else states[:count]
         return self._run.states() if self._settings["save_states"] else None
+
+
+class KeptRun:
+    """A driver as a journal sees it: its steps, and its state between two of them."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def driving(self) -> AbstractContextManager[core.FlowRun]:
+        """What must surround steps."""
+        return self._driver._driving()
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says beside the state of the core."""
+        driver = self._driver
+        states = None if driver._snapshots is None else driver._snapshots.facts()
+        return {"status": driver._run.status, "seconds": driver._elapsed(), "states": states}
+
+    def save(self, write: Callable[[memoryview], Any]) -> None:
+        """Write the state of the core."""
+        self._driver._run.save(write)
+
+    def load(self, facts: Mapping[str, Any], readinto: Callable[[memoryview], int]) -> None:
+        """Read facts and state, which a run with the same arguments has written."""
+        driver = self._driver
+        if driver._snapshots is not None:
+            driver._snapshots.take_up(**facts["states"])
+        driver._run.load(readinto)
+        driver._seconds = facts["seconds"]
+
+    def reopen(self) -> None:
+        """Let a run go on that a limit or the user has ended."""
+        snapshots = self._driver._snapshots
+        if self._driver._run.reopen() and snapshots is not None:
+            snapshots.take_up(snapshots.run, snapshots.count - 1)
 
 
 def attach(error: BaseException, found: object, name: str = "solution") -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from grokflow._options import Request, as_span
 from grokflow._validate import FloatArray
-from grokflow.integrator import Driver, attach
+from grokflow.integrator import Driver, KeptRun, attach
 
 SLOWEST = 1e-12  # t / t_end at which the bar begins to move
 
@@ -29,7 +29,10 @@ def to_end(
     try:
         with shown(request, name, time) as watched:
             driver = start(watched)
-            driver.advance(to_end=True)
+            if request.journal is None:
+                driver.advance(to_end=True)
+            else:
+                request.journal.drive(name, KeptRun(driver))
         return result(driver)
     except BaseException as error:
         if driver is not None:

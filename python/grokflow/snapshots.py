@@ -131,6 +131,27 @@ class Snapshots:
                 stream.write(layout.header())
         self.count += 1  # last: an interrupt before it leaves this record to be written again
 
+    def facts(self) -> dict[str, Any]:
+        """What `take_up` needs, as JSON types."""
+        return {"run": self.run, "count": self.count}
+
+    def take_up(self, run: str, count: int) -> None:
+        """Go on with the file of an earlier run, after its first `count` records."""
+        self.run, self.count, self._tried = run, count, True
+        if count == 0:
+            return
+        with open(self.path, "r+b") as stream:
+            self._require_own(stream.read(HEADER))
+            layout = Layout(run, self.size, count)
+            end = HEADER + count * layout.record
+            if stream.seek(0, os.SEEK_END) < end:
+                raise FileError(
+                    f"{self.path} is cut short: it must hold {count} states, for the run to go on"
+                )
+            stream.truncate(end)
+            stream.seek(0)
+            stream.write(layout.header())
+
     def _require_own(self, header: bytes) -> None:
         layout = Layout.of(header)
         if layout is None or layout.run != self.run:

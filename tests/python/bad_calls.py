@@ -1,6 +1,9 @@
 """The table of all public callables: good arguments, and for each argument the bad values."""
 
+import atexit
+import os
 from functools import cache
+from tempfile import TemporaryDirectory
 
 import grokflow as gf
 import numpy as np
@@ -14,6 +17,15 @@ OWN = gf.LeastSquares(residual=lambda w: w - 1.0, jacobian=lambda w: np.eye(2), 
 W = np.array([1.0, -1.0])
 STARTED = gf.Integrator(MODEL, W, (0, 10), weight_decay=0.1)
 GRADIENT_ONLY = gf.Objective(loss=lambda w: w @ w, gradient=lambda w: 2 * w, num_params=2)
+
+
+@cache
+def checkpoint():
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    path = f"{folder.name}/run.ckpt"
+    gf.gradient_flow(MODEL, W, (0, 10), weight_decay=0.1, checkpoint=path)
+    return path
 
 
 @cache
@@ -100,7 +112,22 @@ DECAY = [
     ({"w": NAN}, ValueError, "weight_decay['w'] is nan"),
     ({"w": "0.1"}, TypeError, "weight_decay['w'] is '0.1'"),
 ]
+KEPT = {
+    "checkpoint": [
+        (3, TypeError, "checkpoint is 3; it must be the path of a file"),
+        ("nowhere/run.ckpt", FileNotFoundError, "checkpoint is 'nowhere/run.ckpt', but"),
+        (os.devnull, FileExistsError, "take its run up by grokflow.resume"),
+    ],
+    "checkpoint_every": [
+        (0, ValueError, "checkpoint_every is 0"),
+        (None, TypeError, "checkpoint_every is None"),
+        ("soon", ValueError, "checkpoint_every is 'soon'; it must be seconds, or such as '30s'"),
+        ("2 weeks", ValueError, "checkpoint_every is '2 weeks'"),
+    ],
+    "checkpoint_errors": choice("checkpoint_errors", "warn"),
+}
 RUN = {
+    **KEPT,
     "rtol": RTOL,
     "t_eval": T_EVAL,
     "observe": OBSERVE,
@@ -175,7 +202,7 @@ CALLABLES = {
     "Integrator": (
         gf.Integrator,
         {"problem": MODEL, "w0": W, "t_span": (0, 10), "weight_decay": 0.1},
-        {name: values for name, values in FLOW.items() if name != "progress"},
+        {name: values for name, values in FLOW.items() if name not in {"progress", *KEPT}},
     ),
     "limit_map": (
         gf.limit_map,
@@ -186,7 +213,7 @@ CALLABLES = {
             "w0": vector("w0", 2),
             "method": METHOD,
             "curvature": CURVATURE,
-            "atol": positive("atol"),
+            "atol": positive("atol", none=True),
             "rtol_rank": positive("rtol_rank", none=True),
             "t_max": positive("t_max", inf=True),
         },
@@ -218,6 +245,7 @@ CALLABLES = {
         gf.two_phase,
         {"problem": WIDE, "w0": np.ones(3)},
         {
+            **KEPT,
             **{
                 name: RUN[name]
                 for name in ("rtol", "observe", "max_steps", "max_time", "callback", "progress")
@@ -238,7 +266,7 @@ CALLABLES = {
             "kappa": positive("kappa"),
             "method": METHOD,
             "curvature": CURVATURE,
-            "atol": positive("atol"),
+            "atol": positive("atol", none=True),
         },
     ),
     "tangent_projection": (
@@ -290,6 +318,22 @@ CALLABLES = {
             "p": [*count("p", huge="GiB"), (1, ValueError, "p is 1; it must be at least 2")],
             "fraction": [*positive("fraction"), (1.0, ValueError, "fraction is 1.0, which gives 25 of 25")],
             "seed": SEED,
+        },
+    ),
+    "resume": (
+        gf.resume,
+        {"path": checkpoint},
+        {
+            "path": [
+                (3, TypeError, "path is 3; it must be the path of a file"),
+                ("nothing.ckpt", FileNotFoundError, "nothing.ckpt"),
+                (__file__, gf.FileError, "is no checkpoint of grokflow"),
+            ],
+            "problem": [
+                (3, TypeError, "problem is 3"),
+                (WIDE, ValueError, "the checkpoint is of another problem: num_params is 3, not 2"),
+            ],
+            "changes": [(3, ValueError, "changes cannot be changed in a run of gradient_flow")],
         },
     ),
     "set_num_threads": (gf.set_num_threads, {}, {"n": count("the number of threads")}),

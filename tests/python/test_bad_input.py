@@ -8,12 +8,12 @@ import re
 
 import grokflow as gf
 import pytest
-from bad_calls import CALLABLES, drift, sol
+from bad_calls import CALLABLES, checkpoint, drift, sol
 
 
 def made(value):
     """Return `value`, or the run that it stands for: none is made before it is needed."""
-    return value() if any(value is run for run in (sol, drift)) else value
+    return value() if any(value is run for run in (sol, drift, checkpoint)) else value
 
 
 CASES = [
@@ -34,6 +34,7 @@ def test_a_bad_argument_is_told(tmp_path, monkeypatch, call, good, argument, bad
 
 RESULTS = {
     "CallbackError",
+    "CheckpointWarning",
     "Clocks",
     "FileError",
     "GrokkingTimes",

@@ -55,10 +55,12 @@ def test_end_of_a_square_root(method):
 
 @METHODS
 def test_sliding_along_a_jump(method):
-    """F = |w| arrives at 0 at t = 1 and has no smooth continuation: no endless loop."""
-    sol = run(scalar(np.sign, lambda w: 0.0), [1.0], 2, method=method, max_steps=2000)
+    """F = |w| arrives at 0 at t = 1 and stays there, where no step is smooth: no endless loop."""
+    with pytest.warns(gf.PrecisionWarning, match="jumps"):
+        sol = run(scalar(np.sign, lambda w: 0.0), [1.0], 2, method=method, max_steps=2000)
     assert sol.status in ("step_too_small", "error_test_failed", "solver_failed", "max_steps")
-    assert sol.t_final == pytest.approx(1, abs=1e-2)
+    assert sol.t_final >= 1 - 1e-2
+    assert abs(sol.final[0]) < 2e-2
 
 
 @METHODS

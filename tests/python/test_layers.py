@@ -11,14 +11,16 @@ import pytest
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
     "_start _backend _validate _warnings _arithmetic memory methods files",
-    "snapshots threads problems",
+    "snapshots threads problems provenance",
     "callbacks _results check _taylor",
     "models",
+    "checkpoint",
     "trajectory curves clocks",
     "figures",
     "solution",
-    "provenance _options progress integrator flows",
+    "_options progress integrator flows",
     "limit",
+    "resume",
     "grokflow",  # what `import grokflow` gives
     "app",
     "cli __main__",

@@ -135,7 +135,7 @@ def test_the_rank_of_a_graded_matrix(curvature):
 def test_a_rank_that_is_a_matter_of_taste_is_refused():
     """With eigenvalues close to each other on both sides of round-off no default can be right."""
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
-    problem = gf.models.LinearRegression(np.diag([1.0, 6e-8, 4e-8]) @ Q, np.zeros(3))
+    problem = gf.models.LinearRegression(np.diag([1.0, 8e-8, 5e-8]) @ Q, np.zeros(3))
     with pytest.raises(ValueError, match=r"rank of the Hessian at w cannot be decided.*rtol_rank"):
         gf.tangent_projection(problem, np.zeros(3), np.ones(3), curvature="dense")
     found = gf.tangent_projection(problem, np.zeros(3), np.ones(3), curvature="dense", rtol_rank=1e-10)

@@ -38,10 +38,13 @@ NOT_COMPUTING = {
     "set_num_threads",
     "get_memory_limit",
     "set_memory_limit",
+    "CheckpointWarning",
+    "resume",
 }
 
 # Arguments that choose how an answer is computed, recorded or limited, and not what it is.
-LIMITS = {"max_step", "max_steps", "max_time", "callback", "progress"}
+KEPT = {"checkpoint", "checkpoint_every", "checkpoint_errors"}
+LIMITS = {"max_step", "max_steps", "max_time", "callback", "progress"} | KEPT
 KNOBS = {
     "gradient_flow": {"method", "curvature", "first_step", "save_states"} | LIMITS,
     "limit_map": {"method", "curvature", "t_eval", "observe", "save_states"} | LIMITS,

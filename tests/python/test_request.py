@@ -17,7 +17,7 @@ CALLS = {
     gf.norm_flow: ((PROBLEM, W, (0, 1)), {}),
     gf.two_phase: ((PROBLEM, W, [0.1]), {}),
 }
-NAMES = {field.name for field in fields(Request)} - {"t_span", "progress"}
+NAMES = {field.name for field in fields(Request)} - {"t_span", "progress", "journal"}
 PAIRS = [
     (function, name) for function in CALLS for name in inspect.signature(function).parameters if name in NAMES
 ]

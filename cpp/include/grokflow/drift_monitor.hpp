@@ -30,6 +30,8 @@ class DriftMonitor {
   /// with a message.
   Status step(double s, std::string& message);
 
+  void state(Archive& archive) { archive(s_, spectra_); }
+
   const std::vector<double>& s() const { return s_; }
   const std::vector<Spectrum>& spectra() const { return spectra_; }
 

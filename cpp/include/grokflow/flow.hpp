@@ -25,6 +25,7 @@
 #include <limits>
 #include <memory>
 
+#include "grokflow/archive.hpp"
 #include "grokflow/types.hpp"
 
 namespace grokflow {
@@ -45,6 +46,8 @@ class ShiftedSolver {
   /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that
   /// Newton's method needs.
   virtual bool exact() const { return true; }
+  /// Writes or reads what solves depend on beyond f' and z. Read after `factor` with the same z.
+  virtual void state(Archive& /*archive*/) {}
 };
 
 /// f' frozen at one point.
@@ -65,6 +68,10 @@ class LinearizedFlow {
   /// What it costs to freeze f' anew and to factor it, in right-hand sides, to a factor of two. Default:
   /// much.
   virtual double renewal_cost() const { return std::numeric_limits<double>::infinity(); }
+
+  /// Writes or reads what it has become since it was made, beyond f' at its point. Read after `linearize`
+  /// at the same point.
+  virtual void state(Archive& /*archive*/) {}
 };
 
 class Flow {
@@ -77,6 +84,9 @@ class Flow {
   /// after one step.
   virtual bool is_linear() const { return false; }
 
+  /// Whether f may carry more noise than the round-off of double precision: methods then look for it.
+  virtual bool may_be_noisy() const { return false; }
+
   /// out = f(w).
   void rhs(const ConstVectorRef& w, VectorRef out);
 
@@ -86,6 +96,9 @@ class Flow {
   /// Takes w, which has left the set that the flow lives on by the error of a step or of an interpolation,
   /// back to it. False if it is too far away. Default: the flow lives everywhere.
   virtual bool retract(VectorRef w);
+
+  /// Writes or reads what the flow remembers of earlier evaluations. Default: nothing but the work done.
+  virtual void state(Archive& archive);
 
   /// Work done through this flow and everything made from it.
   Stats& stats() { return stats_; }

@@ -50,6 +50,11 @@ class Integrator {
   void interpolate(double t, VectorRef out) const;
   Flow& flow() { return flow_; }
 
+  /// Writes or reads the state between two steps, that of the flow and of the stepper included.
+  void state(Archive& archive);
+  /// Lets a run go on that a limit or the user has ended. Whether it goes on.
+  bool reopen();
+
  private:
   /// How far t1 is away.
   double remaining() const { return ((t1_ - t0_) - clock_.t()) - clock_.lag(); }

@@ -58,6 +58,9 @@ class LandingWatch {
 
   const Stats& stats() const { return stats_; }
 
+  /// Writes or reads what it has seen so far.
+  void state(Archive& archive);
+
  private:
   void check() const;
   Status look(const ConstVectorRef& w);

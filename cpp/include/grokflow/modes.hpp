@@ -68,6 +68,9 @@ class Modes {
   /// Why the mode cannot be resolved, naming unit and surfaces; empty if it could.
   const std::string& trouble() const { return trouble_; }
 
+  /// Writes or reads the mode, and what it remembers of its changes.
+  void state(Archive& archive);
+
  private:
   struct Burst;
 

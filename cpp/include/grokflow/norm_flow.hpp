@@ -26,6 +26,7 @@ class NormFlow final : public Flow {
 
   Index size() const override { return problem_->num_params(); }
   bool retract(VectorRef w) override;
+  void state(Archive& archive) override;
 
   const Problem& problem() const { return *problem_; }
   /// The tangent space at the last state that was evaluated.
@@ -44,6 +45,7 @@ class NormFlow final : public Flow {
   std::unique_ptr<TangentSpace> tangent_;
   bool begun_ = false;
   Vector point_;    // the last one that is known to lie on M
+  Vector foot_;     // the last one of M at which the Hessian was frozen
   Matrix steps_;    // of one retraction
   Vector squares_;  // their squared norms
   double stationarity_ = 1.0;

@@ -26,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "grokflow/archive.hpp"
 #include "grokflow/decay.hpp"
 #include "grokflow/problem.hpp"
 
@@ -116,6 +117,8 @@ struct ModeChange {
   double t;
   Index unit, sample;
   Kind kind;
+
+  void state(Archive& archive) { archive(t, unit, sample, kind); }
 };
 
 /// "cross", "stick", "release", "pin" or "split".

@@ -110,6 +110,8 @@ class Problem {
 
   /// Whether F is quadratic: J and the Hessian are then the same everywhere.
   virtual bool is_quadratic() const { return false; }
+  /// Whether values may carry more noise than the round-off of double precision, or jump, unknown to the problem.
+  virtual bool may_be_noisy() const { return false; }
   /// Whether the linearisation offers `hvp` (and so `hessian`).
   virtual bool has_hvp() const { return false; }
   /// Whether the linearisation offers `hessian`, by `hvp` or otherwise.

@@ -55,6 +55,10 @@ class Recorder {
   /// The values of observable i, one time after the other.
   const std::vector<double>& values(std::size_t i) const { return values_[i]; }
 
+  void state(Archive& archive);
+  /// Drops the record of `end`, if there is one: the run goes on. Whether there was one.
+  bool reopen();
+
  private:
   void record(double t, const ConstVectorRef& w);
   void make_log_grid(const Integrator& integrator);
@@ -64,6 +68,7 @@ class Recorder {
   SampleTimes when_;
   std::size_t next_ = 0;  // in when_.times
   bool grid_made_ = false;
+  bool closed_ = false;  // the last record is that of `end`
   std::vector<double> times_, states_;
   std::vector<std::vector<double>> values_;
   Vector state_, row_;  // row_: the values of all observables at one time

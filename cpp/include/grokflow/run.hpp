@@ -23,6 +23,8 @@ struct Event {
   std::vector<double> times;
   std::vector<double> states;  ///< one state after the other
   double size = 0.0;           ///< the largest |value| at the ends of steps
+
+  void state(Archive& archive) { archive(times, states, size); }
 };
 
 /// An integration that is recorded. Exceptions of the flow, of observables and of events pass through; what
@@ -48,6 +50,11 @@ class Run {
   double t() const { return t_; }
   const Vector& w() const { return w_; }
   const std::vector<Event>& events() const { return events_; }
+
+  /// Writes or reads the state between two steps, that of the integrator and of the recorder included.
+  void state(Archive& archive);
+  /// Lets a run go on that a limit or the user has ended. Whether that drops a record, that of its end.
+  bool reopen();
 
  private:
   struct Zero {

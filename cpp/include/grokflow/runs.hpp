@@ -87,6 +87,11 @@ class FlowRun {
   const Recorder& recorder() const { return recorder_; }
   const Integrator& integrator() const { return integrator_; }
   const Stats& stats() const { return flow_->stats(); }
+  /// Writes the state between two steps, or reads it into a run that was made from the same arguments and
+  /// has taken no step: it goes on as the other one would have, to the last bit.
+  virtual void state(Archive& archive) { run_.state(archive); }
+  /// Lets a run go on that a limit or the user has ended. Whether that drops a record, that of its end.
+  bool reopen() { return run_.reopen(); }
   /// Of a flow that is smooth piece by piece.
   const std::vector<ModeChange>& mode_changes() const;
 
@@ -128,6 +133,8 @@ class LandingRun final : public FlowRun {
   Landing settle() { return watch_.settle(w(), integrator().status()); }
   const Stats& settling_stats() const { return watch_.stats(); }
 
+  void state(Archive& archive) override;
+
  private:
   LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol);
   Status look(double t, const ConstVectorRef& w, std::string& message);
@@ -148,6 +155,8 @@ class DriftRun final : public FlowRun {
            const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops = {});
 
   const DriftMonitor& monitor() const { return monitor_; }
+
+  void state(Archive& archive) override;
 
  private:
   DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regularizer, const ConstVectorRef& w0,

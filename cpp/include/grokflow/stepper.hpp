@@ -10,6 +10,8 @@
 //  5. An attempt fails by its `Outcome`, never by an exception; exceptions from the flow pass through
 //     `attempt` and `accept`, which then have changed nothing: the step may be attempted again.
 //  6. After the first few steps an attempt allocates no memory.
+//  7. `state` lists what later steps depend on, so that a run can be taken up in another process
+// (archive.hpp).
 //
 //   auto stepper = grokflow::make_radau(flow, {1e-8, 1e-11});
 //   double h = stepper->start(w0, 0.0);
@@ -21,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "grokflow/archive.hpp"
 #include "grokflow/flow.hpp"
 #include "grokflow/types.hpp"
 
@@ -60,6 +63,7 @@ class Clock {
     t_ = before + step;
     lag_ = step - (t_ - before);
   }
+  void state(Archive& archive) { archive(t_, lag_); }
 
  private:
   double t_, lag_ = 0.0;
@@ -96,6 +100,9 @@ class Stepper {
   /// In a sentence, why the last attempt was bound to fail; empty if there is no more to say than its
   /// outcome.
   virtual std::string trouble() const { return {}; }
+  /// Writes or reads the state between two steps. Read into a stepper that has been started, with the same
+  /// arguments.
+  virtual void state(Archive& archive);
 };
 
 /// A method without memory of earlier steps: it may go on from any state, and the path of a step is known as

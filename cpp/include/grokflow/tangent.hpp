@@ -48,6 +48,8 @@ struct Spectrum {
   double gap = 0.0;        ///< eta over the largest one that counts as zero, at least epsilon * largest
   Index num_negative = 0;  ///< those that are negative, beyond the threshold: a saddle
   double lowest = 0.0;     ///< the most negative of these, or 0
+
+  void state(Archive& archive) { archive(rank, smallest, largest, gap, num_negative, lowest); }
 };
 
 /// How far a point is from M.
@@ -91,6 +93,9 @@ class TangentSpace {
   virtual Spectrum spectrum() = 0;
   /// By a few inverse iterations that take up where those of the last point ended: cheap, to about 0.1%.
   virtual Spectrum track() { return spectrum(); }
+
+  /// Writes or reads what it has learnt from earlier points. To be linearised at the same point when it was read.
+  virtual void state(Archive& /*archive*/) {}
 };
 
 /// `automatic` resolved: gram if residuals exist, n <= d and K fits the budget; else dense for d <= 2000;

@@ -63,6 +63,12 @@ struct Stats {
   std::int64_t nvjp = 0;        ///< products J^T u
   std::int64_t nhvp = 0;        ///< products Hess F v
   std::int64_t nproject = 0;    ///< projections on the kernel of the Hessian
+
+  template <class Archive>
+  void state(Archive& archive) {
+    archive(nsteps, nrejected, nfailed, nnonfinite, nfev, nlinearize, ngram, nhessian, nfactor, nsolve, niter,
+            njvp, nvjp, nhvp, nproject);
+  }
 };
 
 }  // namespace grokflow

@@ -25,9 +25,14 @@ DenseCurvature::DenseCurvature(std::shared_ptr<const Problem> problem, const Dec
 
 void DenseCurvature::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
+  hessian_.begin(w, *lin_);
+  form();
+}
+
+/// D + H at the last point, by the same operations whenever it was asked for.
+void DenseCurvature::form() {
   ++point_;
   form_hessian(*problem_, *lin_, matrix_, stats_);
-  hessian_.begin(w, *lin_);
   if (full_hessian_ && !problem_->has_hessian()) hessian_.complete(matrix_);
   for (const Decay::Group& group : decay_.groups())
     for (const Decay::Range& range : group.ranges)
@@ -37,9 +42,18 @@ void DenseCurvature::linearize(const ConstVectorRef& w) {
 bool DenseCurvature::sharpen() {
   if (full_hessian_) return false;
   full_hessian_ = true;
-  hessian_.complete(matrix_);
-  ++point_;
+  form();
   return true;
+}
+
+void DenseCurvature::state(Archive& archive) {
+  bool full = full_hessian_;
+  archive(full);
+  if (full != full_hessian_) {
+    full_hessian_ = full;
+    form();
+  }
+  archive(point_);
 }
 
 bool DenseCurvature::factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) {

@@ -12,11 +12,14 @@ class DenseCurvature final : public Curvature {
   DenseCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats);
 
   void linearize(const ConstVectorRef& w) override;
+  void state(Archive& archive) override;
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
   bool sharpen() override;
 
  private:
+  void form();
+
   std::shared_ptr<const Problem> problem_;
   const Decay& decay_;
   Stats& stats_;

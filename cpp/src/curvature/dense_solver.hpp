@@ -28,6 +28,7 @@ class DenseSolver final : public ShiftedSolver<Scalar> {
   }
 
   bool exact() const override { return factored_ && factor_.exact(); }
+  void state(Archive& archive) override { factor_.state(archive); }
 
  private:
   ShiftedFactor<Scalar, kind> factor_;

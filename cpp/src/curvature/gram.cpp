@@ -85,6 +85,16 @@ class GramSolver final : public ShiftedSolver<Scalar> {
 
   bool exact() const override { return factor_.exact() && !curvature_.full_hessian(); }
 
+  void state(Archive& archive) override {
+    Scalar z = z_;
+    archive(z);
+    if (archive.reading() && z != z_) {
+      point_ = -1;
+      factor(z);
+    }
+    factor_.state(archive);
+  }
+
  private:
   /// v <- A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v, the system scaled by alpha of the
   /// first group.

@@ -17,6 +17,7 @@ class GramCurvature final : public Curvature {
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
   bool sharpen() override;
   double renewal_cost() const override;
+  void state(Archive& archive) override { archive(point_, full_hessian_, contraction_); }
 
   const Problem& problem() const { return *problem_; }
   const Decay& decay() const { return decay_; }

@@ -78,6 +78,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   }
 
   bool exact() const override { return false; }
+  void state(Archive& archive) override { archive(length_, slope_); }
 
   bool solve(Eigen::Ref<VectorS> v) override {
     if (!in_kernel_space_ || !curvature_.full_hessian()) return solve_once(v, curvature_.forcing());

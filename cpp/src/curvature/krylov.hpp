@@ -19,6 +19,7 @@ class KrylovCurvature final : public Curvature {
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
   bool sharpen() override;
+  void state(Archive& archive) override { archive(spectrum_, full_hessian_, contraction_); }
 
   const Problem& problem() const { return *problem_; }
   const Decay& decay() const { return decay_; }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "grokflow/archive.hpp"
 #include "numerics/symmetric_eigen.hpp"
 
 namespace grokflow {
@@ -83,6 +84,8 @@ class Minres {
   void begin(double norm) { norm_ = norm; }
   /// A lower bound of ||A||.
   double norm() const { return norm_; }
+
+  void state(Archive& archive) { archive(norm_); }
 
   /// The eigenvalues of A seen by the last solve, rising: Ritz values, exact at both ends of the spectrum.
   Vector ritz_values() const {

@@ -81,6 +81,16 @@ void RecycledSpectrum::note(const Vector& step, const Vector& image) {
   ++num_new_;
 }
 
+void RecycledSpectrum::state(Archive& archive) {
+  archive(rank_, num_new_, growing_);
+  if (rank_ > max_rank_ || num_new_ > directions_.cols())
+    throw ArchiveError("more directions than there is room for");
+  archive.entries(values_.data(), rank_);
+  archive.entries(factor_.data(), factor_.rows() * rank_);
+  archive.entries(directions_.data(), directions_.rows() * num_new_);
+  archive.entries(images_.data(), images_.rows() * num_new_);
+}
+
 void RecycledSpectrum::absorb() {
   if (num_new_ >= kFewest) merge();
 }

@@ -1,6 +1,7 @@
 // The dominant part of the spectrum of a symmetric operator, learnt from the solves that were made with it.
 #pragma once
 
+#include "grokflow/archive.hpp"
 #include "numerics/symmetric_eigen.hpp"
 
 namespace grokflow {
@@ -55,6 +56,8 @@ class RecycledSpectrum {
 
   /// Drops what was noted, as it belongs to an operator of the past.
   void forget() { num_new_ = 0; }
+
+  void state(Archive& archive);
 
   Index rank() const { return rank_; }
   /// The least eigenvalue of B that is not zero, and 1 if there is none: G is about that large across U.

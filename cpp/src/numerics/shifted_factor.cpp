@@ -1,6 +1,7 @@
 #include "numerics/shifted_factor.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "numerics/products.hpp"
 
@@ -38,6 +39,17 @@ bool ShiftedFactor<Scalar, kind>::prepare(const Matrix& S, Scalar shift, long ve
   if (!factor_matrix(shift, nfactor)) return false;
   version_ = version;
   return true;
+}
+
+template <class Scalar, Factorisation kind>
+void ShiftedFactor<Scalar, kind>::state(Archive& archive) {
+  Scalar factored = factored_shift_;
+  archive(factored);
+  if (!archive.reading() || S_ == nullptr || factored == factored_shift_) return;
+  const Scalar asked = shift_;
+  std::int64_t uncounted = 0;
+  prepare(*S_, factored, std::exchange(version_, -1), uncounted);
+  shift_ = asked;
 }
 
 template <class Scalar, Factorisation kind>

@@ -4,6 +4,7 @@
 #include <Eigen/LU>
 #include <type_traits>
 
+#include "grokflow/archive.hpp"
 #include "numerics/symmetric_cholesky.hpp"
 
 namespace grokflow {
@@ -33,6 +34,9 @@ class ShiftedFactor {
 
   /// Factors S + shift I; nothing is kept for another shift.
   bool factor(const MatrixS& S, Scalar shift, std::int64_t& nfactor);
+
+  /// Read after `prepare` with the shift asked for: S is factored where it had been.
+  void state(Archive& archive);
 
   /// Whether the shift asked for is the one that is factored.
   bool exact() const { return shift_ == factored_shift_; }

@@ -18,6 +18,8 @@ struct Crossing {
   Index unit, surface, slot;  // slot: among the multipliers
   Trigger trigger;
   double level;
+
+  void state(Archive& archive) { archive(x, unit, surface, slot, trigger, level); }
 };
 
 /// The switching functions at one state; all but those of the gains, which may have either sign, are positive
@@ -25,6 +27,8 @@ struct Crossing {
 struct Look {
   Matrix distances;
   Vector force, gains, low, high;
+
+  void state(Archive& archive) { archive(distances, force, gains, low, high); }
 };
 
 class Crossings {
@@ -56,6 +60,9 @@ class Crossings {
   const Vector& sizes() const { return sizes_; }  ///< ||y|| of the units at the last state looked at
   /// Where the mode was found to end, from the stages of the step.
   Vector force_at_end() const;
+
+  void state(Archive& archive) { archive(first_, looks_, nodes_, to_start_, end_, signs); }
+
   Vector signs;  ///< of the gain of each unit, where it slides: kept until it is seen to change
 
  private:

@@ -49,6 +49,7 @@ struct Modes::Burst {
     }
     return ++count > most;
   }
+  void state(Archive& archive) { archive(since, count); }
 };
 
 Modes::Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Tolerance tolerance)
@@ -85,6 +86,14 @@ void Modes::begin(double t, VectorRef w) {
   }
   held_ = piece_->mode();
   settle(t, w);
+}
+
+void Modes::state(Archive& archive) {
+  Mode mode = piece_->mode();
+  archive(mode);
+  if (archive.reading())
+    for (Index j = 0; j < mode.cols(); ++j) piece_->enter(j, mode.col(j).data());
+  archive(*crossings_, h_, before_, force_, held_, bursts_, last_unit_, in_a_row_, changes_, trouble_);
 }
 
 double Modes::end_of_mode(const OneStepMethod& method) { return crossings_->find(method); }

@@ -94,6 +94,12 @@ class PiecewiseStepper final : public Stepper {
 
   int order() const override { return inner_->order(); }
   double slack() const override { return inner_->slack(); }
+
+  void state(Archive& archive) override {
+    modes_.state(archive);  // first: the flow is frozen in its mode
+    archive(t_, w_, ends_, restart_, asked_, inner_h_, new_h_, h_, beyond_);
+    inner_->state(archive);
+  }
   std::string trouble() const override { return modes_.trouble(); }
 
  private:

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
+#include "steppers/frozen_flow.hpp"
 #include "steppers/history.hpp"
 #include "steppers/newton.hpp"
 #include "steppers/noise.hpp"
@@ -54,7 +55,7 @@ class Bdf final : public Stepper {
       : flow_(flow),
         options_(std::move(options)),
         history_(flow.size()),
-        gate_(kQuiet, share_ * options_.tolerance.rtol) {
+        gate_(flow.may_be_noisy(), kQuiet, share_ * options_.tolerance.rtol) {
     for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
     options_.tolerance.rtol *= share_;
     options_.tolerance.atol *= share_;
@@ -132,6 +133,13 @@ class Bdf final : public Stepper {
   int order() const override { return last_order_; }
   double slack() const override { return std::max(1.0, share_ * gate_.most()); }
 
+  void state(Archive& archive) override {
+    archive(history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, last_steepness_, pace_,
+            stale_, age_, lifetime_, short_lived_, h_, error_, outcome_, order_, last_order_, equal_steps_,
+            failures_);
+    lin_.state(archive, solver_);
+  }
+
  private:
   /// By how much steps have to be more accurate where errors grow. Along the path f obeys the equation of small
   /// errors: where |f| grows, out of a saddle, so do they, and add up step by step.
@@ -154,7 +162,7 @@ class Bdf final : public Stepper {
     if (fresh) relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
-      const bool factored = lin_->factor(gamma_, solver_);
+      const bool factored = lin_.factor(gamma_, solver_);
       if (factored) outcome = iterate(fresh);
       if (outcome == Outcome::done) {
         if (monitor_.wants_new_matrix()) {
@@ -190,7 +198,7 @@ class Bdf final : public Stepper {
 
   void relinearize() {
     stale_ = true;  // until it has succeeded
-    flow_.linearize(predicted_, lin_);
+    lin_.linearize(predicted_);
     stale_ = false;
     age_ = 0;
   }
@@ -277,8 +285,8 @@ class Bdf final : public Stepper {
   BdfOptions options_;
   double share_ = share_of_step(options_.tolerance.rtol);  // of a step in the tolerance of the path
   History history_;
-  std::unique_ptr<LinearizedFlow> lin_;
-  std::unique_ptr<ShiftedSolver<double>> solver_;
+  FrozenFlow lin_{flow_};
+  Factored<double> solver_;
   ContractionMonitor monitor_{{4, 0.05}};
   NoiseGate gate_;
   bool stale_ = false;

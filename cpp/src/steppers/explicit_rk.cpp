@@ -115,6 +115,10 @@ class ExplicitRungeKutta final : public OneStepMethod {
 
   int order() const override { return tableau_.order; }
 
+  void state(Archive& archive) override {
+    archive(w_, old_w_, k_, old_k_, h_, last_h_, error_, last_error_, rejected_, outcome_);
+  }
+
  private:
   void path(const Vector& start, const Matrix& k, double h, double x, VectorRef out) const {
     out = start;

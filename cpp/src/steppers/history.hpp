@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "grokflow/types.hpp"
+#include "grokflow/archive.hpp"
 
 namespace grokflow {
 
@@ -21,6 +21,8 @@ class History {
   void reset(const ConstVectorRef& w, const ConstVectorRef& f, double h);
   /// A new state, a step h after the newest.
   void push(const ConstVectorRef& w, double h);
+
+  void state(Archive& archive) { archive(states_, age_, head_, count_); }
 
   /// True states, the fictitious one not counted.
   int count() const { return count_; }

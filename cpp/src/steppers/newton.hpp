@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "grokflow/archive.hpp"
+
 namespace grokflow {
 
 /// Judges an iteration by the sizes of its corrections. The rate at which they shrink is measured in every
@@ -75,6 +77,8 @@ class ContractionMonitor {
   int iterations() const { return iteration_; }
   /// Whether the matrix has served so badly in the latest step that a new one pays.
   bool wants_new_matrix() const { return measured_ && rate_ > options_.renew; }
+
+  void state(Archive& archive) { archive(rate_, last_, noise_, iteration_, measured_, stalled_); }
 
  private:
   static constexpr double kDivergent = 0.9;

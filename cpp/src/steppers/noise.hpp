@@ -13,8 +13,9 @@ namespace grokflow {
 /// any, the tolerance gives way until the noise of a step is a small part of it, and comes back without it.
 class NoiseGate {
  public:
-  /// Noise may take the part `quiet` of the tolerance.
-  NoiseGate(double quiet, double rtol) : quiet_(quiet), limit_(kLoosest / std::max(rtol, 1e-16)) {}
+  /// Noise may take the part `quiet` of the tolerance. It is looked for only if there `may_be` any.
+  NoiseGate(bool may_be, double quiet, double rtol)
+      : may_be_(may_be), quiet_(quiet), limit_(kLoosest / std::max(rtol, 1e-16)) {}
 
   double slack() const { return slack_; }
   /// The largest slack so far.
@@ -29,7 +30,7 @@ class NoiseGate {
 
   /// Whether attempts have failed so often of late that noise may be the reason.
   bool suspects() {
-    if (failures_ < kFailures) return false;
+    if (!may_be_ || failures_ < kFailures) return false;
     failures_ = 0.0;
     return true;
   }
@@ -55,6 +56,8 @@ class NoiseGate {
     return true;
   }
 
+  void state(Archive& archive) { archive(slack_, most_, failures_); }
+
   /// `noise` in a step, in units of the tolerance in force.
   void measured(double noise) {
     if (noise > quiet_) slack_ = std::clamp(slack_ * noise / quiet_, 1.0, std::max(limit_, 1.0));
@@ -66,6 +69,7 @@ class NoiseGate {
   static constexpr double kForget = 0.97, kRecover = 0.995;  // with every step taken
   static constexpr double kLoosest = 0.1;                    // relative tolerance
 
+  bool may_be_;
   double quiet_, limit_;
   double slack_ = 1.0, most_ = 1.0;
   double failures_ = 0.0;  // of late

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
+#include "steppers/frozen_flow.hpp"
 #include "steppers/newton.hpp"
 #include "steppers/noise.hpp"
 
@@ -83,7 +84,7 @@ constexpr double kRecovery = 1.3;  // by which that limit itself recovers in eac
 class Radau final : public OneStepMethod {
  public:
   Radau(Flow& flow, Tolerance tolerance)
-      : flow_(flow), tolerance_(std::move(tolerance)), gate_(kQuiet, tolerance_.rtol) {
+      : flow_(flow), tolerance_(std::move(tolerance)), gate_(flow.may_be_noisy(), kQuiet, tolerance_.rtol) {
     const Index d = flow.size();
     for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_, &jump_})
       v->resize(d);
@@ -104,7 +105,7 @@ class Radau final : public OneStepMethod {
 
   Attempt attempt(double h) override {
     h_ = h;
-    if (!pieces_ && gate_.suspects()) measure_noise();
+    if (gate_.suspects()) measure_noise();
     guess_stages();
     return solve();
   }
@@ -127,7 +128,7 @@ class Radau final : public OneStepMethod {
   void restart(const ConstVectorRef& w) override {
     flow_.rhs(w, new_f_);  // before anything changes: it may throw
     jump_ = new_f_ - f_;
-    jumped_ = first_ = pieces_ = true;
+    jumped_ = first_ = true;
     w_ = w;
     f_.swap(new_f_);
     last_error_ = 0.0;
@@ -173,6 +174,12 @@ class Radau final : public OneStepMethod {
   int order() const override { return 5; }
   double slack() const override { return gate_.most(); }
 
+  void state(Archive& archive) override {
+    archive(w_, f_, jump_, polynomial_, monitor_, gate_, new_f_, weights_, stale_, rejected_, ahead_, first_,
+            jumped_, growth_, h_, error_, last_h_, last_error_, outcome_);
+    lin_.state(archive, real_solver_, complex_solver_);
+  }
+
  private:
   /// From the stages guessed.
   Attempt solve() {
@@ -213,7 +220,7 @@ class Radau final : public OneStepMethod {
     while (true) {
       Outcome outcome = Outcome::newton_failed;
       const bool factored =
-          lin_->factor(h_ / tableau_.mu, real_solver_) && lin_->factor(h_ / tableau_.nu, complex_solver_);
+          lin_.factor(h_ / tableau_.mu, real_solver_) && lin_.factor(h_ / tableau_.nu, complex_solver_);
       if (factored) outcome = iterate();
       if (outcome == Outcome::done) {
         if (monitor_.iterations() > 2 && monitor_.wants_new_matrix())
@@ -242,7 +249,7 @@ class Radau final : public OneStepMethod {
     stale_ = true;  // until it has succeeded
     new_w_ = w_;
     if (ahead_) new_w_ += guess_.col(1);
-    flow_.linearize(new_w_, lin_);
+    lin_.linearize(new_w_);
     stale_ = false;
   }
 
@@ -335,12 +342,11 @@ class Radau final : public OneStepMethod {
   Flow& flow_;
   Tolerance tolerance_;
   double newton_target_;
-  std::unique_ptr<LinearizedFlow> lin_;
-  std::unique_ptr<ShiftedSolver<double>> real_solver_;
-  std::unique_ptr<ShiftedSolver<Complex>> complex_solver_;
+  FrozenFlow lin_{flow_};
+  Factored<double> real_solver_;
+  Factored<Complex> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
   NoiseGate gate_;
-  bool pieces_ = false;  // restarted: each piece is known to be smooth, and attempts fail where it ends
   bool stale_ = false, rejected_ = false;
   bool ahead_ = true;    // the Jacobian is taken in the middle of the step foreseen, not at its start
   bool first_ = true;    // no step was accepted since the start or the restart

@@ -120,6 +120,13 @@ class Rock2 final : public Stepper {
 
   int order() const override { return 2; }
 
+  void state(Archive& archive) override {
+    int degree = polynomial_.degree();
+    archive(w_, f_, old_w_, older_w_, direction_, radius_, radius_age_, h_, last_h_, older_h_, error_,
+            last_error_, rejected_, outcome_, degree);
+    if (archive.reading() && degree != polynomial_.degree()) polynomial_.compute(degree);
+  }
+
  private:
   /// Round-off grows like s^2 inside a step.
   static int most_degree(double rtol) {

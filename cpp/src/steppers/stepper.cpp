@@ -29,6 +29,10 @@ void Tolerance::weights(const ConstVectorRef& a, const ConstVectorRef& b, Vector
     out = (atol.array() + rtol * size).max(tiny).inverse();
 }
 
+void Stepper::state(Archive&) {
+  throw std::logic_error("this stepper does not say what its state is: it cannot be saved");
+}
+
 double rms_norm(const ConstVectorRef& v, const ConstVectorRef& weights) {
   return std::sqrt(v.cwiseProduct(weights).squaredNorm() / static_cast<double>(v.size()));
 }

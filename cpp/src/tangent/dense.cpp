@@ -60,7 +60,7 @@ double DenseTangent::invert(Index rank) {
 Index DenseTangent::count_rank(double largest) const {
   const Vector& values = eigen_.values();
   if (truncates_) return (values.array().abs() > rtol_rank_ * largest).count();
-  const double least = 10.0 * kEpsilon * largest;
+  const double least = 10.0 * kEpsilon * std::sqrt(static_cast<double>(values.size())) * largest;
   const Vector diagonal = H_.diagonal().cwiseAbs();
   Index rank = 0;
   for (Index i = 0; i < values.size(); ++i) {

@@ -32,6 +32,7 @@ GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOp
       L_(K_),
       cholesky_(L_),
       rank_(K_.rows()),
+      before_(rank_),
       rows_(K_.rows()),
       coordinates_(K_.rows()),
       params_(problem_->num_params()),
@@ -40,6 +41,7 @@ GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOp
       fast_(noise_) {}
 
 bool GramTangent::linearize(const ConstVectorRef& w) {
+  before_ = rank_;
   if (!linearize_beside(w)) return false;
   if (follows_) rank_ = kept_;
   return true;
@@ -55,6 +57,11 @@ bool GramTangent::linearize_beside(const ConstVectorRef& w) {
   decomposed_ = truncates_ || !factor();
   if (decomposed_) decompose();
   return true;
+}
+
+void GramTangent::state(Archive& archive) {
+  archive(slow_, fast_, before_);
+  if (archive.reading()) rank_ = before_;
 }
 
 /// False if K is singular to working accuracy: a pivot is the part of a diagonal entry that the rows before

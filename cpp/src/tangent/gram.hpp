@@ -20,6 +20,7 @@ class GramTangent final : public TangentSpace {
   Offset offset(const Problem& problem, const ConstVectorRef& w) override;
   Spectrum spectrum() override;
   Spectrum track() override;
+  void state(Archive& archive) override;
 
  private:
   bool factor();
@@ -41,6 +42,7 @@ class GramTangent final : public TangentSpace {
   double size_ = 0.0, least_pivot_ = 0.0;  // ||K|| (Frobenius), and the smallest diagonal entry of L
   bool decomposed_ = false;
   Index rank_;      // at the last point of M on the path
+  Index before_;    // and at the one before
   Index kept_ = 0;  // the last eigenvectors are kept
   Vector rows_, coordinates_, params_;
   Vector noise_, slow_, fast_;  // slow_, fast_: approximate eigenvectors of the ends of the spectrum

@@ -19,6 +19,7 @@ class KrylovTangent final : public TangentSpace {
   void normal_step(const ConstVectorRef& w, VectorRef out) override;
   Spectrum spectrum() override;
   Spectrum track() override;
+  void state(Archive& archive) override { archive(by_kernel_, inverse_, on_hessian_); }
 
  private:
   bool take_back(VectorRef w);

@@ -34,7 +34,8 @@ class PseudoInverse {
 
   void take(const Linearization& lin) {
     lin_ = &lin;
-    spectrum_.forget();
+    if (!taken_up_) spectrum_.forget();
+    taken_up_ = false;
   }
 
   template <class Count>
@@ -58,6 +59,11 @@ class PseudoInverse {
   }
 
   const Vector& multiplier() const { return u_; }
+
+  void state(Archive& archive) {
+    archive(largest_, spectrum_);
+    taken_up_ = archive.reading();
+  }
 
  private:
   static constexpr Index kMaxIterations = 10'000;
@@ -101,7 +107,8 @@ class PseudoInverse {
   }
 
   double rtol_rank_, largest_ = 0.0;  // a lower bound of ||K||
-  bool ended_ = false;                // all that is left lies in the kernel of K
+  bool taken_up_ = false;  // the spectrum was read, and its directions belong to the J that comes next
+  bool ended_ = false;     // all that is left lies in the kernel of K
   RecycledSpectrum spectrum_;
   ConjugateGradients<double> cg_;
   const Linearization* lin_ = nullptr;

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, Request, as_options
 from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
+from grokflow.checkpoint.journal import Journal, kept
 from grokflow.integrator import Driver
 from grokflow.limit.regularizer import Regularization, as_regularizer, describe
 from grokflow.limit.tangent import (
@@ -77,6 +78,9 @@ def norm_flow(
     max_time: float | None = None,
     callback: Callback | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | str = "10min",
+    checkpoint_errors: str = "warn",
 ) -> Solution:
     """Integrate the drift ``dw/ds = -P(w) grad R(w)`` on the manifold of minimisers.
 
@@ -110,7 +114,7 @@ def norm_flow(
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         As in :func:`tangent_projection`.
     rtol, atol, t_eval, observe, save_states, events, first_step, max_step, max_steps, max_time, callback,
-    progress
+    progress, checkpoint, checkpoint_every, checkpoint_errors
         As in :func:`gradient_flow`, with `s` for `t`; the default of `atol` is at least 1e-11 ``||w||``. The
         value of R can be observed as "regularizer".
 
@@ -147,11 +151,21 @@ def norm_flow(
     >>> slow.final.round(6)
     array([1., 1.])
     """
-    request = Request.of(locals(), t_span=s_span)
+    arguments = dict(locals())
     as_problem(problem)
-    return drift(
-        problem, w, request, regularizer, on_rank_change=on_rank_change, kkt_tol=kkt_tol, rtol_rank=rtol_rank
-    )
+
+    def run(journal: Journal | None) -> Solution:
+        return drift(
+            problem,
+            w,
+            Request.of(arguments, t_span=s_span, journal=journal),
+            regularizer,
+            on_rank_change=on_rank_change,
+            kkt_tol=kkt_tol,
+            rtol_rank=rtol_rank,
+        )
+
+    return kept("norm_flow", arguments, run)
 
 
 def drift(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow.checkpoint.journal import Journal, kept
 from grokflow.curves import first_crossing, value_at
 from grokflow.integrator import Driver, require_finite_start
 from grokflow.limit.tangent import as_rtol_rank
@@ -127,6 +128,9 @@ def limit_map(
     max_time: float | None = None,
     callback: Callback | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | str = "10min",
+    checkpoint_errors: str = "warn",
 ) -> Landing:
     """Find ``Phi(w0)``, the limit of the unregularised flow ``dw/dt = -grad F(w)``.
 
@@ -139,7 +143,8 @@ def limit_map(
         The training loss F.
     w0 : array_like, shape (d,)
         Initial weights.
-    method, t_eval, observe, save_states, max_step, max_steps, max_time, callback, progress
+    method, t_eval, observe, save_states, max_step, max_steps, max_time, callback, progress, checkpoint,
+    checkpoint_every, checkpoint_errors
         Of the flow, as in :func:`gradient_flow`.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         For the linear systems of the flow as in :func:`gradient_flow`, and for the tangent space at its end
@@ -178,9 +183,15 @@ def limit_map(
     >>> landing.w.round(12)
     array([1.5, 0.5])
     """
-    request = Request.of(locals(), rtol=as_rtol(rtol))
+    arguments = dict(locals())
     as_problem(problem)
-    return land(problem, as_vector("w0", w0, problem.num_params), request, rtol_rank, t_max)
+    start, tolerance = as_vector("w0", w0, problem.num_params), as_rtol(rtol)
+
+    def run(journal: Journal | None) -> Landing:
+        request = Request.of(arguments, rtol=tolerance, journal=journal)
+        return land(problem, start, request, rtol_rank, t_max)
+
+    return kept("limit_map", arguments, run)
 
 
 def land(

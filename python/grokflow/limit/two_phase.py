@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay, as_rtol
 from grokflow._validate import as_positive, as_vector
+from grokflow.checkpoint.journal import Journal, kept
 from grokflow.clocks import clocks
 from grokflow.flows import flow
 from grokflow.integrator import attach
@@ -126,6 +128,9 @@ def two_phase(
     max_time: float | None = None,
     callback: Callback | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | str = "10min",
+    checkpoint_errors: str = "warn",
 ) -> TwoPhase:
     """Run both phases of training with small weight decay and the flows that they describe, and compare.
 
@@ -149,7 +154,7 @@ def two_phase(
         Start, in slow time, of the comparison of flows and drift.
     kappa : float, default 10.0
         How far above lam the smallest non-zero eigenvalue of the Hessian has to stay, see :func:`horizon`.
-    method, observe, max_steps, max_time, callback, progress
+    method, observe, max_steps, max_time, callback, progress, checkpoint, checkpoint_every, checkpoint_errors
         Of each run, as in :func:`gradient_flow`; `method` of the flows in fast time.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         As in :func:`gradient_flow` and :func:`tangent_projection`.
@@ -180,7 +185,8 @@ def two_phase(
     >>> round(phases.slope, 1)
     1.0
     """
-    request = Request.of(locals(), rtol=as_rtol(rtol))
+    arguments = dict(locals())
+    request = Request.of(arguments, rtol=as_rtol(rtol))
     as_problem(problem)
     start = as_vector("w0", w0, problem.num_params)
     decays = as_decays(weight_decay, problem)
@@ -192,49 +198,58 @@ def two_phase(
         as_positive("atol", atol)
     require_kernel_space(problem, as_curvature(curvature).name)
     regularizer = drift_of(decays)
-    flows: dict[float, Solution] = {}
-    landing, slow, no_drift = None, None, ""
-    try:  # no call by * or **: an interrupt may come before its result has a name
-        for lam, decay in decays.items():
-            flows[lam] = flow(problem, start, decay, replace(request, t_span=(0.0, end / lam)))
-        fast_times = merged([sol.t for sol in flows.values()])
-        landing = land(problem, start, replace(request, t_eval=fast_times))
-        if landing.success:
-            slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
-            slowly = replace(request, t_span=(0.0, end), method="auto", t_eval=slow_times)
-            try:
-                slow = drift(problem, landing.w, slowly, regularizer)
-            except NoTangentSpace as error:
-                no_drift = str(error)
-        distance = distances(flows, slow, first) if slow is not None else {}
-        return TwoPhase(
-            problem=problem,
-            w0=start,
-            fast=landing.path,
-            landing=landing,
-            slow=slow,
-            flows=flows,
-            distance=distance,
-            slope=slope_of(distance),
-            horizon={lam: horizon(slow, lam, kappa) for lam in flows} if slow is not None else {},
-            clocks={
-                lam: clocks(sol) for lam, sol in flows.items() if {"grad_norm", "norm"} <= sol.observed.keys()
-            },
-            eps=first,
-            s_end=end,
-            kappa=float(kappa),
-            _decays=decays,
-            _request=Request(method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}),
-            _regularizer=regularizer,
-            _no_drift=no_drift,
-        )
-    except BaseException as error:
-        done = [*flows.values(), *([landing.path] if landing else []), *([slow] if slow else [])]
-        if done and not hasattr(error, "solution"):  # it came between two runs
-            attach(error, done[-1])
-        attach(error, flows, "flows")
-        attach(error, landing, "landing")
-        raise
+
+    def run(journal: Journal | None) -> TwoPhase:
+        flows: dict[float, Solution] = {}
+        landing, slow, no_drift = None, None, ""
+        kept_request = replace(request, journal=journal)
+        try:  # no call by * or **: an interrupt may come before its result has a name
+            for lam, decay in decays.items():
+                flows[lam] = flow(problem, start, decay, replace(kept_request, t_span=(0.0, end / lam)))
+            fast_times = merged([sol.t for sol in flows.values()])
+            landing = land(problem, start, replace(kept_request, t_eval=fast_times))
+            if landing.success:
+                slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
+                slowly = replace(kept_request, t_span=(0.0, end), method="auto", t_eval=slow_times)
+                try:
+                    slow = drift(problem, landing.w, slowly, regularizer)
+                except NoTangentSpace as error:
+                    no_drift = str(error)
+            distance = distances(flows, slow, first) if slow is not None else {}
+            return TwoPhase(
+                problem=problem,
+                w0=start,
+                fast=landing.path,
+                landing=landing,
+                slow=slow,
+                flows=flows,
+                distance=distance,
+                slope=slope_of(distance),
+                horizon={lam: horizon(slow, lam, kappa) for lam in flows} if slow is not None else {},
+                clocks={
+                    lam: clocks(sol)
+                    for lam, sol in flows.items()
+                    if {"grad_norm", "norm"} <= sol.observed.keys()
+                },
+                eps=first,
+                s_end=end,
+                kappa=float(kappa),
+                _decays=decays,
+                _request=Request(
+                    method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}
+                ),
+                _regularizer=regularizer,
+                _no_drift=no_drift,
+            )
+        except BaseException as error:
+            done = [*flows.values(), *([landing.path] if landing else []), *([slow] if slow else [])]
+            if done and not hasattr(error, "solution"):  # it came between two runs
+                attach(error, done[-1])
+            attach(error, flows, "flows")
+            attach(error, landing, "landing")
+            raise
+
+    return kept("two_phase", arguments, run)
 
 
 def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay]:

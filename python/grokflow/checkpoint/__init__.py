@@ -1,0 +1,1 @@
+"""The state of long runs in files."""

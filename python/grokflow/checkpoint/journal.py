@@ -1,0 +1,298 @@
+"""What a computation has done so far, in a file from which it goes on in another process.
+
+A computation is a function of the package with its arguments, and the runs of the core that it makes, one
+after the other. Taken up again, the function is called with the same arguments; runs that were done take
+their last state from the file, and the one that was under way goes on from the step that it had reached.
+The rest is computed again, from the same numbers.
+
+The file (see `blocks`) holds one JSON text, the arrays among the arguments (as ``.npy``), and the states of
+the runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Protocol, TypeVar
+
+import numpy as np
+
+from grokflow import _backend
+from grokflow._backend import core
+from grokflow._validate import as_choice, as_positive
+from grokflow._warnings import warn
+from grokflow.checkpoint.arguments import Arrays, decode, encode
+from grokflow.checkpoint.blocks import BLOCK, BlockReader, writing
+from grokflow.checkpoint.fingerprint import fingerprint
+from grokflow.checkpoint.signals import deferred_signals
+from grokflow.files import FileError, only_writer
+
+FORMAT = 1
+LENGTH = struct.Struct("<Q")
+GOES_ON = ("running", "max_steps", "time_limit", "interrupted")
+IN_MEMORY = 2**26  # bytes of a state
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+R = TypeVar("R")
+KEYWORDS = ("checkpoint", "checkpoint_every", "checkpoint_errors")
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; the last good one is still there, and the run goes on."""
+
+
+class Kept(Protocol):
+    """A run whose state can be kept."""
+
+    def driving(self) -> AbstractContextManager[core.FlowRun]:
+        """What must surround its steps."""
+
+    def facts(self) -> dict[str, Any]:
+        """What is not in the core, as JSON types."""
+
+    def save(self, write: Callable[[memoryview], Any]) -> None:
+        """Write the state."""
+
+    def load(self, facts: Mapping[str, Any], readinto: Callable[[memoryview], int]) -> None:
+        """Read facts and state into a run that was made from the same arguments."""
+
+    def reopen(self) -> None:
+        """Let a run go on that a limit or the user has ended."""
+
+
+class Journal:
+    """The file of one computation, and the states of its runs.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    function : str
+        What was called.
+    arguments : mapping
+        Its arguments.
+    every : float
+        Seconds between two checkpoints.
+    errors : {"warn", "raise"}
+        What to do where none can be written.
+    """
+
+    def __init__(
+        self, path: Path, function: str, arguments: Mapping[str, Any], every: float, errors: str
+    ) -> None:
+        self.path, self.function, self.arguments = path, function, arguments
+        self.every, self.errors = every, errors
+        self._head: dict[str, Any] = {}
+        self._arrays: Arrays = []
+        self._states: dict[str, tuple[dict[str, Any], IO[bytes]]] = {}  # of the runs that were made
+        self._last = ""  # of those that were read, the one that goes on
+
+    @classmethod
+    def read(cls, path: Path) -> Journal:
+        """The journal of a computation that was interrupted, with a `Missing` for each function.
+
+        Raises
+        ------
+        FileError
+            The file is no checkpoint, damaged (it says where), or of a later format.
+        OSError
+            It cannot be read.
+        """
+        with closing(BlockReader(path)) as reader:
+            head = json.loads(reader.read(*LENGTH.unpack(reader.read(LENGTH.size))))
+            if head["format"] > FORMAT:
+                raise FileError(
+                    f"{path} has format version {head['format']}; this grokflow reads versions up to "
+                    f"{FORMAT}. Upgrade grokflow to read it"
+                )
+            arrays = [np.lib.format.read_array(reader, allow_pickle=False) for _ in range(head.pop("arrays"))]
+            arguments = {name: decode(value, arrays) for name, value in head["arguments"].items()}
+            journal = cls(path, head["function"], arguments, 0.0, "raise")
+            for name, facts, size in head.pop("runs"):
+                journal._states[name] = facts, journal._scratch()
+                reader.copy_to(journal._states[name][1], size)
+            journal._last = name
+        journal._head, journal._arrays = head, arrays
+        return journal
+
+    def forget_after_limits(self) -> None:
+        """Keep the runs up to the first that a limit has ended, which goes on; those after it begin anew."""
+        kept = {}
+        for name, (facts, state) in self._states.items():
+            kept[name] = facts, state
+            self._last = name
+            if facts["status"] in GOES_ON:
+                break
+        for name in self._states.keys() - kept.keys():
+            self._states[name][1].close()
+        self._states = kept
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Of the problem that the file was written for."""
+        found: dict[str, Any] = decode(self._head["fingerprint"], self._arrays)
+        return found
+
+    def close(self) -> None:
+        """Drop the states."""
+        for _, state in self._states.values():
+            state.close()
+
+    def drive(self, name: str, driver: Kept) -> None:
+        """Take a run to its end, from where the file has left it, writing the file now and then.
+
+        Ctrl-C and SIGTERM wait for the end of a step.
+        """
+        if not self._head:
+            self._begin()
+        if name in self._states:
+            facts, state = self._states.pop(name)
+            with state:
+                state.seek(0)
+                driver.load(facts, reading(state))
+            if name == self._last:
+                driver.reopen()
+        due = time.monotonic() + self.every
+        with driver.driving() as run, deferred_signals() as pending:
+            while run.status == "running" and not pending:
+                run.advance(to_end=False)
+                if time.monotonic() >= due:
+                    self._write((name, driver))
+                    due = time.monotonic() + self.every
+            if pending:
+                self._write((name, driver))
+            else:
+                with self._tolerant():
+                    state = self._scratch()
+                    driver.save(state.write)
+                    self._states[name] = driver.facts(), state
+                self._write()
+
+    def _begin(self) -> None:
+        encoded = {name: encode(value, self._arrays) for name, value in self.arguments.items()}
+        found = fingerprint(self.arguments["problem"], start_of(self.arguments))
+        self._head = {
+            "format": FORMAT,
+            "grokflow": str(core.__version__),
+            "isa": _backend.isa,
+            "function": self.function,
+            "arguments": encoded,
+            "fingerprint": encode(found, self._arrays),
+        }
+
+    def _scratch(self) -> IO[bytes]:
+        """A place for a state: memory, or a file beside the checkpoint where it is large."""
+        return SpooledTemporaryFile(IN_MEMORY, dir=str(self.path.parent))
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Where the disk fails, warn and go on, if so asked."""
+        try:
+            yield
+        except OSError as error:
+            if self.errors == "raise":
+                raise
+            warn(
+                f"no checkpoint was written to {self.path}: {error}; the last good one is still there, "
+                "and the run goes on",
+                CheckpointWarning,
+            )
+
+    def _write(self, active: tuple[str, Kept] | None = None) -> None:
+        """Replace the file by one that holds what has been done so far."""
+        runs = [[name, facts, state.seek(0, os.SEEK_END)] for name, (facts, state) in self._states.items()]
+        if active is not None:
+            runs.append([active[0], active[1].facts(), None])
+        text = json.dumps({**self._head, "arrays": len(self._arrays), "runs": runs}).encode()
+        with self._tolerant(), writing(self.path) as stream:
+            stream.write(LENGTH.pack(len(text)))
+            stream.write(text)
+            for array in self._arrays:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+            for _, state in self._states.values():
+                state.seek(0)
+                copyfileobj(state, stream, BLOCK)
+            if active is not None:
+                active[1].save(stream.write)
+
+
+def reading(stream: IO[bytes]) -> Callable[[memoryview], int]:
+    """Return a function that fills a buffer from the stream."""
+
+    def readinto(buffer: memoryview) -> int:
+        found = stream.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    return readinto
+
+
+def start_of(arguments: Mapping[str, Any]) -> Any:
+    """Return the weights at which a computation begins."""
+    return arguments["w0"] if "w0" in arguments else arguments["w"]
+
+
+def as_seconds(name: str, value: object) -> float:
+    """Return an interval as seconds: a positive number, or a text such as "30s", "10min" or "1.5h"."""
+    if not isinstance(value, str):
+        return as_positive(name, value)
+    number = value.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    try:
+        return as_positive(name, float(number) * UNITS[value[len(number) :].strip()])
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"{name} is {value!r}; it must be seconds, or such as '30s', '10min' or '1.5h'"
+        ) from None
+
+
+def kept(function: str, arguments: Mapping[str, Any], run: Callable[[Journal | None], R]) -> R:
+    """Call `run` with the journal of a call, if its arguments ask for one, and return what it returns.
+
+    The argument `checkpoint` is None, the path of a file that is not there yet, or a journal that was read;
+    no other run may write to it meanwhile. Without one nothing follows `run` that Ctrl-C could fall into.
+    """
+    checkpoint, every, errors = (arguments[name] for name in KEYWORDS)
+    interval = as_seconds("checkpoint_every", every)
+    as_choice("checkpoint_errors", errors, ("warn", "raise"))
+    if checkpoint is None:
+        return run(None)
+    if isinstance(checkpoint, Journal):
+        journal = checkpoint
+        journal.every, journal.errors = interval, errors
+    else:
+        path = as_checkpoint_path(checkpoint)
+        rest = {name: value for name, value in arguments.items() if name != "checkpoint"}
+        journal = Journal(path, function, rest, interval, errors)
+    with closing(journal), only_writer(journal.path):
+        return run(journal)
+
+
+def as_checkpoint_path(path: object) -> Path:
+    """Return the absolute path of a file that checkpoints can be written to.
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    OSError
+        If there is a file already, or no folder that it could be written to.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"checkpoint is {path!r}; it must be the path of a file")
+    target = Path(path).resolve()
+    if target.exists():
+        raise FileExistsError(
+            f"checkpoint is {os.fspath(path)!r}, where there is a file already: take its run up by "
+            "grokflow.resume, or remove it"
+        )
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"checkpoint is {os.fspath(path)!r}, but {target.parent} is no folder")
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(f"checkpoint is {os.fspath(path)!r}, but {target.parent} cannot be written to")
+    return target

@@ -1,0 +1,335 @@
+"""A run that is taken up from its checkpoint takes the steps of one that was not interrupted, bit by bit."""
+
+import dataclasses
+
+import grokflow as gf
+import numpy as np
+import pytest
+
+RNG = np.random.default_rng(5)
+GRID = np.linspace(-2.0, 2.0, 8)[:, None]
+X, Y = RNG.standard_normal((12, 6)), RNG.standard_normal(12)
+
+
+def own():
+    A = np.random.default_rng(1).standard_normal((4, 9))
+    return gf.LeastSquares(
+        residual=lambda w: A @ w**2 - 1.0,
+        jvp=lambda w, v: A @ (2 * w * v),
+        vjp=lambda w, u: 2 * w * (A.T @ u),
+        num_params=9,
+        num_residuals=4,
+    )
+
+
+def soft():
+    """A loss that is no sum of squares, smooth and without a minimiser at finite weights."""
+    x = np.array([0.3, 0.7, -1.0])
+    return gf.Objective(
+        loss=lambda w: float(np.logaddexp(0.0, -x @ w)),
+        gradient=lambda w: -x / (1.0 + np.exp(x @ w)),
+        hvp=lambda w, v: x * (x @ v) * np.exp(x @ w) / (1.0 + np.exp(x @ w)) ** 2,
+        num_params=3,
+    )
+
+
+PROBLEMS = {
+    "linear": lambda: gf.models.LinearRegression(X, Y),
+    "diagonal": lambda: gf.models.DiagonalLinearNetwork(X[:4], Y[:4]),
+    "completion": lambda: gf.models.MatrixCompletion(
+        [0, 0, 1, 2], [0, 1, 1, 2], Y[:4], shape=(3, 3), width=2
+    ),
+    "tanh": lambda: gf.models.TwoLayerNetwork(X, Y, width=15, activation="tanh"),
+    "mlp": lambda: gf.models.MLP(X, Y, widths=(10, 10), activation="tanh"),
+    "relu": lambda: gf.models.TwoLayerNetwork(X[:, :1], Y, width=20, activation="relu"),
+    "relu_fit": lambda: gf.models.TwoLayerNetwork(GRID, np.abs(GRID[:, 0]), width=40, activation="relu"),
+    "own": own,
+    "soft": soft,
+}
+FLOWS = [
+    ("linear", {"curvature": "dense"}),
+    ("diagonal", {"curvature": "gram"}),
+    ("diagonal", {"method": "Radau", "curvature": "dense"}),
+    ("completion", {"curvature": "gram", "weight_decay": {"U": 1e-3, "V": 2e-3}}),
+    ("tanh", {"curvature": "gram"}),
+    ("tanh", {"method": "Radau", "curvature": "gram"}),
+    ("tanh", {"curvature": "krylov"}),
+    ("tanh", {"method": "Radau", "curvature": "krylov"}),
+    ("tanh", {"curvature": "dense"}),
+    ("tanh", {"method": "ROCK2", "t_end": 300.0}),
+    ("mlp", {"curvature": "gram", "t_eval": None}),
+    ("mlp", {"curvature": "krylov", "t_eval": np.linspace(0.0, 2e3, 7)}),
+    ("relu", {}),
+    ("relu", {"rtol": 1e-8, "weight_decay": 1e-2}),
+    ("own", {"curvature": "gram"}),
+    ("own", {"curvature": "krylov"}),
+    ("soft", {"curvature": "dense"}),
+    ("soft", {"curvature": "krylov"}),
+]
+
+
+def weights(name, problem):
+    if hasattr(problem, "initial_weights"):
+        return problem.initial_weights(seed=3)
+    return 0.5 + np.arange(problem.num_params) / 10.0
+
+
+def same(ours, theirs):
+    """Assert that two results have the same bits, but for the time that they took."""
+    assert type(ours) is type(theirs)
+    if dataclasses.is_dataclass(ours) and not isinstance(ours, gf.Problem):
+        for field in dataclasses.fields(ours):
+            if field.name not in ("problem", "_request", "_regularizer"):
+                same(getattr(ours, field.name), getattr(theirs, field.name))
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours.keys() - {"seconds", "max_steps", "save_states"}:
+            same(ours[key], theirs[key])
+    elif isinstance(ours, list | tuple):
+        assert len(ours) == len(theirs)
+        for pair in zip(ours, theirs, strict=True):
+            same(*pair)
+    elif isinstance(ours, np.ndarray) and ours.dtype.names is None:
+        assert ours.shape == theirs.shape
+        assert ours.tobytes() == theirs.tobytes()
+    elif isinstance(ours, np.ndarray):
+        assert ours.tolist() == theirs.tolist()
+    else:
+        assert ours == theirs or (ours != ours and theirs != theirs)
+
+
+def interrupted_at(step, run, path, problem, **resumed):
+    """Run until some attempted step, in as many pieces as there are in `step`, then to the end."""
+    first, *rest = step
+    run(checkpoint=path, max_steps=first)
+    given = {} if isinstance(problem, gf.models.model.Model) else {"problem": problem}
+    for attempts in rest:
+        gf.resume(path, **given, max_steps=attempts, **resumed)
+    return gf.resume(path, **given, max_steps=10**6, **resumed)
+
+
+@pytest.mark.parametrize("steps", [(1,), (2,), (7,), (23,), (5, 6, 40)], ids=str)
+@pytest.mark.parametrize(("name", "options"), FLOWS, ids=lambda value: str(value))
+def test_a_flow_goes_on_to_the_same_bits(name, options, steps, tmp_path):
+    problem = PROBLEMS[name]()
+    options = {"weight_decay": 1e-3, "t_end": 2e3, **options}
+    end = options.pop("t_end")
+
+    def run(**others):
+        return gf.gradient_flow(problem, weights(name, problem), (0.0, end), **options, **others)
+
+    whole = run()
+    assert whole.stats["nsteps"] > 40
+    same(interrupted_at(steps, run, tmp_path / "run.ckpt", problem), whole)
+
+
+def test_a_flow_that_a_callback_stops_goes_on(tmp_path):
+    problem = PROBLEMS["tanh"]()
+    w0 = problem.initial_weights(seed=3)
+    whole = gf.gradient_flow(problem, w0, (0.0, 2e3), weight_decay=1e-3)
+    path = tmp_path / "run.ckpt"
+    part = gf.gradient_flow(
+        problem, w0, (0.0, 2e3), weight_decay=1e-3, checkpoint=path, callback=lambda t, w: t > 5.0
+    )
+    assert part.status == "interrupted"
+    same(gf.resume(path, callback=None), whole)
+
+
+def test_every_moment_is_a_good_one(tmp_path):
+    problem = PROBLEMS["diagonal"]()
+    w0 = problem.initial_weights(seed=1)
+
+    def run(**others):
+        return gf.gradient_flow(problem, w0, (0.0, 1e3), weight_decay=1e-2, **others)
+
+    whole = run()
+    attempts = whole.stats["nsteps"] + whole.stats["nrejected"] + whole.stats["nfailed"]
+    for step in range(1, attempts):
+        same(interrupted_at((step,), run, tmp_path / f"{step}.ckpt", problem), whole)
+
+
+def test_functions_events_and_states_on_disk_go_on(tmp_path):
+    problem = PROBLEMS["own"]()
+    w0 = weights("own", problem)
+
+    def size(t, w):
+        return np.array([t, w @ w])
+
+    def event(t, w):
+        return t - 7.0
+
+    functions = {"observe": {"size": size, "loss": "train_loss"}, "events": [event]}
+
+    def run(states, **others):
+        return gf.gradient_flow(
+            problem, w0, (0.0, 1e4), weight_decay=1e-3, save_states=tmp_path / states, **functions, **others
+        )
+
+    whole = run("whole.npy")
+    assert whole.t_events[0].size
+    path = tmp_path / "run.ckpt"
+    run("pieces.npy", checkpoint=path, max_steps=30)
+    with pytest.raises(ValueError, match=r"problem held .*LeastSquares.*: give resume the same problem"):
+        gf.resume(path, max_steps=10**6)
+    with pytest.raises(ValueError, match=r"observe held .*size.*: give resume the same observe= again"):
+        gf.resume(path, problem, max_steps=10**6)
+    pieces = gf.resume(path, problem, max_steps=10**6, **functions)
+    same(pieces, whole)
+    assert np.load(tmp_path / "pieces.npy")["w"].tobytes() == whole.w.tobytes()
+
+
+LIMITS = [("tanh", "gram"), ("tanh", "dense"), ("tanh", "krylov"), ("diagonal", "gram"), ("relu_fit", "gram")]
+
+
+@pytest.mark.parametrize("step", [3, 20])
+@pytest.mark.parametrize(("name", "curvature"), LIMITS)
+def test_a_landing_goes_on_to_the_same_bits(name, curvature, step, tmp_path):
+    problem = PROBLEMS[name]()
+    w0 = weights(name, problem)
+
+    def run(**others):
+        return gf.limit_map(problem, w0, curvature=curvature, **others)
+
+    same(interrupted_at((step,), run, tmp_path / "run.ckpt", problem), run())
+
+
+@pytest.mark.parametrize("step", [1, 9])
+@pytest.mark.parametrize(("name", "curvature"), LIMITS)
+def test_a_drift_goes_on_to_the_same_bits(name, curvature, step, tmp_path):
+    problem = PROBLEMS[name]()
+    landed = gf.limit_map(problem, weights(name, problem)).w
+
+    def run(**others):
+        return gf.norm_flow(problem, landed, (0.0, 3.0), curvature=curvature, **others)
+
+    same(interrupted_at((step,), run, tmp_path / "run.ckpt", problem), run())
+
+
+@pytest.mark.parametrize("step", [4, 60])
+def test_two_phases_go_on_to_the_same_bits(step, tmp_path):
+    problem = PROBLEMS["tanh"]()
+    w0 = problem.initial_weights(seed=3)
+
+    def run(**others):
+        return gf.two_phase(problem, w0, [1e-2, 1e-3], s_end=2.0, **others)
+
+    same(interrupted_at((step,), run, tmp_path / "run.ckpt", problem), run())
+
+
+class Stop(Exception):
+    """Raised by a callback in the middle of a run."""
+
+
+@pytest.mark.parametrize("calls", [5, 90, 150, 210])
+def test_two_phases_go_on_from_any_of_their_runs(calls, tmp_path):
+    problem = PROBLEMS["diagonal"]()
+    w0 = problem.initial_weights(seed=3)
+    whole = gf.two_phase(problem, w0, [1e-2, 1e-3], s_end=2.0)
+    left = calls
+
+    def stop(t, w):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Stop
+
+    path = tmp_path / "run.ckpt"
+    with pytest.raises(Stop):
+        gf.two_phase(
+            problem, w0, [1e-2, 1e-3], s_end=2.0, callback=stop, checkpoint=path, checkpoint_every=1e-9
+        )
+    same(gf.resume(path, callback=None), whole)
+
+
+def test_a_run_that_has_ended_is_returned_at_once(tmp_path):
+    problem = PROBLEMS["linear"]()
+    calls = []
+    sol = gf.gradient_flow(
+        problem, np.ones(6), (0.0, 10.0), weight_decay=0.1, checkpoint=tmp_path / "run.ckpt"
+    )
+    same(gf.resume(tmp_path / "run.ckpt", callback=lambda t, w: calls.append(t)), sol)
+    assert not calls
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A checkpoint of some kilobytes, of a run that a limit has ended."""
+    path = tmp_path / "run.ckpt"
+    problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
+    gf.gradient_flow(problem, [1.0, 0.0], (0.0, 10.0), weight_decay=0.1, max_steps=3, checkpoint=path)
+    return path
+
+
+def test_a_flipped_bit_anywhere_is_told_with_its_place(small):
+    whole = small.read_bytes()
+    assert gf.resume(small).success is False
+    small.write_bytes(whole)
+    for place in range(len(whole)):
+        small.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(gf.FileError, match=r"run\.ckpt is .*offset"):
+            gf.resume(small)
+
+
+def test_a_cut_anywhere_is_told_with_its_place(small):
+    whole = small.read_bytes()
+    for length in range(len(whole)):
+        small.write_bytes(whole[:length])
+        with pytest.raises(gf.FileError, match=r"run\.ckpt is (cut short|no checkpoint).*offset"):
+            gf.resume(small)
+    small.write_bytes(whole + b"x")
+    with pytest.raises(gf.FileError, match="longer than it says"):
+        gf.resume(small)
+
+
+def test_a_file_is_never_overwritten_and_never_shared(small):
+    problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
+    with pytest.raises(FileExistsError, match=r"take its run up by grokflow\.resume, or remove it"):
+        gf.gradient_flow(problem, [1.0, 0.0], (0.0, 10.0), weight_decay=0.1, checkpoint=small)
+    found = []
+
+    def second(t, w):
+        with pytest.raises(gf.FileError, match="another run is writing"):
+            gf.resume(small)
+        found.append(t)
+        return True
+
+    gf.resume(small, callback=second, max_steps=10**6)
+    assert len(found) == 1
+
+
+def test_another_problem_is_refused(tmp_path):
+    problem = own()
+    w0 = weights("own", problem)
+    path = tmp_path / "run.ckpt"
+    gf.gradient_flow(problem, w0, (0.0, 10.0), weight_decay=0.1, max_steps=3, checkpoint=path)
+    with pytest.raises(ValueError, match="another problem: num_params is 3, not 9"):
+        gf.resume(path, soft())
+    other = dataclasses.replace(problem) if dataclasses.is_dataclass(problem) else None
+    assert other is None
+    changed = gf.LeastSquares(
+        residual=lambda w: problem.residual(w) + 1e-6,
+        jvp=problem.jvp,
+        vjp=problem.vjp,
+        num_params=9,
+        num_residuals=4,
+    )
+    with pytest.raises(ValueError, match="another problem: the loss at the start differs by"):
+        gf.resume(path, changed)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    problem = PROBLEMS["linear"]()
+    path = tmp_path / "run.ckpt"
+    options = {"weight_decay": 0.1, "checkpoint_every": 1e-9}
+    gf.gradient_flow(problem, np.ones(6), (0.0, 10.0), max_steps=4, checkpoint=path, **options)
+    before = path.read_bytes()
+
+    def full(stream):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.warns(gf.CheckpointWarning, match="No space left on device; the last good one"):
+        assert gf.resume(path, max_steps=1000).success
+    with pytest.raises(OSError, match="No space left"):
+        gf.resume(path, max_steps=1000, checkpoint_errors="raise")
+    assert path.read_bytes() == before
