@@ -18,7 +18,6 @@ WAYS = [
     ("BDF", "dense"),
     ("BDF", "gram"),
     ("BDF", "krylov"),
-    pytest.param("Radau", "dense", marks=pytest.mark.slow),
 ]
 
 
