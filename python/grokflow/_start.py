@@ -1,6 +1,7 @@
-"""Ctrl-C while the command ``grokflow`` is imported: one line. In other programs nothing happens here.
+"""Ctrl-C while the command ``grokflow`` has nothing to save: one line. In other programs nothing happens here.
 
-`grokflow` imports this module before all others, for NumPy, matplotlib and their kin take a second or two.
+`grokflow` imports this module before all others, for NumPy, matplotlib and their kin take a second or two; so do
+the reading of options and the end of Python.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -21,10 +24,17 @@ def leave(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
-def done() -> None:
-    """From now on Ctrl-C is an exception, as everywhere."""
-    if signal.getsignal(signal.SIGINT) is leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Make Ctrl-C an exception, as everywhere, while there is something to save."""
+    if signal.getsignal(signal.SIGINT) is not leave:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, leave)
 
 
 if (

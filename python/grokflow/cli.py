@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from grokflow import _start
-
 
 def main() -> None:
     """Run the command line, or say in one line which packages it needs."""
@@ -16,7 +14,6 @@ def main() -> None:
         if (error.name or "").startswith("grokflow"):
             raise
         sys.exit(f'grokflow: the command line needs {error.name}: pip install "grokflow[app]"')
-    _start.done()
     try:
         try:
             app(prog_name="grokflow")

@@ -2,6 +2,7 @@
 // and other systems than glibc do not let theirs be replaced: nothing is counted there.
 #pragma once
 
+#include <Eigen/Core>  // whose headers of vector instructions declare posix_memalign once more, for clang to compare
 #include <cstdlib>
 
 inline bool counting = false;

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 import grokflow as gf
+from grokflow import _start
 from grokflow.app import build
 from grokflow.app.experiments import EXPERIMENTS
 from grokflow.app.limit import limit as run_limit
@@ -94,7 +95,7 @@ def finish(solutions: Mapping[str, gf.Solution]) -> None:
 def reported() -> Iterator[None]:
     """Turn warnings, wrong input and signals into one line on stderr each, and the latter into exit codes."""
     try:
-        with warnings.catch_warnings():
+        with _start.interruptible(), warnings.catch_warnings():
             warnings.simplefilter("once", UserWarning)
             warnings.showwarning = show_warning
             yield
