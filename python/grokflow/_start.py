@@ -1,7 +1,6 @@
-"""Ctrl-C while the command ``grokflow`` has nothing to save: one line. In other programs nothing happens here.
+"""Ctrl-C while the command ``grokflow`` has nothing to save: one line. Other programs see nothing of it.
 
-`grokflow` imports this module before all others, for NumPy, matplotlib and their kin take a second or two; so do
-the reading of options and the end of Python.
+`grokflow` imports this module before all others, for NumPy, matplotlib and their kin take a second or two.
 """
 
 from __future__ import annotations
