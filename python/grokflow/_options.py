@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -97,17 +98,28 @@ def as_decay(
     """Return (begin, end, rate) for consecutive ranges of the parameters; `name` is that of the argument."""
     if not isinstance(weight_decay, Mapping):
         return [(0, problem.num_params, as_rate(name, weight_decay))]
-    unknown = [block for block in weight_decay if block not in problem.blocks and block != "*"]
+    unknown = [
+        key for key in weight_decay if key != "*" and not any(stands_for(key, b) for b in problem.blocks)
+    ]
     if unknown:
         raise ValueError(f"{name} names {unknown[0]!r}; this problem has the blocks {list(problem.blocks)}")
-    missing = [block for block in problem.blocks if block not in weight_decay]
-    if missing and "*" not in weight_decay:
+    keys = {block: key_of(block, weight_decay) for block in problem.blocks}
+    missing = [block for block, key in keys.items() if key not in weight_decay]
+    if missing:
         raise ValueError(f"{name} names no rate for {missing[0]!r}; add it, or '*' for all the others")
-    rates = {block: as_rate(f"{name}[{block!r}]", rate) for block, rate in weight_decay.items()}
-    return [
-        (part.start, part.stop, rates[block] if block in rates else rates["*"])
-        for block, part in problem.blocks.items()
-    ]
+    rates = {key: as_rate(f"{name}[{key!r}]", rate) for key, rate in weight_decay.items()}
+    return [(part.start, part.stop, rates[keys[block]]) for block, part in problem.blocks.items()]
+
+
+def key_of(block: str, keys: Iterable[str]) -> str:
+    """Return which of `keys` stands for `block`: its name, else the first pattern that fits, last "*"."""
+    standing = (key for key in keys if stands_for(key, block))
+    return min(standing, key=lambda key: (key != block, key == "*"), default="*")
+
+
+def stands_for(key: object, block: str) -> bool:
+    """Whether `key` is the name of `block`, or a pattern that it matches: "*.bias"."""
+    return key == block or (isinstance(key, str) and fnmatchcase(block, key))
 
 
 def as_rate(name: str, value: object) -> float:

@@ -53,8 +53,9 @@ def gradient_flow(
     t_span : (float, float)
         Start and end. With weight decay `lam` the slow phase is over at about ``10 / lam``.
     weight_decay : float, or mapping of str to float
-        The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`; the key
-        ``"*"`` stands for all blocks that are not named: ``{"*": 1e-3, "b": 0.0}``.
+        The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`, by name or by a
+        pattern of :mod:`fnmatch`: ``{"*": 1e-3, "*.bias": 0.0}``. A name goes before a pattern, a pattern
+        before those after it, and ``"*"`` stands for all that is left.
     method : {"auto", "BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "auto"
         The integrator. "auto" is BDF, and Radau for a flow that is smooth only piece by piece: a network
         whose activation has a kink ("relu", "leaky_relu", "abs"). See the notes. BDF and Radau are implicit;

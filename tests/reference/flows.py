@@ -4,6 +4,7 @@ A `problem` has `loss(w)`, `gradient(w)` and `hessian(w)`, and `blocks` if the w
 """
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 
 import numpy as np
@@ -45,10 +46,14 @@ class Solution:
 
 
 def decay_rates(problem, weight_decay):
-    """Return the diagonal of D (d,): one number for all, or {block: number, "*": the others}."""
+    """Return the diagonal of D (d,): one number for all, or {block or pattern: number}."""
     if not isinstance(weight_decay, dict):
         return weight_decay
-    rates = [weight_decay.get(name, weight_decay.get("*")) for name in problem.blocks]
+    patterns = [key for key in weight_decay if key != "*"] + ["*"]
+    rates = [
+        weight_decay[name if name in weight_decay else next(p for p in patterns if fnmatchcase(name, p))]
+        for name in problem.blocks
+    ]
     return np.repeat(rates, [block.stop - block.start for block in problem.blocks.values()])
 
 
