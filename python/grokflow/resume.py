@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -88,23 +88,28 @@ def resume(path: str | os.PathLike[str], problem: Problem | None = None, **chang
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path is {path!r}; it must be the path of a file")
     with closing(Journal.read(Path(path).resolve())) as journal:
-        arguments = dict(journal.arguments)
-        unknown = [name for name in changes if name not in MAY_CHANGE or name not in arguments]
-        if unknown:
+        return take_up(journal, problem, changes)
+
+
+def take_up(journal: Journal, problem: Problem | None, changes: Mapping[str, Any]) -> Any:
+    """Go on from a journal that was read; for the rest see `resume`."""
+    arguments = dict(journal.arguments)
+    unknown = [name for name in changes if name not in MAY_CHANGE or name not in arguments]
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]} cannot be changed in a run of {journal.function} that goes on; what can be is "
+            f"{', '.join(name for name in MAY_CHANGE if name in arguments)}"
+        )
+    if problem is not None:
+        arguments["problem"] = as_problem(problem)
+    arguments |= changes
+    if LIMITS & changes.keys():
+        journal.forget_after_limits()
+    for name, value in arguments.items():
+        missing = missing_in(value)
+        if missing is not None:
             raise ValueError(
-                f"{unknown[0]} cannot be changed in a run of {journal.function} that goes on; what can be is "
-                f"{', '.join(name for name in MAY_CHANGE if name in arguments)}"
+                f"{name} held {missing}, which a file cannot: give resume the same {name}= again"
             )
-        if problem is not None:
-            arguments["problem"] = as_problem(problem)
-        arguments |= changes
-        if LIMITS & changes.keys():
-            journal.forget_after_limits()
-        for name, value in arguments.items():
-            missing = missing_in(value)
-            if missing is not None:
-                raise ValueError(
-                    f"{name} held {missing}, which a file cannot: give resume the same {name}= again"
-                )
-        require_same(arguments["problem"], start_of(arguments), journal.fingerprint)
-        return FUNCTIONS[journal.function](**arguments, checkpoint=journal)
+    require_same(arguments["problem"], start_of(arguments), journal.fingerprint)
+    return FUNCTIONS[journal.function](**arguments, checkpoint=journal)

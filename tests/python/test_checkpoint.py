@@ -283,7 +283,7 @@ def test_a_cut_anywhere_is_told_with_its_place(small):
 
 def test_a_file_is_never_overwritten_and_never_shared(small):
     problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
-    with pytest.raises(FileExistsError, match=r"take its run up by grokflow\.resume, or remove it"):
+    with pytest.raises(FileExistsError, match=r"file already: resume its run, or remove it"):
         gf.gradient_flow(problem, [1.0, 0.0], (0.0, 10.0), weight_decay=0.1, checkpoint=small)
     found = []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -18,12 +18,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-import grokflow as gf
 from grokflow import _start
 from grokflow.app import build
 from grokflow.app.experiments import EXPERIMENTS
 from grokflow.app.limit import limit as run_limit
 from grokflow.app.reproduce import reproduce as run_experiments
+from grokflow.app.resume import resume as go_on
 from grokflow.app.run import run as run_settings
 from grokflow.app.settings import Common, LimitSettings, Settings, kinds, merge, read_settings
 from grokflow.app.solve import Interrupted
@@ -62,7 +62,7 @@ def run(settings_file: Path | None = None, **options: Any) -> None:
     with reported():
         from_file = read_settings(settings_file, Settings) if settings_file else {}
         settings = merge(Settings, from_file, options)
-        finish({settings.model: run_settings(settings, Console())})
+        finish(run_settings(settings, Console()))
 
 
 def limit(settings_file: Path | None = None, **options: Any) -> None:
@@ -70,9 +70,27 @@ def limit(settings_file: Path | None = None, **options: Any) -> None:
     with reported():
         from_file = read_settings(settings_file, LimitSettings) if settings_file else {}
         settings = merge(LimitSettings, from_file, options)
-        phases = run_limit(settings, Console())
-        if not phases.success:
-            fail(phases.message, 1)
+        finish(run_limit(settings, Console()))
+
+
+@app.command()
+def resume(
+    checkpoint: Annotated[Path, typer.Argument(help="File that --checkpoint of a run has named.")],
+    max_time: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds from now.  [default: as before]")
+    ] = None,
+    checkpoint_every: Annotated[str | None, typer.Option(help="How often the file is written.")] = None,
+    checkpoint_errors: Annotated[str | None, typer.Option(help="Where that fails: warn or raise.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory for the results.  [default: as before]")] = None,
+) -> None:
+    """Take up a run or a limit that has not come to its end, and write what it would have written."""
+    with reported():
+        changes = {
+            "max_time": max_time,
+            "checkpoint_every": checkpoint_every,
+            "checkpoint_errors": checkpoint_errors,
+        }
+        finish(go_on(checkpoint, out, changes, Console()))
 
 
 @app.command()
@@ -82,11 +100,10 @@ def info() -> None:
         typer.echo(f"{key:<12}{value}")
 
 
-def finish(solutions: Mapping[str, gf.Solution]) -> None:
-    """Exit with 1 if a run has not come to its end, and say why."""
-    stopped = {name: sol for name, sol in solutions.items() if not sol.success}
-    for name, sol in stopped.items():
-        typer.echo(f"grokflow: {name} stopped at t = {sol.t_final:.6g}: {sol.message}", err=True)
+def finish(stopped: list[str]) -> None:
+    """Exit with 1 if something has not come to its end, and say why in a line each."""
+    for reason in stopped:
+        say(reason)
     if stopped:
         raise typer.Exit(1)
 
@@ -100,7 +117,7 @@ def reported() -> Iterator[None]:
             warnings.showwarning = show_warning
             yield
     except Interrupted as interrupt:
-        fail(f"{interrupt}; what was found so far is saved", interrupt.exit_code)
+        fail(str(interrupt), interrupt.exit_code)
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except BrokenPipeError:
@@ -116,13 +133,18 @@ def reported() -> Iterator[None]:
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning as one line on stderr, in place of `warnings.showwarning`."""
-    print("grokflow: warning:", " ".join(str(message).split()), file=sys.stderr)
+    say(f"warning: {message}")
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
-    print("grokflow:", " ".join(message.split()), file=sys.stderr)
+    say(message)
     raise typer.Exit(code)
+
+
+def say(message: str) -> None:
+    """Print one line on stderr."""
+    print("grokflow:", " ".join(message.split()), file=sys.stderr)
 
 
 def declare(command: Callable[..., None], settings: type[Common]) -> None:

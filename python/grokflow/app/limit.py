@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib import rc_context
@@ -19,11 +20,11 @@ from grokflow.files import write_atomically
 from grokflow.limit.figure import plot
 
 
-def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
+def limit(settings: LimitSettings, console: Console) -> list[str]:
     """Compare what ``settings`` say; write all of it into a directory.
 
     That is: settings.toml and data.npz, every trajectory (flow-LAM.npz, fast.npz, slow.npz), the landing
-    (landing.npy), report.txt and figure.png.
+    (landing.npy), report.txt and figure.png. Returns what has stopped early, in sentences.
 
     Raises
     ------
@@ -48,7 +49,16 @@ def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
             rtol=settings.rtol,
             atol=settings.atol,
             max_time=settings.max_time,
+            **task.keeping(),
         )
+
+    return carry_out(task, compute, console)
+
+
+def carry_out(
+    task: Task[LimitSettings], compute: Callable[[bool], gf.TwoPhase], console: Console
+) -> list[str]:
+    """Compute and write as `limit` does."""
 
     def rescue(found: list[gf.Solution]) -> None:
         save_trajectories(found, task.out)
@@ -58,7 +68,7 @@ def limit(settings: LimitSettings, console: Console) -> gf.TwoPhase:
     phases = solve(console, compute, lambda phases: written.extend(write_results(phases, task)), rescue)
     phases.report(console.file)
     console.print(f"written: {task.out}/ {', '.join(written)}", soft_wrap=True, highlight=False)
-    return phases
+    return [] if phases.success else [phases.message]
 
 
 def write_results(phases: gf.TwoPhase, task: Task[LimitSettings]) -> list[str]:

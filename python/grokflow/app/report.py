@@ -64,6 +64,15 @@ def save_trajectories(solutions: Iterable[gf.Solution], out: Path, prefix: str =
     return names
 
 
+def stopped(solutions: Mapping[str, gf.Solution]) -> list[str]:
+    """Return a sentence on each run that has not come to its end."""
+    return [
+        f"{name} stopped at t = {sol.t_final:.6g}: {sol.message}"
+        for name, sol in solutions.items()
+        if not sol.success
+    ]
+
+
 def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> None:
     """Print the table of the runs: their state at both clocks and at the end, and what they cost."""
     table = Table(box=None, pad_edge=False, header_style="bold")

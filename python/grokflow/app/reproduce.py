@@ -14,6 +14,7 @@ from grokflow.app.report import (
     save_figure,
     save_trajectories,
     solutions_of,
+    stopped,
     writable_directory,
 )
 from grokflow.app.solve import solve
@@ -22,10 +23,11 @@ from grokflow.figures.style import STYLE
 
 def reproduce(
     names: list[str], out: Path, seed: int, weight_decay: float | None, small: bool, console: Console
-) -> dict[str, gf.Solution]:
+) -> list[str]:
     """Run the experiments called ``names``; write figures and trajectories, and print the table.
 
     The files are NAME.png and NAME.npz, or NAME-PART.npz where an experiment has several trajectories.
+    Returns what has stopped early, in sentences.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def reproduce(
     console.print(
         f"written: {out}/ " + ", ".join(f"{name}.png, {name}*.npz" for name in names), soft_wrap=True
     )
-    return solutions
+    return stopped(solutions)
 
 
 def follow(experiment: Experiment, stem: Path, console: Console) -> gf.Solution:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.console import Console
 
 import grokflow as gf
-from grokflow.app.report import print_summary, save_figure
+from grokflow.app.report import print_summary, save_figure, stopped
 from grokflow.app.settings import Settings
 from grokflow.app.solve import solve
 from grokflow.app.task import Task, prepare
@@ -15,8 +17,10 @@ from grokflow.figures.run import plot
 from grokflow.figures.style import STYLE
 
 
-def run(settings: Settings, console: Console) -> gf.Solution:
+def run(settings: Settings, console: Console) -> list[str]:
     """Run what ``settings`` say; write settings.toml, data.npz, trajectory.npz and figure.png.
+
+    Returns what has stopped early, in sentences.
 
     Raises
     ------
@@ -40,19 +44,27 @@ def run(settings: Settings, console: Console) -> gf.Solution:
             rtol=settings.rtol,
             atol=settings.atol,
             max_time=settings.max_time,
+            **task.keeping(),
         )
+
+    return carry_out(task, compute, console)
+
+
+def carry_out(task: Task[Settings], compute: Callable[[bool], gf.Solution], console: Console) -> list[str]:
+    """Compute and write as `run` does."""
 
     def write(sol: gf.Solution) -> None:
         write_results(sol, task)
 
     sol = solve(console, compute, write, lambda found: write(found[-1]))
-    print_summary(console, {settings.model: sol})
+    solutions = {task.settings.model: sol}
+    print_summary(console, solutions)
     console.print(
         f"written: {task.out}/ settings.toml, data.npz, trajectory.npz, figure.png",
         soft_wrap=True,
         highlight=False,
     )
-    return sol
+    return stopped(solutions)
 
 
 def write_results(sol: gf.Solution, task: Task[Settings]) -> None:

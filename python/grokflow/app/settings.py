@@ -22,7 +22,7 @@ else:
 
 T = TypeVar("T")
 MODELS = ("two-layer", "mlp", "linear", "diagonal")
-PATHS = ("data", "out")  # relative to the settings file that names them
+PATHS = ("data", "out", "checkpoint")  # relative to the settings file that names them
 NAMES = {  # of the types of settings, one and several
     str: ("a text in quotes", "texts"),
     int: ("an integer", "integers"),
@@ -78,6 +78,13 @@ class Common:
     atol: float | None = option(None, "Absolute tolerance.  [default: rtol/1000, or less for small weights]")
     max_time: float | None = option(None, "Stop after so many seconds, with the trajectory so far.")
     out: str = option("grokflow-run", "Directory for the results.")
+    checkpoint: str | None = option(
+        None, "Keep the state of the run in this new file, from which `grokflow resume` goes on."
+    )
+    checkpoint_every: str = option("10min", "How often: 30s, 10min, 1.5h.")
+    checkpoint_errors: str = option(
+        "warn", "Where that fails (a full disk): warn and go on, or raise and stop."
+    )
     data_sha256: str | None = option(None, "Refuse a table with another checksum.")
 
 

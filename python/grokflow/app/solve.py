@@ -12,6 +12,7 @@ from rich.console import Console
 import grokflow as gf
 
 Result = TypeVar("Result")
+SAVED = "what was found so far is saved"
 
 
 class Interrupted(Exception):
@@ -70,14 +71,21 @@ def solve(
             found = found_until(error)
             if found:
                 rescue(found)
-            if not found or not isinstance(error, KeyboardInterrupt):
+            if not isinstance(error, KeyboardInterrupt):
                 raise
-            time = "s" if "s_span" in found[-1].settings else "t"
-            raise Interrupted(signals.last or signal.SIGINT, f"at {time} = {found[-1].t_final:.6g}") from None
+            raise Interrupted(signals.last or signal.SIGINT, reached(found)) from None
         write(result)
         if signals.last is not None:
-            raise Interrupted(signals.last, "while the results were written")
+            raise Interrupted(signals.last, f"while the results were written; {SAVED}")
     return result
+
+
+def reached(found: list[gf.Solution]) -> str:
+    """Return when a computation was interrupted that had found so much."""
+    if not found:
+        return "before the first step"
+    time = "s" if "s_span" in found[-1].settings else "t"
+    return f"at {time} = {found[-1].t_final:.6g}; {SAVED}"
 
 
 def found_until(error: BaseException) -> list[gf.Solution]:

@@ -16,9 +16,12 @@ import grokflow as gf
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import writable_directory
-from grokflow.app.settings import Common, S, as_widths, to_toml
+from grokflow.app.settings import Common, LimitSettings, S, Settings, as_widths, to_toml
+from grokflow.checkpoint.journal import Journal, as_checkpoint_path
 from grokflow.figures.style import scientific
 from grokflow.files import FileError, write_atomically
+
+KINDS: dict[str, type[Common]] = {"gradient_flow": Settings, "two_phase": LimitSettings}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,22 @@ class Task(Generic[S]):
         decay = scientific(weight_decay) if weight_decay else "0"
         return f"{self.settings.model} on {Path(self.settings.data or '').name}, $\\lambda$ = {decay}"
 
+    def keeping(self) -> dict[str, Any]:
+        """Return the arguments by which a run keeps its state, with what `taken_up` needs, if it is to."""
+        settings = self.settings
+        if settings.checkpoint is None:
+            return {}
+        here = {"data": str(Path(settings.data or "").resolve()), "out": str(self.out.resolve())}
+        note = {
+            "settings": dataclasses.asdict(settings) | here,
+            "parts": dataclasses.asdict(self.parts),
+        }
+        return {
+            "checkpoint": Journal(as_checkpoint_path(settings.checkpoint), note),
+            "checkpoint_every": settings.checkpoint_every,
+            "checkpoint_errors": settings.checkpoint_errors,
+        }
+
     def write_inputs(self) -> None:
         """Write settings.toml and data.npz; not before there are results: bad settings change nothing."""
         write_atomically(self.out / "settings.toml", to_toml(self.settings, version_line()))
@@ -52,7 +71,32 @@ def prepare(settings: S) -> Task[S]:
     ValueError, OSError
         A setting or the table is wrong, or the directory cannot be written to.
     """
-    settings, parts = load(settings)
+    return begin(*load(settings))
+
+
+def taken_up(journal: Journal, out: Path | None) -> Task[Any]:
+    """Return the task whose state is in a file, to write into `out`, by default where it would have.
+
+    Raises
+    ------
+    FileError
+        No command has begun this run.
+    OSError
+        The directory cannot be written to.
+    """
+    if journal.note is None:
+        raise FileError(
+            f"{journal.path} was written by grokflow.{journal.function}: take it up in Python, by "
+            "grokflow.resume"
+        )
+    settings = KINDS[journal.function](**journal.note["settings"])
+    if out is not None:
+        settings = dataclasses.replace(settings, out=str(out))
+    return begin(settings, data.Split(**journal.note["parts"]))
+
+
+def begin(settings: S, parts: data.Split) -> Task[S]:
+    """Build the model and make the directory."""
     problem = build(settings, parts)
     w0 = problem.initial_weights(settings.init_scale, settings.seed)
     return Task(settings, parts, problem, w0, writable_directory(Path(settings.out)))

@@ -12,6 +12,7 @@ the runs.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import time
@@ -38,7 +39,7 @@ FORMAT = 1
 LENGTH = struct.Struct("<Q")
 GOES_ON = ("running", "max_steps", "time_limit", "interrupted")
 IN_MEMORY = 2**26  # bytes of a state
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 R = TypeVar("R")
 KEYWORDS = ("checkpoint", "checkpoint_every", "checkpoint_errors")
 
@@ -73,6 +74,11 @@ class Journal:
     ----------
     path : Path
         The file.
+    note : object
+        What its reader shall find in it beside the computation: JSON types and arrays.
+
+    Attributes
+    ----------
     function : str
         What was called.
     arguments : mapping
@@ -83,11 +89,11 @@ class Journal:
         What to do where none can be written.
     """
 
-    def __init__(
-        self, path: Path, function: str, arguments: Mapping[str, Any], every: float, errors: str
-    ) -> None:
-        self.path, self.function, self.arguments = path, function, arguments
-        self.every, self.errors = every, errors
+    def __init__(self, path: Path, note: Any = None) -> None:
+        self.path, self.note = path, note
+        self.function = ""
+        self.arguments: Mapping[str, Any] = {}
+        self.every, self.errors = math.inf, "raise"
         self._head: dict[str, Any] = {}
         self._arrays: Arrays = []
         self._states: dict[str, tuple[dict[str, Any], IO[bytes]]] = {}  # of the runs that were made
@@ -112,8 +118,9 @@ class Journal:
                     f"{FORMAT}. Upgrade grokflow to read it"
                 )
             arrays = [np.lib.format.read_array(reader, allow_pickle=False) for _ in range(head.pop("arrays"))]
-            arguments = {name: decode(value, arrays) for name, value in head["arguments"].items()}
-            journal = cls(path, head["function"], arguments, 0.0, "raise")
+            journal = cls(path, decode(head["note"], arrays))
+            journal.function = head["function"]
+            journal.arguments = {name: decode(value, arrays) for name, value in head["arguments"].items()}
             for name, facts, size in head.pop("runs"):
                 journal._states[name] = facts, journal._scratch()
                 reader.copy_to(journal._states[name][1], size)
@@ -181,6 +188,7 @@ class Journal:
             "format": FORMAT,
             "grokflow": str(core.__version__),
             "isa": _backend.isa,
+            "note": encode(self.note, self._arrays),
             "function": self.function,
             "arguments": encoded,
             "fingerprint": encode(found, self._arrays),
@@ -254,21 +262,18 @@ def as_seconds(name: str, value: object) -> float:
 def kept(function: str, arguments: Mapping[str, Any], run: Callable[[Journal | None], R]) -> R:
     """Call `run` with the journal of a call, if its arguments ask for one, and return what it returns.
 
-    The argument `checkpoint` is None, the path of a file that is not there yet, or a journal that was read;
-    no other run may write to it meanwhile. Without one nothing follows `run` that Ctrl-C could fall into.
+    The argument `checkpoint` is None, the path of a file that is not there yet, or a journal; no other run
+    may write to it meanwhile. Without one nothing follows `run` that Ctrl-C could fall into.
     """
     checkpoint, every, errors = (arguments[name] for name in KEYWORDS)
     interval = as_seconds("checkpoint_every", every)
     as_choice("checkpoint_errors", errors, ("warn", "raise"))
     if checkpoint is None:
         return run(None)
-    if isinstance(checkpoint, Journal):
-        journal = checkpoint
-        journal.every, journal.errors = interval, errors
-    else:
-        path = as_checkpoint_path(checkpoint)
-        rest = {name: value for name, value in arguments.items() if name != "checkpoint"}
-        journal = Journal(path, function, rest, interval, errors)
+    journal = checkpoint if isinstance(checkpoint, Journal) else Journal(as_checkpoint_path(checkpoint))
+    journal.function = function
+    journal.arguments = {name: value for name, value in arguments.items() if name != "checkpoint"}
+    journal.every, journal.errors = interval, errors
     with closing(journal), only_writer(journal.path):
         return run(journal)
 
@@ -288,8 +293,7 @@ def as_checkpoint_path(path: object) -> Path:
     target = Path(path).resolve()
     if target.exists():
         raise FileExistsError(
-            f"checkpoint is {os.fspath(path)!r}, where there is a file already: take its run up by "
-            "grokflow.resume, or remove it"
+            f"checkpoint is {os.fspath(path)!r}, where there is a file already: resume its run, or remove it"
         )
     if not target.parent.is_dir():
         raise FileNotFoundError(f"checkpoint is {os.fspath(path)!r}, but {target.parent} is no folder")
