@@ -4,14 +4,20 @@
 
 namespace grokflow {
 
-void Flow::rhs(const ConstVectorRef& w, VectorRef out) {
+void Flow::check() const {
+  using Clock = std::chrono::steady_clock;
   if (checkpoint) checkpoint();
+  if (deadline != Clock::time_point::max() && Clock::now() > deadline) throw OutOfTime{};
+}
+
+void Flow::rhs(const ConstVectorRef& w, VectorRef out) {
+  check();
   ++stats_.nfev;
   compute_rhs(w, out);
 }
 
 void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
-  if (checkpoint) checkpoint();
+  check();
   ++stats_.nlinearize;
   compute_linearization(w, lin);
 }

@@ -19,7 +19,11 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
 
 void GradientFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
   if (curvature_ == CurvatureKind::none) return Flow::compute_linearization(w, lin);
-  if (!lin) lin = make_curvature(curvature_, problem_, decay_, stats(), options_, checkpoint);
+  if (!lin) {
+    auto made = make_curvature(curvature_, problem_, decay_, stats(), options_);
+    made->checkpoint = [this] { check(); };
+    lin = std::move(made);
+  }
   static_cast<Curvature&>(*lin).linearize(w);
 }
 

@@ -9,7 +9,27 @@
 namespace grokflow {
 namespace {
 
+using WallClock = std::chrono::steady_clock;
+
 constexpr int kMaxFailures = 60;  // attempts at one step
+
+WallClock::time_point end_of(double seconds) {
+  const std::chrono::duration<double> span(seconds), most(WallClock::time_point::max() - WallClock::now());
+  if (!(span < most)) return WallClock::time_point::max();
+  return WallClock::now() + std::chrono::duration_cast<WallClock::duration>(span);
+}
+
+/// While it lives, evaluations of the flow end with the time.
+class Timed {
+ public:
+  Timed(Flow& flow, WallClock::time_point deadline) : flow_(flow) { flow.deadline = deadline; }
+  ~Timed() { flow_.deadline = WallClock::time_point::max(); }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  Flow& flow_;
+};
 
 /// The smallest step that still moves t reliably.
 double smallest_step(double t) {
@@ -27,7 +47,7 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
       clock_(0.0),
       previous_t_(t0),
       limits_(limits),
-      began_(std::chrono::steady_clock::now()) {
+      deadline_(end_of(limits.max_time)) {
   if (!std::isfinite(t0) || !std::isfinite(t1) || t1 < t0)
     throw std::invalid_argument("the time span must be finite and not reversed");
   if (w0.size() != flow.size()) throw std::invalid_argument("w0 has not the size of the flow");
@@ -39,17 +59,23 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
 
 Status Integrator::step() {
   if (status_ != Status::running) throw std::logic_error("the integration has ended: " + message_);
+  if (limits_.whole_steps) return take_step();
+  try {
+    const Timed timed(flow_, deadline_);
+    return take_step();
+  } catch (const OutOfTime&) {
+    return out_of_time();
+  }
+}
+
+Status Integrator::take_step() {
   Stats& stats = flow_.stats();
   for (int failures = 0;; ++failures) {
     if (attempts_ >= limits_.max_steps) {
       stop(Status::max_steps, max_steps_message());
       return status_;
     }
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began_;
-    if (elapsed.count() > limits_.max_time) {
-      stop(Status::time_limit, "The wall-clock limit max_time was reached.");
-      return status_;
-    }
+    if (WallClock::now() > deadline_) return out_of_time();
     double h = std::min(h_, limits_.max_step);
     const bool last = h >= remaining() * (1.0 - 1e-12);
     if (last) h = remaining();
@@ -118,6 +144,11 @@ bool Integrator::reopen() {
 void Integrator::stop(Status status, std::string message) {
   status_ = status;
   message_ = std::move(message);
+}
+
+Status Integrator::out_of_time() {
+  stop(Status::time_limit, "The wall-clock limit max_time was reached.");
+  return status_;
 }
 
 /// What has used up the steps, if not progress.

@@ -56,7 +56,7 @@ LandingWatch::LandingWatch(std::shared_ptr<const Problem> problem, const Landing
 
 void LandingWatch::check() const {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began_;
-  if (elapsed.count() > options_.max_time) throw Unfinished{Status::time_limit};
+  if (timed_ && elapsed.count() > options_.max_time) throw Unfinished{Status::time_limit};
   if (stats_.niter > budget_) throw Unfinished{Status::running};
 }
 
@@ -75,7 +75,7 @@ TangentSpace* LandingWatch::full_hessian() {
 }
 
 void LandingWatch::state(Archive& archive) {
-  archive(dominant_, t_, next_look_, first_slope_, previous_t_, previous_norm_, older_norm_, *tangent_);
+  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, *tangent_);
   bool full = full_ != nullptr;
   archive(full);
   if (full) archive(*full_hessian());
@@ -93,6 +93,7 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
   const std::int64_t left = kShortLook + work(flow, *problem_) - work(stats_, *problem_);
   if (left < 0) return Status::running;
   budget_ = stats_.niter + left;
+  timed_ = !options_.whole_looks;
   try {
     check();
     return look(w);
@@ -108,14 +109,12 @@ Status LandingWatch::look(const ConstVectorRef& w) {
   const bool by_residual = kind_ == CurvatureKind::gram;
   if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful) && arrives(w))
     return Status::landed;
-  problem_->gradient(w, step_);
-  const double slope = step_.norm();
-  if (first_slope_ < 0.0) first_slope_ = slope;
-  if (slope > 1e-6 * first_slope_) return Status::running;
   // At a critical point where the residual does not vanish the kernel J J^T knows nothing of Hess F.
-  TangentSpace* full = full_hessian();
+  TangentSpace* full = by_residual && !residual_stays(*problem_, w) ? nullptr : full_hessian();
   if (by_residual && full && close(*full, w, careful) && arrives(w)) return Status::landed;
-  return slope == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
+  problem_->gradient(w, step_);
+  ++stats_.nfev;
+  return step_.norm() == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
 }
 
 /// Whether a flow whose gradient is zero in every digit stays there only because of that.
@@ -130,6 +129,7 @@ bool LandingWatch::out_of_reach(const ConstVectorRef& w, double theta) {
   ++stats_.nfev;
   const double slope = step_.norm();
   problem_->linearize(w, lin_);
+  lin_->checkpoint = options_.tangent.checkpoint;
   ++stats_.nlinearize;
   Matrix H;
   if (!problem_->has_hvp()) {
@@ -140,6 +140,7 @@ bool LandingWatch::out_of_reach(const ConstVectorRef& w, double theta) {
     if (H.size() > 0) {
       image.noalias() = H * v;
     } else {
+      lin_->check();
       lin_->hvp(v, image);
       ++stats_.nhvp;
     }
@@ -228,6 +229,7 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
   }
   if (status == Status::time_limit) return landing;
   budget_ = std::numeric_limits<std::int64_t>::max();
+  timed_ = true;
   const Landing before = landing;
   try {
     inspect(landing, w);

@@ -27,11 +27,13 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(
           curvature, problem_,
-          {options.rtol_rank, options.memory_budget, kNegligible, options.checkpoint, kSingular}, stats())),
+          {options.rtol_rank, options.memory_budget, kNegligible, [this] { check(); }, kSingular}, stats())),
       point_(problem_->num_params()),
       foot_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
-      squares_(kMaxCorrections) {}
+      squares_(kMaxCorrections) {
+  checkpoint = options.checkpoint;
+}
 
 void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   const bool on_manifold = !begun_ || w == point_;

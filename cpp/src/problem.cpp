@@ -30,6 +30,7 @@ void Linearization::vjp(const ConstVectorRef&, VectorRef) const {
 void Linearization::gram(Index begin, Index end, MatrixRef K) const {
   Vector row(num_params_);
   for_each_unit(num_residuals_, [&](Index i, const Vector& unit) {
+    check();
     vjp(unit, row);
     row.head(begin).setZero();
     row.tail(num_params_ - end).setZero();
@@ -42,7 +43,10 @@ void Linearization::hvp(const ConstVectorRef&, VectorRef) const {
 }
 
 void Linearization::hessian(MatrixRef H) const {
-  for_each_unit(num_params_, [&](Index i, const Vector& unit) { hvp(unit, H.col(i)); });
+  for_each_unit(num_params_, [&](Index i, const Vector& unit) {
+    check();
+    hvp(unit, H.col(i));
+  });
 }
 
 Problem::Problem(Index num_params, Index num_residuals, double scale)

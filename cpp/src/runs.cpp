@@ -156,7 +156,8 @@ LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const Run
           ground.whole, make_gradient_flow(ground, Decay(ground.whole->num_params(), 0.0), options),
           make_modes(ground, Decay(ground.whole->num_params(), 0.0), options), w0, options,
           [this](double t, const ConstVectorRef& w, std::string& message) { return look(t, w, message); }),
-      watch_(ground.smooth, {rtol, options.curvature, tangent_options(options), options.limits.max_time}) {}
+      watch_(ground.smooth, {rtol, options.curvature, tangent_options(options), options.limits.max_time,
+                             options.limits.whole_steps}) {}
 
 Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message) {
   Status status = watch_.step(t, w, stats());

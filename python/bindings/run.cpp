@@ -280,11 +280,11 @@ void bind_run(py::module_& m) {
   py::class_<RunRequest>(m, "RunOptions")
       .def(py::init([](double t0, double t1, double rtol, Vector atol, std::string method, int max_order,
                        double first_step, double max_step, std::int64_t max_steps, double max_time,
-                       const py::object& times, bool keep_states,
+                       bool whole_steps, const py::object& times, bool keep_states,
                        std::vector<std::tuple<std::string, py::object>> observables,
                        std::vector<std::tuple<py::object, int, int>> events, py::object callback) {
              RunOptions options{t0, t1, std::move(method), max_order, Tolerance(rtol, std::move(atol))};
-             options.limits = {first_step, max_step, max_steps, max_time};
+             options.limits = {first_step, max_step, max_steps, max_time, whole_steps};
              options.sample_times = sample_times(times);
              options.keep_states = keep_states;
              return RunRequest{std::move(options), std::move(observables), std::move(events),
@@ -292,8 +292,8 @@ void bind_run(py::module_& m) {
            }),
            py::kw_only(), py::arg("t0"), py::arg("t1"), py::arg("rtol"), py::arg("atol"), py::arg("method"),
            py::arg("max_order"), py::arg("first_step"), py::arg("max_step"), py::arg("max_steps"),
-           py::arg("max_time"), py::arg("sample_times"), py::arg("keep_states"), py::arg("observables"),
-           py::arg("events"), py::arg("callback"));
+           py::arg("max_time"), py::arg("whole_steps"), py::arg("sample_times"), py::arg("keep_states"),
+           py::arg("observables"), py::arg("events"), py::arg("callback"));
 
   py::class_<HeldRun>(m, "FlowRun", py::custom_type_setup(collect_garbage))
       .def("advance", &HeldRun::advance, py::arg("to_end"))

@@ -21,10 +21,11 @@ class SteppedCurvature {
  public:
   SteppedCurvature(Problem& problem, const Rates& decay, const std::string& kind, double memory_budget,
                    Index rank, double forcing)
-      : decay_(make_decay(decay)), checkpoint_(signal_check()) {
+      : decay_(make_decay(decay)) {
     const CurvatureOptions options{memory_budget, rank, forcing};
     const CurvatureKind chosen = choose_curvature(problem, curvature_kind(kind), memory_budget);
-    curvature_ = make_curvature(chosen, share(problem), decay_, stats_, options, checkpoint_);
+    curvature_ = make_curvature(chosen, share(problem), decay_, stats_, options);
+    curvature_->checkpoint = signal_check();
   }
 
   void linearize(const Vector& w) { curvature_->linearize(w); }
@@ -58,7 +59,6 @@ class SteppedCurvature {
 
   Decay decay_;
   Stats stats_;
-  std::function<void()> checkpoint_;
   std::unique_ptr<Curvature> curvature_;
   std::unique_ptr<ShiftedSolver<double>> real_;
   std::unique_ptr<ShiftedSolver<Complex>> complex_;

@@ -117,6 +117,7 @@ class RunOptions:
         max_step: float,
         max_steps: int,
         max_time: float,
+        whole_steps: bool,
         sample_times: str | _Array | None,
         keep_states: bool,
         observables: Sequence[tuple[str, str | Callable[[float, _Array], ArrayLike]]],

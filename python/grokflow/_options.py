@@ -320,6 +320,7 @@ def as_options(
         max_step=longest,
         max_steps=MAX_STEPS if attempts is None else attempts,
         max_time=seconds,
+        whole_steps=request.journal is not None,
         sample_times=times,
         keep_states=keep,
         observables=recorded,

@@ -95,7 +95,8 @@ def gradient_flow(
     max_steps : int, optional
         The largest number of attempted steps. Default: one million.
     max_time : float, optional
-        The largest wall-clock time in seconds, looked at between steps.
+        The largest wall-clock time in seconds, looked at between evaluations; with a `checkpoint` between
+        steps, so that the run which takes it up has the same bits.
     callback : callable, optional
         ``callback(t, w)`` is called after each step, with a copy of the weights; it stops the run by
         returning True.

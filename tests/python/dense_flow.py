@@ -53,6 +53,7 @@ def compiled_options(**changes: Any) -> core.RunOptions:
         "max_step": math.inf,
         "max_steps": 10,
         "max_time": math.inf,
+        "whole_steps": False,
         "sample_times": None,
         "keep_states": False,
         "observables": [],

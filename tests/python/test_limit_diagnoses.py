@@ -156,6 +156,19 @@ def test_the_hessian_is_looked_at_where_the_flow_may_land(d, limit):
     assert calls["hvp"] < 20_000
 
 
+@pytest.mark.parametrize("curvature", ["auto", "gram"])
+def test_the_full_hessian_is_left_alone_where_the_residual_vanishes(curvature):
+    """However slowly: the smallest eigenvalue is 1e-6 of the largest, and d too large for a dense one."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 300)) * np.geomspace(1.0, 1e-3, 12)[:, None]
+    net = gf.models.MLP(X, np.zeros(12), widths=(8,), activation="tanh")
+    assert net.num_params > 2000
+    landing = gf.limit_map(net, net.initial_weights(seed=0), curvature=curvature)
+    assert landing.status == "landed", landing.message
+    assert landing.largest > 1e4 * landing.eta
+    assert landing.stats["nhvp"] == landing.path.stats["nhvp"]
+
+
 def test_a_look_ends_with_the_time():
     """Without an end of its products a solve would take an hour; the flow is at rest from the start."""
 

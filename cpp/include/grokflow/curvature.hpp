@@ -43,6 +43,9 @@ class Curvature : public LinearizedFlow {
  public:
   /// Freezes the curvature at w, in the memory of the last point.
   virtual void linearize(const ConstVectorRef& w) = 0;
+
+  /// Called between two products of many; it may throw to end them.
+  std::function<void()> checkpoint;
 };
 
 /// `none` is for explicit methods: such a flow has no linearisation, and its problem need not give more than
@@ -67,10 +70,9 @@ struct CurvatureOptions {
 /// std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
 
-/// A curvature of the given kind, which is not `automatic`. It counts its work in `stats`, and calls
-/// `checkpoint`, if there is one, between two iterations of a long solve; both must outlive it.
+/// A curvature of the given kind, which is not `automatic`. It counts its work in `stats`, which must outlive
+/// it.
 std::unique_ptr<Curvature> make_curvature(CurvatureKind kind, std::shared_ptr<const Problem> problem,
-                                          const Decay& decay, Stats& stats, const CurvatureOptions& options,
-                                          const std::function<void()>& checkpoint);
+                                          const Decay& decay, Stats& stats, const CurvatureOptions& options);
 
 }  // namespace grokflow

@@ -21,6 +21,7 @@
 // any f with a dense Jacobian.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -74,6 +75,9 @@ class LinearizedFlow {
   virtual void state(Archive& /*archive*/) {}
 };
 
+/// Thrown between two evaluations of a flow whose time is over.
+struct OutOfTime {};
+
 class Flow {
  public:
   virtual ~Flow() = default;
@@ -103,8 +107,13 @@ class Flow {
   /// Work done through this flow and everything made from it.
   Stats& stats() { return stats_; }
 
-  /// Called before every evaluation. It may throw to stop a run between two of them.
+  /// Called before every evaluation, and between the products of a long one: throws to stop a run in between.
+  void check() const;
+
+  /// The user's part of that.
   std::function<void()> checkpoint;
+  /// After which `check` throws OutOfTime.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 
  protected:
   virtual void compute_rhs(const ConstVectorRef& w, VectorRef out) = 0;

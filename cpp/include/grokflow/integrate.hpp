@@ -17,9 +17,11 @@ namespace grokflow {
 struct Limits {
   double first_step = 0.0;  ///< 0: estimated
   double max_step = std::numeric_limits<double>::infinity();
-  std::int64_t max_steps = 1'000'000;  ///< attempts, accepted or not
-  double max_time =
-      std::numeric_limits<double>::infinity();  ///< seconds of wall clock, looked at between steps
+  std::int64_t max_steps = 1'000'000;                         ///< attempts, accepted or not
+  double max_time = std::numeric_limits<double>::infinity();  ///< seconds of wall clock
+  /// `max_time` waits for the end of a step: a run that is taken up then takes the steps of one that had no
+  /// limit, which is more than an attempt that was cut off can promise.
+  bool whole_steps = false;
 };
 
 class Integrator {
@@ -58,6 +60,8 @@ class Integrator {
  private:
   /// How far t1 is away.
   double remaining() const { return ((t1_ - t0_) - clock_.t()) - clock_.lag(); }
+  Status take_step();
+  Status out_of_time();
   std::string max_steps_message() const;
   Status give_up(Attempt attempt, double h);
 
@@ -71,7 +75,7 @@ class Integrator {
   double h_ = 0.0;      // to try next
   std::int64_t attempts_ = 0;
   Limits limits_;
-  std::chrono::steady_clock::time_point began_;
+  std::chrono::steady_clock::time_point deadline_;
   Status status_ = Status::running;
   std::string message_;
 };

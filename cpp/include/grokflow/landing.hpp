@@ -28,6 +28,7 @@ struct LandingOptions {
   CurvatureKind curvature = CurvatureKind::automatic;
   TangentOptions tangent;
   double max_time = std::numeric_limits<double>::infinity();  ///< seconds from the start of the watch
+  bool whole_looks = false;  ///< only the end of the flow has a time limit: as `Limits::whole_steps`
 };
 
 struct Landing {
@@ -85,7 +86,8 @@ class LandingWatch {
   Vector step_, probe_, noise_, dominant_;
   std::chrono::steady_clock::time_point began_;
   std::int64_t budget_ = 0;  // of iterations, in the look that is under way
-  double t_ = 0.0, next_look_ = 0.0, first_slope_ = -1.0;
+  bool timed_ = true;        // max_time holds for what is under way
+  double t_ = 0.0, next_look_ = 0.0;
   // For a flow that runs away: ||w|| at the begin of this decade of t, and of the last.
   double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
 };

@@ -91,6 +91,12 @@ class Linearization {
   /// H (d x d, both triangles) = Hess F(w). Default: d products `hvp`.
   virtual void hessian(MatrixRef H) const;
 
+  /// Called between the products of the defaults; it may throw to end them.
+  std::function<void()> checkpoint;
+  void check() const {
+    if (checkpoint) checkpoint();
+  }
+
  private:
   Index num_params_, num_residuals_;
 };

@@ -62,7 +62,7 @@ struct TangentOptions {
   double rtol_rank = 0.0;  ///< 0: 10 * size of the matrix * epsilon
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
   double accuracy = 0.0;  ///< of P v, relative to v: `gram` applies P once if that is known to suffice
-  std::function<void()> checkpoint = {};  ///< called between two products of a long solve by `krylov`
+  std::function<void()> checkpoint = {};  ///< called between two products of many
   /// The points follow a path, on which `gram` lets go of an eigenvalue below this times the largest, unless
   /// rtol_rank is set, and takes it back only where it has become much larger. 0: each point stands alone.
   double rtol_path = 0.0;
@@ -93,6 +93,9 @@ class TangentSpace {
   virtual Spectrum spectrum() = 0;
   /// By a few inverse iterations that take up where those of the last point ended: cheap, to about 0.1%.
   virtual Spectrum track() { return spectrum(); }
+
+  /// `TangentOptions::checkpoint`.
+  std::function<void()> checkpoint;
 
   /// Writes or reads what it has learnt from earlier points. To be linearised at the same point when it was read.
   virtual void state(Archive& /*archive*/) {}

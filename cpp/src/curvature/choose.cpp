@@ -89,11 +89,10 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
 }
 
 std::unique_ptr<Curvature> make_curvature(CurvatureKind kind, std::shared_ptr<const Problem> problem,
-                                          const Decay& decay, Stats& stats, const CurvatureOptions& options,
-                                          const std::function<void()>& checkpoint) {
+                                          const Decay& decay, Stats& stats, const CurvatureOptions& options) {
   if (kind == CurvatureKind::dense) return std::make_unique<DenseCurvature>(std::move(problem), decay, stats);
   if (kind == CurvatureKind::krylov)
-    return std::make_unique<KrylovCurvature>(std::move(problem), decay, stats, options, checkpoint);
+    return std::make_unique<KrylovCurvature>(std::move(problem), decay, stats, options);
   return std::make_unique<GramCurvature>(std::move(problem), decay, stats);
 }
 

@@ -25,6 +25,7 @@ DenseCurvature::DenseCurvature(std::shared_ptr<const Problem> problem, const Dec
 
 void DenseCurvature::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
+  lin_->checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   form();
 }

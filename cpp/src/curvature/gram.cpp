@@ -170,6 +170,7 @@ GramCurvature::GramCurvature(std::shared_ptr<const Problem> problem, const Decay
 
 void GramCurvature::linearize(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
+  lin_->checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   ++stats_.ngram;
   ++point_;

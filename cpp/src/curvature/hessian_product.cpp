@@ -9,6 +9,7 @@
 namespace grokflow {
 
 void HessianProduct::apply(const ConstVectorRef& v, VectorRef out) {
+  lin_->check();
   if (problem_.has_hvp()) {
     lin_->hvp(v, out);
     ++stats_.nhvp;
@@ -49,7 +50,10 @@ void HessianProduct::add_residual_part(const ConstVectorRef& v, VectorRef out) {
 
 void HessianProduct::complete(MatrixRef H) {
   part_.setZero(H.rows(), H.cols());
-  for_each_unit(H.cols(), [&](Index i, const Vector& unit) { add_residual_part(unit, part_.col(i)); });
+  for_each_unit(H.cols(), [&](Index i, const Vector& unit) {
+    lin_->check();
+    add_residual_part(unit, part_.col(i));
+  });
   H += 0.5 * part_;
   H += 0.5 * part_.transpose();
 }

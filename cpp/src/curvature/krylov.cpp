@@ -165,7 +165,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
 
   /// image = (G + shift I) step
   void apply(const VectorS& step, VectorS& image) {
-    curvature_.check();
+    curvature_.linearization().check();
     ++curvature_.stats().niter;
     if (in_kernel_space_) {  // G = (1 + z lam) J A^-1 J^T
       vjp(step, direction_);
@@ -249,11 +249,10 @@ bool prefers_kernel_space(const Problem& problem) {
 }  // namespace
 
 KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats,
-                                 const CurvatureOptions& options, const std::function<void()>& checkpoint)
+                                 const CurvatureOptions& options)
     : problem_(std::move(problem)),
       decay_(decay),
       stats_(stats),
-      checkpoint_(checkpoint),
       forcing_(options.forcing),
       hessian_(*problem_, stats_),
       in_kernel_space_(prefers_kernel_space(*problem_)),
@@ -267,6 +266,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
   spectrum_.forget();
   problem_->linearize(w, lin_);
+  lin_->checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   if (in_kernel_space_ && full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;

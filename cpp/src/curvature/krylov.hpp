@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <functional>
 
 #include "curvature/hessian_product.hpp"
 #include "grokflow/curvature.hpp"
@@ -13,7 +12,7 @@ namespace grokflow {
 class KrylovCurvature final : public Curvature {
  public:
   KrylovCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats,
-                  const CurvatureOptions& options, const std::function<void()>& checkpoint);
+                  const CurvatureOptions& options);
 
   void linearize(const ConstVectorRef& w) override;
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
@@ -35,16 +34,11 @@ class KrylovCurvature final : public Curvature {
   /// Of the operator that solves deal with, from all points so far.
   RecycledSpectrum& spectrum() { return spectrum_; }
   Stats& stats() const { return stats_; }
-  /// Looks at signals; called before each iteration.
-  void check() const {
-    if (checkpoint_) checkpoint_();
-  }
 
  private:
   std::shared_ptr<const Problem> problem_;
   const Decay& decay_;
   Stats& stats_;
-  const std::function<void()>& checkpoint_;
   double forcing_;
   HessianProduct hessian_;
   bool in_kernel_space_;

@@ -33,10 +33,6 @@ bool residual_vanishes(const Problem& problem, const ConstVectorRef& w) {
   return r.norm() <= kOnManifold * (change.norm() + w.norm());
 }
 
-namespace {
-
-/// Whether w is (next to) a critical point where the residual stays: J^T r vanishes there, and r does not. On
-/// the way to zero loss both are small together.
 bool residual_stays(const Problem& problem, const ConstVectorRef& w) {
   constexpr double kCritical = 1e-5;  // ||J^T r|| over the size of J times that of r
   if (residual_vanishes(problem, w)) return false;
@@ -48,8 +44,6 @@ bool residual_stays(const Problem& problem, const ConstVectorRef& w) {
   lin->vjp(r, pull);
   return pull.norm() * w.norm() <= kCritical * change.norm() * r.norm();
 }
-
-}  // namespace
 
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget) {
   const Index n = problem.num_residuals(), d = problem.num_params();
@@ -86,10 +80,15 @@ void TangentSpace::multipliers(const ConstVectorRef&, VectorRef) {
 
 std::unique_ptr<TangentSpace> make_tangent_space(CurvatureKind kind, std::shared_ptr<const Problem> problem,
                                                  const TangentOptions& options, Stats& stats) {
-  if (kind == CurvatureKind::dense) return std::make_unique<DenseTangent>(std::move(problem), options, stats);
-  if (kind == CurvatureKind::krylov)
-    return std::make_unique<KrylovTangent>(std::move(problem), options, stats);
-  return std::make_unique<GramTangent>(std::move(problem), options, stats);
+  std::unique_ptr<TangentSpace> tangent;
+  if (kind == CurvatureKind::dense)
+    tangent = std::make_unique<DenseTangent>(std::move(problem), options, stats);
+  else if (kind == CurvatureKind::krylov)
+    tangent = std::make_unique<KrylovTangent>(std::move(problem), options, stats);
+  else
+    tangent = std::make_unique<GramTangent>(std::move(problem), options, stats);
+  tangent->checkpoint = options.checkpoint;
+  return tangent;
 }
 
 }  // namespace grokflow

@@ -29,6 +29,7 @@ DenseTangent::DenseTangent(std::shared_ptr<const Problem> problem, const Tangent
 
 bool DenseTangent::decompose(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
+  lin_->checkpoint = checkpoint;
   ++stats_.nlinearize;
   form_hessian(*problem_, *lin_, H_, stats_);
   if (!std::isfinite(H_.sum())) return false;

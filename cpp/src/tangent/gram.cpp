@@ -49,6 +49,7 @@ bool GramTangent::linearize(const ConstVectorRef& w) {
 
 bool GramTangent::linearize_beside(const ConstVectorRef& w) {
   problem_->linearize(w, lin_);
+  lin_->checkpoint = checkpoint;
   ++stats_.nlinearize;
   lin_->gram(0, problem_->num_params(), K_);
   ++stats_.ngram;

@@ -49,7 +49,6 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
                              Stats& stats)
     : problem_(std::move(problem)),
       stats_(stats),
-      checkpoint_(options.checkpoint),
       rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank : 1e-12),
       inverse_(
           problem_->num_residuals(), problem_->num_params(),
@@ -111,7 +110,7 @@ bool KrylovTangent::take_back(VectorRef w) {
 }
 
 void KrylovTangent::check() const {
-  if (checkpoint_) checkpoint_();
+  if (checkpoint) checkpoint();
 }
 
 void KrylovTangent::apply_hessian(const Vector& v, Vector& out) {

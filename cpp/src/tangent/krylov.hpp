@@ -34,7 +34,6 @@ class KrylovTangent final : public TangentSpace {
 
   std::shared_ptr<const Problem> problem_;
   Stats& stats_;
-  std::function<void()> checkpoint_;
   double rtol_rank_;
   std::unique_ptr<Linearization> on_, beside_;  // at the last point of M, and at the last one beside it
   Linearization* lin_ = nullptr;                // that of the two which is newer

@@ -14,4 +14,8 @@ Vector unstructured(Index size);
 /// Whether r(w) is zero up to round-off, so that ker J is ker Hess F.
 bool residual_vanishes(const Problem& problem, const ConstVectorRef& w);
 
+/// Whether w is (next to) a critical point where the residual stays: J^T r vanishes there, and r does not. On
+/// the way to zero loss both are small together.
+bool residual_stays(const Problem& problem, const ConstVectorRef& w);
+
 }  // namespace grokflow
