@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import sys
 import zipfile
@@ -55,6 +56,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_scratch(path: Path) -> None:
+    """Remove what processes that were killed within `replacing` have left; none may be in it now."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.\d+\.[0-9a-f]{{8}}")
+    for beside in path.parent.iterdir():
+        if left.fullmatch(beside.name):
+            beside.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

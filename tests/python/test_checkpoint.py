@@ -5,47 +5,8 @@ import dataclasses
 import grokflow as gf
 import numpy as np
 import pytest
+from checkpoints import PROBLEMS, own, same, soft, weights
 
-RNG = np.random.default_rng(5)
-GRID = np.linspace(-2.0, 2.0, 8)[:, None]
-X, Y = RNG.standard_normal((12, 6)), RNG.standard_normal(12)
-
-
-def own():
-    A = np.random.default_rng(1).standard_normal((4, 9))
-    return gf.LeastSquares(
-        residual=lambda w: A @ w**2 - 1.0,
-        jvp=lambda w, v: A @ (2 * w * v),
-        vjp=lambda w, u: 2 * w * (A.T @ u),
-        num_params=9,
-        num_residuals=4,
-    )
-
-
-def soft():
-    """A loss that is no sum of squares, smooth and without a minimiser at finite weights."""
-    x = np.array([0.3, 0.7, -1.0])
-    return gf.Objective(
-        loss=lambda w: float(np.logaddexp(0.0, -x @ w)),
-        gradient=lambda w: -x / (1.0 + np.exp(x @ w)),
-        hvp=lambda w, v: x * (x @ v) * np.exp(x @ w) / (1.0 + np.exp(x @ w)) ** 2,
-        num_params=3,
-    )
-
-
-PROBLEMS = {
-    "linear": lambda: gf.models.LinearRegression(X, Y),
-    "diagonal": lambda: gf.models.DiagonalLinearNetwork(X[:4], Y[:4]),
-    "completion": lambda: gf.models.MatrixCompletion(
-        [0, 0, 1, 2], [0, 1, 1, 2], Y[:4], shape=(3, 3), width=2
-    ),
-    "tanh": lambda: gf.models.TwoLayerNetwork(X, Y, width=15, activation="tanh"),
-    "mlp": lambda: gf.models.MLP(X, Y, widths=(10, 10), activation="tanh"),
-    "relu": lambda: gf.models.TwoLayerNetwork(X[:, :1], Y, width=20, activation="relu"),
-    "relu_fit": lambda: gf.models.TwoLayerNetwork(GRID, np.abs(GRID[:, 0]), width=40, activation="relu"),
-    "own": own,
-    "soft": soft,
-}
 FLOWS = [
     ("linear", {"curvature": "dense"}),
     ("diagonal", {"curvature": "gram"}),
@@ -66,36 +27,6 @@ FLOWS = [
     ("soft", {"curvature": "dense"}),
     ("soft", {"curvature": "krylov"}),
 ]
-
-
-def weights(name, problem):
-    if hasattr(problem, "initial_weights"):
-        return problem.initial_weights(seed=3)
-    return 0.5 + np.arange(problem.num_params) / 10.0
-
-
-def same(ours, theirs):
-    """Assert that two results have the same bits, but for the time that they took."""
-    assert type(ours) is type(theirs)
-    if dataclasses.is_dataclass(ours) and not isinstance(ours, gf.Problem):
-        for field in dataclasses.fields(ours):
-            if field.name not in ("problem", "_request", "_regularizer"):
-                same(getattr(ours, field.name), getattr(theirs, field.name))
-    elif isinstance(ours, dict):
-        assert ours.keys() == theirs.keys()
-        for key in ours.keys() - {"seconds", "max_steps", "save_states"}:
-            same(ours[key], theirs[key])
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(theirs)
-        for pair in zip(ours, theirs, strict=True):
-            same(*pair)
-    elif isinstance(ours, np.ndarray) and ours.dtype.names is None:
-        assert ours.shape == theirs.shape
-        assert ours.tobytes() == theirs.tobytes()
-    elif isinstance(ours, np.ndarray):
-        assert ours.tolist() == theirs.tolist()
-    else:
-        assert ours == theirs or (ours != ours and theirs != theirs)
 
 
 def interrupted_at(step, run, path, problem, **resumed):
@@ -251,52 +182,6 @@ def test_a_run_that_has_ended_is_returned_at_once(tmp_path):
     assert not calls
 
 
-@pytest.fixture
-def small(tmp_path):
-    """A checkpoint of some kilobytes, of a run that a limit has ended."""
-    path = tmp_path / "run.ckpt"
-    problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
-    gf.gradient_flow(problem, [1.0, 0.0], (0.0, 10.0), weight_decay=0.1, max_steps=3, checkpoint=path)
-    return path
-
-
-def test_a_flipped_bit_anywhere_is_told_with_its_place(small):
-    whole = small.read_bytes()
-    assert gf.resume(small).success is False
-    small.write_bytes(whole)
-    for place in range(len(whole)):
-        small.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        with pytest.raises(gf.FileError, match=r"run\.ckpt is .*offset"):
-            gf.resume(small)
-
-
-def test_a_cut_anywhere_is_told_with_its_place(small):
-    whole = small.read_bytes()
-    for length in range(len(whole)):
-        small.write_bytes(whole[:length])
-        with pytest.raises(gf.FileError, match=r"run\.ckpt is (cut short|no checkpoint).*offset"):
-            gf.resume(small)
-    small.write_bytes(whole + b"x")
-    with pytest.raises(gf.FileError, match="longer than it says"):
-        gf.resume(small)
-
-
-def test_a_file_is_never_overwritten_and_never_shared(small):
-    problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
-    with pytest.raises(FileExistsError, match=r"file already: resume its run, or remove it"):
-        gf.gradient_flow(problem, [1.0, 0.0], (0.0, 10.0), weight_decay=0.1, checkpoint=small)
-    found = []
-
-    def second(t, w):
-        with pytest.raises(gf.FileError, match="another run is writing"):
-            gf.resume(small)
-        found.append(t)
-        return True
-
-    gf.resume(small, callback=second, max_steps=10**6)
-    assert len(found) == 1
-
-
 def test_another_problem_is_refused(tmp_path):
     problem = own()
     w0 = weights("own", problem)
@@ -315,21 +200,3 @@ def test_another_problem_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="another problem: the loss at the start differs by"):
         gf.resume(path, changed)
-
-
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
-    problem = PROBLEMS["linear"]()
-    path = tmp_path / "run.ckpt"
-    options = {"weight_decay": 0.1, "checkpoint_every": 1e-9}
-    gf.gradient_flow(problem, np.ones(6), (0.0, 10.0), max_steps=4, checkpoint=path, **options)
-    before = path.read_bytes()
-
-    def full(stream):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.warns(gf.CheckpointWarning, match="No space left on device; the last good one"):
-        assert gf.resume(path, max_steps=1000).success
-    with pytest.raises(OSError, match="No space left"):
-        gf.resume(path, max_steps=1000, checkpoint_errors="raise")
-    assert path.read_bytes() == before

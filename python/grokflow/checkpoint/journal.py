@@ -17,7 +17,8 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
@@ -33,7 +34,7 @@ from grokflow.checkpoint.arguments import Arrays, decode, encode
 from grokflow.checkpoint.blocks import BLOCK, BlockReader, writing
 from grokflow.checkpoint.fingerprint import fingerprint
 from grokflow.checkpoint.signals import deferred_signals
-from grokflow.files import FileError, only_writer
+from grokflow.files import FileError, only_writer, remove_scratch
 
 FORMAT = 1
 LENGTH = struct.Struct("<Q")
@@ -121,11 +122,14 @@ class Journal:
             journal = cls(path, decode(head["note"], arrays))
             journal.function = head["function"]
             journal.arguments = {name: decode(value, arrays) for name, value in head["arguments"].items()}
-            for name, facts, size in head.pop("runs"):
-                journal._states[name] = facts, journal._scratch()
-                reader.copy_to(journal._states[name][1], size)
-            journal._last = name
-        journal._head, journal._arrays = head, arrays
+            journal._head, journal._arrays = head, arrays
+            try:
+                for name, facts, size in head.pop("runs"):
+                    journal._keep(name, facts, partial(reader.copy_to, size=size))
+                    journal._last = name
+            except BaseException:
+                journal.close()
+                raise
         return journal
 
     def forget_after_limits(self) -> None:
@@ -175,11 +179,11 @@ class Journal:
             if pending:
                 self._write((name, driver))
             else:
-                with self._tolerant():
-                    state = self._scratch()
-                    driver.save(state.write)
-                    self._states[name] = driver.facts(), state
-                self._write()
+                with (
+                    self._tolerant()
+                ):  # what cannot be kept leaves the file as it is, with what it has of the run
+                    self._keep(name, driver.facts(), lambda state: driver.save(state.write))
+                    self._write()
 
     def _begin(self) -> None:
         encoded = {name: encode(value, self._arrays) for name, value in self.arguments.items()}
@@ -194,9 +198,17 @@ class Journal:
             "fingerprint": encode(found, self._arrays),
         }
 
-    def _scratch(self) -> IO[bytes]:
-        """A place for a state: memory, or a file beside the checkpoint where it is large."""
-        return SpooledTemporaryFile(IN_MEMORY, dir=str(self.path.parent))
+    def _keep(self, name: str, facts: dict[str, Any], write: Callable[[IO[bytes]], object]) -> None:
+        """Keep a state, as it is written: in memory, or in a file beside the checkpoint where it is large."""
+        state = SpooledTemporaryFile(IN_MEMORY, dir=str(self.path.parent))  # noqa: SIM115
+        try:
+            write(state)
+            state.flush()
+        except BaseException:
+            with suppress(OSError):  # once more, of what did not fit
+                state.close()
+            raise
+        self._states[name] = facts, state
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -205,6 +217,7 @@ class Journal:
             yield
         except OSError as error:
             if self.errors == "raise":
+                error.filename = error.filename or os.fspath(self.path)
                 raise
             warn(
                 f"no checkpoint was written to {self.path}: {error}; the last good one is still there, "
@@ -275,6 +288,7 @@ def kept(function: str, arguments: Mapping[str, Any], run: Callable[[Journal | N
     journal.arguments = {name: value for name, value in arguments.items() if name != "checkpoint"}
     journal.every, journal.errors = interval, errors
     with closing(journal), only_writer(journal.path):
+        remove_scratch(journal.path)
         return run(journal)
 
 
