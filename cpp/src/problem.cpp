@@ -49,6 +49,11 @@ void Linearization::hessian(MatrixRef H) const {
   });
 }
 
+void Linearization::hvp_through(const ConstVectorRef&, const OnResiduals&, const ConstVectorRef&,
+                                VectorRef) const {
+  throw std::logic_error("this problem offers no second derivatives of its residuals");
+}
+
 Problem::Problem(Index num_params, Index num_residuals, double scale)
     : num_params_(num_params), num_residuals_(num_residuals), scale_(scale) {
   if (num_params < 1) throw std::invalid_argument("a problem needs at least one parameter");
@@ -67,11 +72,15 @@ double Problem::loss(const ConstVectorRef& w) const {
 }
 
 void Problem::gradient(const ConstVectorRef& w, VectorRef out) const {
+  gradient_through(w, [this](VectorRef r) { r *= scale_; }, out);
+}
+
+void Problem::gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const {
   Vector r(num_residuals_);
   residual(w, r);
   std::unique_ptr<Linearization> lin;
   linearize(w, lin);
-  r *= scale_;
+  outer(r);
   lin->vjp(r, out);
 }
 

@@ -12,6 +12,7 @@ namespace py = pybind11;
 
 void bind_problem(py::module_& m);
 void bind_callbacks(py::module_& m);
+void bind_losses(py::module_& m);
 void bind_run(py::module_& m);
 void bind_limit(py::module_& m);
 void bind_testing(py::module_& m);
@@ -27,6 +28,7 @@ PYBIND11_MODULE(GROKFLOW_MODULE, m) {
   m.def("set_num_threads", &grokflow::set_num_threads, py::arg("number"));
   bind_problem(m);
   bind_callbacks(m);
+  bind_losses(m);
   bind_run(m);
   bind_limit(m);
   bind_testing(m);

@@ -132,6 +132,7 @@ void bind_problem(py::module_& m) {
       .def_property_readonly("num_residuals", &Problem::num_residuals)
       .def_property_readonly("scale", &Problem::scale)
       .def_property_readonly("has_residuals", &Problem::has_residuals)
+      .def_property_readonly("attained", &Problem::attained)
       .def_property_readonly("has_hvp", &Problem::has_hvp)
       .def_property_readonly("has_hessian", &Problem::has_hessian)
       .def("blocks", &list_blocks)

@@ -6,7 +6,7 @@
 """
 
 from grokflow import _start as _start
-from grokflow import models
+from grokflow import losses, models
 from grokflow._arithmetic import warn_of_flushing as _warn_of_flushing
 from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
@@ -26,6 +26,7 @@ from grokflow.limit.two_phase import TwoPhase, two_phase
 from grokflow.memory import get_memory_limit, set_memory_limit
 from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
+from grokflow.outputs import OutputModel
 from grokflow.problems import Problem
 from grokflow.resume import resume
 from grokflow.solution import Solution
@@ -53,6 +54,7 @@ __all__ = [
     "Landing",
     "LeastSquares",
     "Objective",
+    "OutputModel",
     "PrecisionWarning",
     "Problem",
     "ProblemReport",
@@ -70,6 +72,7 @@ __all__ = [
     "gradient_flow",
     "horizon",
     "limit_map",
+    "losses",
     "models",
     "modular_addition",
     "norm_flow",

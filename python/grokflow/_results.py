@@ -33,6 +33,13 @@ def observed(name: str, value: object) -> FloatArray:
     return np.asarray(array, dtype=np.float64, order="C")
 
 
+def pair(name: str, value: object) -> tuple[Any, Any]:
+    """Return what callback `name` returned as a pair."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise CallbackError(name, f"returned a {type(value).__name__}, expected a pair")
+    return value[0], value[1]
+
+
 def real(name: str, value: object) -> NDArray[Any]:
     """Return what `name` returned as an array of real numbers."""
     if value is None:

@@ -54,8 +54,8 @@ class PrecisionWarning(UserWarning):
     """A function of the user's computes in single precision, less than the solver can make use of."""
 
 
-class _CallbackProblem(Problem):
-    """What the two problems share: the functions, by name, and the named parts of `w`."""
+class CallbackProblem(Problem):
+    """What problems of one's own share: the functions, by name, and the named parts of `w`."""
 
     functions: tuple[str, ...]
     """The names of the functions that were given."""
@@ -63,22 +63,29 @@ class _CallbackProblem(Problem):
     def __init__(
         self,
         num_params: int,
-        num_residuals: int,
+        residuals: tuple[int, ...],
         scale: float,
         functions: dict[str, Function | None],
         parameters: Shapes | None,
     ) -> None:
+        """`residuals` is the shape of the residual, or of outputs; empty where there is neither."""
         require_memory(f"num_params is {num_params}: w, its gradient and a direction", 3 * num_params)
-        require_memory(f"num_residuals is {num_residuals}: the residual", num_residuals)
+        if residuals:
+            size = math.prod(residuals)
+            require_memory(f"there are {size} residuals or outputs: a vector of them", size)
         given = {name: function for name, function in functions.items() if function is not None}
         for name, function in given.items():
             if not callable(function):
                 raise TypeError(f"{name} is {function!r}; it must be a function")
         self.functions = tuple(given)
-        self._arguments = (num_params, num_residuals, scale, functions, parameters)
+        self._arguments = (num_params, residuals, scale, functions, parameters)
         shapes = _as_shapes(parameters, num_params)
-        self._callbacks = core.CallbackProblem(num_params, num_residuals, scale, given, shapes)
-        super().__init__(self._callbacks)
+        self._callbacks = core.CallbackProblem(num_params, residuals, scale, given, shapes)
+        super().__init__(self._compile())
+
+    def _compile(self) -> core.Problem:
+        """Return the problem that the functions make."""
+        return self._callbacks
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the compiled side: functions that have a name in a module can be pickled."""
@@ -86,10 +93,10 @@ class _CallbackProblem(Problem):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        _CallbackProblem.__init__(self, *self._arguments)
+        CallbackProblem.__init__(self, *self._arguments)
 
 
-class LeastSquares(_CallbackProblem):
+class LeastSquares(CallbackProblem):
     """The loss ``F(w) = (c/2) ||r(w)||^2`` for a residual r of one's own; J = dr/dw has shape (n, d).
 
     Parameters
@@ -150,10 +157,10 @@ class LeastSquares(_CallbackProblem):
         parameters: Shapes | None = None,
     ) -> None:
         n = as_count("num_residuals", num_residuals)
-        _require("residual", residual, "residual(w) -> (n,)")
+        require("residual", residual, "residual(w) -> (n,)")
         if jacobian is None:
-            _require("jvp", jvp, "jvp(w, v) -> (n,), or jacobian(w) -> (n, d) in place of jvp and vjp")
-            _require("vjp", vjp, "vjp(w, u) -> (d,), or jacobian(w) -> (n, d) in place of jvp and vjp")
+            require("jvp", jvp, "jvp(w, v) -> (n,), or jacobian(w) -> (n, d) in place of jvp and vjp")
+            require("vjp", vjp, "vjp(w, u) -> (d,), or jacobian(w) -> (n, d) in place of jvp and vjp")
         functions = {
             "residual": residual,
             "jvp": jvp,
@@ -162,7 +169,7 @@ class LeastSquares(_CallbackProblem):
             "gram": gram,
             "hvp": hvp,
         }
-        super().__init__(as_count("num_params", num_params), n, as_scale(scale, n), functions, parameters)
+        super().__init__(as_count("num_params", num_params), (n,), as_scale(scale, n), functions, parameters)
 
     def jacobian(self, w: ArrayLike) -> FloatArray:
         """Return J = dr/dw at `w`, shape (n, d): the function that was given, or n products with J^T."""
@@ -171,7 +178,7 @@ class LeastSquares(_CallbackProblem):
         return super().jacobian(w)
 
 
-class Objective(_CallbackProblem):
+class Objective(CallbackProblem):
     """A smooth loss F of one's own that need not be a sum of squares.
 
     Parameters
@@ -216,13 +223,14 @@ class Objective(_CallbackProblem):
         hessian: Function | None = None,
         parameters: Shapes | None = None,
     ) -> None:
-        _require("loss", loss, "loss(w) -> float")
-        _require("gradient", gradient, "gradient(w) -> (d,)")
+        require("loss", loss, "loss(w) -> float")
+        require("gradient", gradient, "gradient(w) -> (d,)")
         functions = {"loss": loss, "gradient": gradient, "hvp": hvp, "hessian": hessian}
-        super().__init__(as_count("num_params", num_params), 0, 1.0, functions, parameters)
+        super().__init__(as_count("num_params", num_params), (), 1.0, functions, parameters)
 
 
-def _require(name: str, function: object, signature: str) -> None:
+def require(name: str, function: object, signature: str) -> None:
+    """Raise TypeError if `function` is None."""
     if function is None:
         raise TypeError(f"{name} is missing; give {signature}")
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from grokflow._backend import core
 from grokflow._taylor import remainder
 from grokflow._validate import FloatArray, as_generator, as_vector
 from grokflow.callbacks import CallbackError
@@ -85,8 +86,9 @@ def check_problem(problem: Problem, w: ArrayLike | None = None, *, seed: int = 0
     """Check the functions of `problem` against each other at one point, and name the one that is wrong.
 
     Derivatives are held against the function that they differentiate by the order of the Taylor remainder
-    along a random direction (Boumal, An Introduction to Optimization on Smooth Manifolds, section 4.8):
-    jvp, vjp and jacobian against residual, gradient against loss, hvp and hessian against gradient. Then
+    along a random direction (Boumal, An Introduction to Optimization on Smooth Manifolds, section 4.8): jvp,
+    vjp and jacobian against residual (or outputs), the gradient of a loss and its Hessian, which its factor
+    gives, against its value at the outputs, gradient against loss, hvp and hessian against gradient. Then
     come adjointness ``<u, J v> = <J^T u, v>``, linearity, symmetry, and ``K = J J^T``. A law that rests on a
     function already found wrong is not tried. Costs about 45 evaluations per derivative.
 
@@ -124,8 +126,10 @@ def check_problem(problem: Problem, w: ArrayLike | None = None, *, seed: int = 0
     rng = as_generator(seed)
     point = rng.standard_normal(problem.num_params) if w is None else as_vector("w", w, problem.num_params)
     checker = _Checker(problem, point, rng)
-    if problem.num_residuals:
+    if checker.model.num_residuals:
         checker.check_jacobian()
+    if checker.model is not problem:
+        checker.check_loss()
     checker.check_gradient()
     checker.check_hessian()
     return ProblemReport(tuple(checker.checks))
@@ -142,30 +146,34 @@ class _Checker:
         # The functions of the user's own; what follows from them cannot be wrong by itself.
         functions = getattr(problem, "functions", None)
         self.own: set[str] | None = None if functions is None else set(functions)
-        d, n = problem.num_params, problem.num_residuals
+        # Below a loss are outputs, the residuals of the model by itself.
+        on_outputs = isinstance(problem._core, core.OutputProblem)
+        self.model = Problem(problem._core.model) if on_outputs else problem
+        self.residual, self.r = ("outputs", "f") if on_outputs else ("residual", "r")
+        d, n = problem.num_params, self.model.num_residuals
         size = float(np.linalg.norm(w)) or 1.0
         self.v, self.v2 = (x * (size / np.linalg.norm(x)) for x in rng.standard_normal((2, d)))
         self.u = rng.standard_normal(n)
 
     def check_jacobian(self) -> None:
-        """Law by law: residual, jvp, vjp, jacobian and gram."""
-        p, w, u, v = self.problem, self.w, self.u, self.v
-        if not self.finite("residual", lambda: p.residual(w)):
+        """Law by law: residual (or outputs), jvp, vjp, jacobian and gram."""
+        p, w, u, v = self.model, self.w, self.u, self.v
+        if not self.finite(self.residual, lambda: p.residual(w)):
             return
-        self.repeatable("residual", lambda: p.residual(w))
+        self.repeatable(self.residual, lambda: p.residual(w))
         jvp, vjp = self.source("jvp", "jacobian"), self.source("vjp", "jacobian")
         self.finite(jvp, lambda: p.jvp(w, v))
-        self.taylor(jvp, "r(w + h v) - r(w) - h J v", p.residual, lambda: p.jvp(w, v))
+        self.taylor(jvp, f"{self.r}(w + h v) - {self.r}(w) - h J v", p.residual, lambda: p.jvp(w, v))
         self.linear(jvp, lambda x: p.jvp(w, x))
         if vjp != jvp or vjp == "vjp":
             self.finite(vjp, lambda: p.vjp(w, u))
-            law = "<u, r(w + h v) - r(w)> - h <J^T u, v>"
+            law = f"<u, {self.r}(w + h v) - {self.r}(w)> - h <J^T u, v>"
             self.taylor(vjp, law, lambda x: u @ p.residual(x), lambda: p.vjp(w, u) @ v)
             law = "<u, J v> = <J^T u, v>"
             scale = float(np.linalg.norm(u)) * float(np.linalg.norm(v))
             self.equal(vjp, law, lambda: (u @ p.jvp(w, v), p.vjp(w, u) @ v), (jvp,), scale)
         if self.own is not None and {"jacobian", "jvp", "vjp"} <= self.own:
-            law = "r(w + h v) - r(w) - h J v"
+            law = f"{self.r}(w + h v) - {self.r}(w) - h J v"
             self.taylor("jacobian", law, p.residual, lambda: p.jacobian(w) @ v)
             law = "J^T u by jacobian and by vjp"
             self.equal("jacobian", law, lambda: (p.jacobian(w).T @ u, p.vjp(w, u)), ("vjp",))
@@ -176,9 +184,28 @@ class _Checker:
         if self.is_own("gram") and u.size**2 <= LARGEST_MATRIX:
             self.equal("gram", "K u = J J^T u", lambda: (p.gram(w) @ u, p.jvp(w, p.vjp(w, u))), (jvp, vjp))
 
+    def check_loss(self) -> None:
+        """Hold gradient and factor of the loss against its value, at the outputs."""
+        loss, f = self.problem._core.criterion, self.model._core.residual(self.w)
+        x = self.u * ((float(np.linalg.norm(f)) or 1.0) / float(np.linalg.norm(self.u)))
+        self.taylor(
+            "loss.gradient",
+            "l(f + h x) - l(f) - h <g, x>",
+            loss.value,
+            lambda: loss.gradient(f) @ x,
+            (),
+            (f, x),
+        )
+        needs = ("loss.gradient",)
+        self.equal(
+            "loss.factor", "B rho = g", lambda: (loss.apply(*loss.factor(f)[::-1]), loss.gradient(f)), needs
+        )
+        law = "g(f + h x) - g(f) - h B B^T x"
+        self.taylor("loss.factor", law, loss.gradient, lambda: loss.hessian(f, x), needs, (f, x))
+
     def check_gradient(self) -> None:
         """Hold the gradient, if it does not follow from jvp and vjp, against the loss."""
-        p, w, u, v = self.problem, self.w, self.u, self.v
+        p, w, v = self.problem, self.w, self.v
         if not self.is_own("gradient"):
             return
         if not (self.finite("loss", lambda: p.loss(w)) and self.finite("gradient", lambda: p.gradient(w))):
@@ -186,7 +213,7 @@ class _Checker:
         self.repeatable("loss", lambda: p.loss(w))
         self.repeatable("gradient", lambda: p.gradient(w))
         self.taylor("gradient", "F(w + h v) - F(w) - h <grad F, v>", p.loss, lambda: p.gradient(w) @ v)
-        if u.size:
+        if p.num_residuals:
             law = "grad F = c J^T r"
             self.equal("gradient", law, lambda: (p.gradient(w), p.scale * p.vjp(w, p.residual(w))), ("vjp",))
 
@@ -194,8 +221,8 @@ class _Checker:
         """Hold hvp and hessian against the gradient, and against each other."""
         p, w, v, v2 = self.problem, self.w, self.v, self.v2
         law = "grad F(w + h v) - grad F(w) - h Hess F v"
-        needs = ("residual", "loss", "gradient", self.source("vjp", "jacobian"))
-        if p._core.has_hvp:
+        needs = (self.residual, "loss", "gradient", self.source("vjp", "jacobian"), "loss.gradient")
+        if p._core.has_hvp and self.is_own("hvp"):
             self.finite("hvp", lambda: p.hvp(w, v))
             self.taylor("hvp", law, p.gradient, lambda: p.hvp(w, v), needs)
             scale = float(np.linalg.norm(v)) * float(np.linalg.norm(v2))
@@ -249,11 +276,12 @@ class _Checker:
         f: Callable[[FloatArray], Any],
         derivative: Callable[[], Any],
         needs: tuple[str, ...] = (),
+        along: tuple[FloatArray, FloatArray] | None = None,
     ) -> None:
-        """Measure the order of a Taylor remainder."""
+        """Measure the order of a Taylor remainder, about w along v or about another point."""
 
         def measure() -> tuple[float, bool, str]:
-            found = remainder(f, derivative(), self.w, self.v)
+            found = remainder(f, derivative(), *(along or (self.w, self.v)))
             advice = f"is not the derivative: the remainder {law} falls like h^{found.slope:.2f}, not h^2"
             if self.problem.is_piecewise:
                 advice += " (w may lie on a kink of the activation, where there is none; check elsewhere)"

@@ -26,6 +26,9 @@ class Problem:
         Number of residuals n; 0 if the loss is no sum of squares.
     scale : float
         The factor c.
+    attained : bool
+        False if the loss is known to have no minimiser at finite w: labels that are certain, with "logistic"
+        and "cross_entropy".
     blocks : dict of str to slice
         The named parts of `w`, in order.
     is_piecewise : bool
@@ -50,6 +53,7 @@ class Problem:
         self.num_params: int = compiled.num_params
         self.num_residuals: int = compiled.num_residuals
         self.scale: float = compiled.scale
+        self.attained: bool = compiled.attained
         self.blocks: dict[str, slice] = {
             name: slice(begin, begin + math.prod(shape)) for name, (begin, shape) in self._shapes.items()
         }

@@ -15,6 +15,15 @@ MODEL = gf.models.LinearRegression(X, Y, test=(X, Y))
 DEEP = gf.models.MLP(X, Y, (2,))
 OWN = gf.LeastSquares(residual=lambda w: w - 1.0, jacobian=lambda w: np.eye(2), num_params=2, num_residuals=2)
 W = np.array([1.0, -1.0])
+OUTPUTS = {
+    "outputs": lambda w: w,
+    "jvp": lambda w, v: v,
+    "vjp": lambda w, u: u,
+    "num_params": 2,
+    "shape": (2,),
+    "targets": W,
+}
+OUTPUT_MODEL = gf.OutputModel(**OUTPUTS, test=(lambda w: w, W))
 STARTED = gf.Integrator(MODEL, W, (0, 10), weight_decay=0.1)
 GRADIENT_ONLY = gf.Objective(loss=lambda w: w @ w, gradient=lambda w: 2 * w, num_params=2)
 
@@ -61,6 +70,11 @@ def trajectory(name="sol"):
     ]
 
 
+LOSS = [
+    ("hinge", ValueError, "loss is 'hinge'; choose from 'squares', 'mse', 'cross_entropy'"),
+    (None, TypeError, "loss is None; choose from"),
+    (gf.losses.Squares, TypeError, "or give a grokflow.losses.Loss"),
+]
 SEED = [(-1, ValueError, "seed is -1"), ("one", TypeError, "seed is 'one'"), (1.5, TypeError, "seed is 1.5")]
 RTOL = positive("rtol")
 METHOD = [
@@ -392,6 +406,47 @@ CALLABLES = {
             "num_residuals": count("num_residuals", huge="GiB"),
             "scale": SCALE,
             "parameters": [({"u": 3}, ValueError, "parameters hold 3 entries; num_params is 2")],
+        },
+    ),
+    "OutputModel": (
+        gf.OutputModel,
+        OUTPUTS,
+        {
+            **{name: function(name) for name in ("outputs", "jvp", "vjp")},
+            **{name: function(name, none=True) for name in ("gram", "hvp", "linearize")},
+            "num_params": count("num_params", huge="GiB"),
+            "shape": [
+                (3, ValueError, "shape is 3; it must be (n,) or (n, k)"),
+                ("3", ValueError, "shape is '3'"),
+                ((2, 0), ValueError, "shape[1] is 0"),
+                ((2, 1, 1), ValueError, "shape is (2, 1, 1)"),
+            ],
+            "targets": array("targets", np.ones(2)),
+            "loss": LOSS,
+            "test": [
+                (3, ValueError, "test must be a tuple (outputs, targets)"),
+                ((3, [1.0, 2.0]), TypeError, "the function of test is 3; it must be a function"),
+                ((lambda w: w, 3.0), TypeError, "test targets is 3.0"),
+                ((lambda w: w, [1.0, NAN]), ValueError, "test targets[1] is nan"),
+            ],
+            "scale": SCALE,
+            "parameters": [({"u": 3}, ValueError, "parameters hold 3 entries; num_params is 2")],
+        },
+    ),
+    "OutputModel.outputs": (OUTPUT_MODEL.outputs, {"w": W}, {"w": vector("w", 2)}),
+    "OutputModel.test_outputs": (OUTPUT_MODEL.test_outputs, {"w": W}, {"w": vector("w", 2)}),
+    "Squares": (gf.losses.Squares, {}, {}),
+    "Logistic": (gf.losses.Logistic, {}, {}),
+    "Huber": (gf.losses.Huber, {}, {"delta": positive("delta")}),
+    "CrossEntropy": (
+        gf.losses.CrossEntropy,
+        {},
+        {
+            "label_smoothing": [
+                *number("label_smoothing"),
+                (-0.1, ValueError, "label_smoothing is -0.1; it must lie in 0 <= s < 1"),
+                (1.0, ValueError, "label_smoothing is 1; it must lie in 0 <= s < 1"),
+            ]
         },
     ),
     **{

@@ -43,17 +43,17 @@ RESULTS = {
     "ProblemReport",
     "TangentProjection",
 }
-ABSTRACT = {"Problem", "Model", "Solution", "TwoPhase"}  # made by the library; their methods count
+ABSTRACT = {"Problem", "Model", "Loss", "Solution", "TwoPhase"}  # made by the library; their methods count
 
 
 def public_callables():
     """Return (name in the table, arguments) of what a user calls."""
-    for space in (gf, gf.models):
+    for space in (gf, gf.models, gf.losses):
         for name in space.__all__:
             made = getattr(space, name)
             if callable(made) and name not in RESULTS | ABSTRACT:
                 yield name, inspect.signature(made).parameters
-    for kind in (gf.Problem, gf.models.Model, gf.Solution, gf.Integrator, gf.TwoPhase):
+    for kind in (gf.Problem, gf.models.Model, gf.Solution, gf.Integrator, gf.TwoPhase, gf.OutputModel):
         for base in kind.__mro__[:-1]:
             for name, made in vars(base).items():
                 if not name.startswith("_") and inspect.isfunction(

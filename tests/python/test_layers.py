@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
     "_start _backend _validate _warnings _arithmetic memory methods files",
-    "snapshots threads problems provenance",
-    "callbacks _results check _taylor",
+    "snapshots threads problems provenance losses",
+    "callbacks outputs _results check _taylor",
     "models",
     "checkpoint",
     "trajectory curves clocks",

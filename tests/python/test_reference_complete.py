@@ -24,6 +24,7 @@ NOT_COMPUTING = {
     "Integrator",
     "Krylov",
     "Landing",
+    "Loss",
     "Model",
     "PrecisionWarning",
     "Problem",
@@ -69,7 +70,7 @@ def public(namespace):
     }
 
 
-COMPUTING = public(gf) | public(gf.models)
+COMPUTING = public(gf) | public(gf.models) | public(gf.losses)
 
 
 def twin_of(name):

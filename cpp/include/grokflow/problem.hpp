@@ -59,6 +59,9 @@ struct Quantity {
   std::function<void(const ConstVectorRef& w, VectorRef out)> evaluate;  ///< `out` has max(size, 1) entries
 };
 
+/// In place: r becomes the gradient of a function of r, or v the product of its Hessian with v.
+using OnResiduals = std::function<void(VectorRef)>;
+
 /// r and J, or the Hessian, frozen at one point. Immutable until `Problem::linearize` refills it, so a
 /// stale Jacobian is the lifetime of such an object and never a flag.
 class Linearization {
@@ -91,6 +94,11 @@ class Linearization {
   /// H (d x d, both triangles) = Hess F(w). Default: d products `hvp`.
   virtual void hessian(MatrixRef H) const;
 
+  /// out (d) = J^T S J v + sum_i g_i Hess r_i v: the Hessian of a function of r with gradient g and Hessian S
+  /// there. Only if `Problem::has_hvp_through()`.
+  virtual void hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& v,
+                           VectorRef out) const;
+
   /// Called between the products of the defaults; it may throw to end them.
   std::function<void()> checkpoint;
   void check() const {
@@ -122,6 +130,10 @@ class Problem {
   virtual bool has_hvp() const { return false; }
   /// Whether the linearisation offers `hessian`, by `hvp` or otherwise.
   virtual bool has_hessian() const { return has_hvp(); }
+  /// Whether the linearisation offers `hvp_through`.
+  virtual bool has_hvp_through() const { return false; }
+  /// Whether F may have a minimiser at finite w, as far as its loss tells: a label that is certain has none.
+  virtual bool attained() const { return true; }
 
   /// out (n) = r(w).
   virtual void residual(const ConstVectorRef& w, VectorRef out) const;
@@ -129,6 +141,9 @@ class Problem {
   virtual double loss(const ConstVectorRef& w) const;
   /// out (d) = grad F(w), in one fused pass where the model can. Default: c J^T r.
   virtual void gradient(const ConstVectorRef& w, VectorRef out) const;
+  /// out (d) = J^T g: the gradient of a function of r, whose gradient g `outer` puts in place of r. Default: by
+  /// a linearisation.
+  virtual void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const;
   /// Freezes r and J at w. `lin` is null, or a spent object of this problem whose memory is used again.
   virtual void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const = 0;
 

@@ -1,9 +1,5 @@
 #include "curvature/hessian_product.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "numerics/unit_vectors.hpp"
 
 namespace grokflow {
@@ -24,28 +20,15 @@ void HessianProduct::apply(const ConstVectorRef& v, VectorRef out) {
 }
 
 void HessianProduct::add_residual_part(const ConstVectorRef& v, VectorRef out) {
-  const double size = v.stableNorm();
-  if (!(size > 0.0) || !std::isfinite(size)) return;
   if (fresh_) {
-    residual_.resize(problem_.num_residuals());
-    pull_.resize(w_.size());
-    image_.resize(w_.size());
-    problem_.residual(w_, residual_);
-    residual_ *= problem_.scale();
-    lin_->vjp(residual_, pull_);
+    rows_.resize(problem_.num_residuals());
+    problem_.residual(w_, rows_);
+    rows_ *= problem_.scale();
+    residuals_.begin(w_, *lin_, rows_);
     ++stats_.nvjp;
     fresh_ = false;
   }
-  // Relative to the weights that move: they may differ in scale.
-  const double reach = std::sqrt(std::numeric_limits<double>::epsilon());
-  double step = std::max(v.cwiseProduct(w_).stableNorm() / size, 1e-4 * w_.stableNorm());
-  if (step == 0.0) step = 1.0;
-  step *= reach / size;
-  beside_ = w_ + step * v;
-  problem_.linearize(beside_, lin_beside_);
-  lin_beside_->vjp(residual_, image_);
-  ++stats_.nlinearize, ++stats_.nvjp;
-  out += (image_ - pull_) / step;
+  if (residuals_.add(problem_, v, out)) ++stats_.nlinearize, ++stats_.nvjp;
 }
 
 void HessianProduct::complete(MatrixRef H) {

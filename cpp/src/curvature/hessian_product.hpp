@@ -1,16 +1,12 @@
 // Products with the Hessian of any problem.
 #pragma once
 
-#include "grokflow/problem.hpp"
+#include "curvature/residual_curvature.hpp"
 
 namespace grokflow {
 
-/// Hess F v at one point: by the problem if it offers it; else, for residuals, the Gauss-Newton part and
-///
-///   c sum_i r_i Hess r_i v = c (J(w + e v) - J(w))^T r / e,
-///
-/// r as it is at w, so that only this part, small beside the other near M, has the error of the difference.
-/// It costs a linearisation and a product with J^T.
+/// Hess F v at one point: by the problem if it offers it; else, for residuals, the Gauss-Newton part and the
+/// curvature of the residuals, c r their weights.
 class HessianProduct {
  public:
   HessianProduct(const Problem& problem, Stats& stats) : problem_(problem), stats_(stats) {}
@@ -32,10 +28,10 @@ class HessianProduct {
   const Problem& problem_;
   Stats& stats_;
   const Linearization* lin_ = nullptr;
-  bool fresh_ = true;  // the pull of the residual at w is not known yet
-  Vector w_, rows_, residual_, pull_, beside_, image_;
+  bool fresh_ = true;  // the curvature of the residuals has not begun at w
+  Vector w_, rows_;
+  ResidualCurvature residuals_;
   Matrix part_;  // of the residual, if a whole H is asked for
-  std::unique_ptr<Linearization> lin_beside_;
 };
 
 }  // namespace grokflow

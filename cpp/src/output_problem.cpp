@@ -1,0 +1,169 @@
+#include "grokflow/output_problem.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+#include "curvature/residual_curvature.hpp"
+#include "numerics/symmetric.hpp"
+
+namespace grokflow {
+namespace {
+
+Index count_residuals(const Fit& train) {
+  if (train.loss->num_outputs() != train.outputs->num_residuals())
+    throw std::invalid_argument("the loss is of " + std::to_string(train.loss->num_outputs()) +
+                                " outputs, and there are " + std::to_string(train.outputs->num_residuals()));
+  return train.loss->attained() ? train.loss->num_residuals() : 0;
+}
+
+}  // namespace
+
+double Fit::value(const ConstVectorRef& w) const {
+  Vector f(loss->num_outputs());
+  outputs->residual(w, f);
+  return scale * loss->value(f);
+}
+
+OutputProblem::OutputProblem(Fit train, std::optional<Fit> test)
+    : Problem(train.outputs->num_params(), count_residuals(train), train.scale),
+      train_(std::move(train)),
+      test_(std::move(test)) {
+  if (test_) count_residuals(*test_);
+}
+
+bool OutputProblem::is_quadratic() const {
+  return train_.loss->is_quadratic() && train_.outputs->is_quadratic();
+}
+
+std::vector<Quantity> OutputProblem::quantities() const {
+  auto quantities = Problem::quantities();
+  if (test_)
+    quantities.push_back(
+        {"test_loss", 0, [this](const ConstVectorRef& w, VectorRef out) { out[0] = test_->value(w); }});
+  for (Quantity& own : train_.outputs->quantities()) {
+    const auto same = [&](const Quantity& known) { return known.name == own.name; };
+    if (std::none_of(quantities.begin(), quantities.end(), same)) quantities.push_back(std::move(own));
+  }
+  return quantities;
+}
+
+WorkspacePool<OutputProblem::Scratch>::Lease OutputProblem::scratch() const {
+  return pool_.borrow([this] {
+    auto fresh = std::make_unique<Scratch>();
+    fresh->f.resize(train_.loss->num_outputs());
+    fresh->x.resize(train_.loss->num_outputs());
+    fresh->u.resize(train_.loss->num_residuals());
+    fresh->B.resize(train_.loss->factor_size());
+    return fresh;
+  });
+}
+
+void OutputProblem::residual(const ConstVectorRef& w, VectorRef out) const {
+  auto work = scratch();
+  train_.outputs->residual(w, work->f);
+  train_.loss->factor(work->f, out, work->B);
+}
+
+void OutputProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
+  const auto force = [this](VectorRef f) {
+    train_.loss->gradient(f);
+    f *= scale();
+  };
+  train_.outputs->gradient_through(w, force, out);
+}
+
+double OutputProblem::kernel_trace(const ConstVectorRef&, VectorRef) const {
+  throw std::invalid_argument(
+      "the trace of the tangent kernel has no gradient here: it is known for the squared loss only");
+}
+
+/// The linearised outputs, c g and B at one point.
+class OutputProblem::At final : public Linearization {
+ public:
+  explicit At(const OutputProblem& problem)
+      : Linearization(problem.num_params(), problem.num_residuals()), problem_(problem) {
+    force_.resize(loss().num_outputs());
+    B_.resize(loss().factor_size());
+  }
+
+  void refill(const ConstVectorRef& w) {
+    auto work = problem_.scratch();
+    w_ = w;
+    const bool made = !lin_;
+    outputs().linearize(w, lin_);
+    if (made) lin_->checkpoint = [this] { check(); };
+    if (const Vector* scaled = lin_->scaled_residual())
+      work->f = *scaled / outputs().scale();
+    else
+      outputs().residual(w, work->f);
+    loss().factor(work->f, work->u, B_);
+    force_ = work->f;
+    loss().gradient(force_);
+    force_ *= problem_.scale();
+    fresh_ = true;
+  }
+
+  void jvp(const ConstVectorRef& v, VectorRef out) const override {
+    auto work = problem_.scratch();
+    lin_->jvp(v, work->x);
+    loss().apply_transposed(B_, work->x, out);
+  }
+
+  void vjp(const ConstVectorRef& u, VectorRef out) const override {
+    auto work = problem_.scratch();
+    loss().apply(B_, u, work->x);
+    lin_->vjp(work->x, out);
+  }
+
+  /// B^T K B: B^T to the columns of the model's K, then to those of the transpose.
+  void gram(Index begin, Index end, MatrixRef K) const override {
+    auto work = problem_.scratch();
+    const Index n = loss().num_outputs(), m = num_residuals();
+    auto whole = work->K.matrix(n, n), half = work->half.matrix(n, m);
+    lin_->gram(begin, end, whole);
+    for (Index j = 0; j < n; ++j) {
+      loss().apply_transposed(B_, whole.col(j), work->u);
+      half.row(j) = work->u.transpose();
+    }
+    for (Index j = 0; j < m; ++j) loss().apply_transposed(B_, half.col(j), K.col(j));
+    mirror_lower(K);
+  }
+
+  double gram_cost() const override { return lin_->gram_cost(); }
+
+  void hvp(const ConstVectorRef& v, VectorRef out) const override {
+    auto work = problem_.scratch();
+    const auto S = [&](VectorRef x) {
+      loss().hessian(B_, work->u, x);
+      x *= problem_.scale();
+    };
+    if (outputs().has_hvp_through()) return lin_->hvp_through(force_, std::ref(S), v, out);
+    lin_->jvp(v, work->x);
+    S(work->x);
+    lin_->vjp(work->x, out);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (fresh_) curvature_.begin(w_, *lin_, force_);
+    fresh_ = false;
+    curvature_.add(outputs(), v, out);
+  }
+
+ private:
+  const Problem& outputs() const { return *problem_.train_.outputs; }
+  const Loss& loss() const { return *problem_.train_.loss; }
+
+  const OutputProblem& problem_;
+  std::unique_ptr<Linearization> lin_;
+  Vector w_, force_, B_;
+  mutable std::mutex mutex_;
+  mutable ResidualCurvature curvature_;
+  mutable bool fresh_ = true;  // the curvature has not begun at w
+};
+
+void OutputProblem::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {
+  if (!lin) lin = std::make_unique<At>(*this);
+  static_cast<At&>(*lin).refill(w);
+}
+
+}  // namespace grokflow
