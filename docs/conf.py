@@ -1,0 +1,95 @@
+"""The manual: ``pip install ".[docs]" && sphinx-build -W docs docs/_build``. Warnings are errors, and so is code that fails."""
+
+import inspect
+import re
+from pathlib import Path
+
+import grokflow as gf
+
+ROOT = Path(__file__).parent.parent
+
+project = "grokflow"
+author = "The grokflow developers"
+release = version = gf.__version__
+html_title = f"grokflow {release}"
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx-mathjax-offline",  # formulas can be read where there is no network
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "jupyter_execute"]
+nitpicky = False
+
+# Every block of code is run, page by page, as a reader would type it.
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_execution_in_temp = True
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+copybutton_exclude = ".linenos, .gp, .go"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False
+
+html_theme = "furo"
+html_show_sourcelink = False
+
+
+def public_names() -> dict[str, list[str]]:
+    """Return what `grokflow` exports, by kind, each name once."""
+    kinds: dict[str, list[str]] = {"functions": [], "classes": []}
+    for name in gf.__all__:
+        thing = getattr(gf, name)
+        if inspect.ismodule(thing):
+            continue
+        kinds["classes" if inspect.isclass(thing) else "functions"].append(name)
+    return kinds
+
+
+def write_reference() -> None:
+    """Write the page that lists every public name: it cannot fall behind ``__all__``."""
+    lines = ["# Reference", ""]
+    for title, prefix, names in [
+        *((kind.capitalize(), "grokflow.", names) for kind, names in public_names().items()),
+        *(
+            (title, f"grokflow.{module}.", list(getattr(gf, module).__all__))
+            for title, module in (("Models", "models"), ("Losses", "losses"))
+            if hasattr(gf, module)
+        ),
+    ]:
+        listing = "\n".join(f"   {prefix}{name}" for name in names)
+        lines += [
+            f"## {title}",
+            "",
+            "```{eval-rst}",
+            ".. autosummary::",
+            "   :toctree: generated",
+            "",
+            listing,
+            "```",
+            "",
+        ]
+    page, text = ROOT / "docs" / "reference.md", "\n".join(lines)
+    if not page.exists() or page.read_text(encoding="utf-8") != text:
+        page.write_text(text, encoding="utf-8")
+
+
+def plain_roles(app, what, name, thing, options, lines):
+    """Leave docstrings' cross references to names that have no page of their own as code."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r":mod:`~?([\w.]+)`", r"``\1``", line)
+
+
+write_reference()
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", plain_roles)
