@@ -1,4 +1,4 @@
-"""The manual: ``pip install ".[docs]" && sphinx-build -W docs docs/_build``. Warnings are errors, and so is code that fails."""
+"""The manual: ``pip install ".[docs]" && sphinx-build -W docs docs/_build``. Code that fails stops the build."""
 
 import inspect
 import re
@@ -65,18 +65,9 @@ def write_reference() -> None:
             if hasattr(gf, module)
         ),
     ]:
-        listing = "\n".join(f"   {prefix}{name}" for name in names)
-        lines += [
-            f"## {title}",
-            "",
-            "```{eval-rst}",
-            ".. autosummary::",
-            "   :toctree: generated",
-            "",
-            listing,
-            "```",
-            "",
-        ]
+        listing = [f"   {prefix}{name}" for name in names]
+        directive = ["```{eval-rst}", ".. autosummary::", "   :toctree: generated", "", *listing, "```"]
+        lines += [f"## {title}", "", *directive, ""]
     page, text = ROOT / "docs" / "reference.md", "\n".join(lines)
     if not page.exists() or page.read_text(encoding="utf-8") != text:
         page.write_text(text, encoding="utf-8")

@@ -37,8 +37,8 @@ class TwoLayerNetwork(Regression):
     activation : str, default "tanh"
         "tanh", "erf", "softplus" (log(1 + exp z)), "gelu" (z Phi(z)), "sigmoid" (1/(1 + exp(-z))),
         "quadratic" (z^2), "identity", "smooth_relu" (a softplus of any width, see `smoothing`), or one that
-        is linear on each side of 0: "relu" (max(z, 0)), "leaky_relu" (see `negative_slope`), "abs" (``|z|``). The
-        derivative of those at 0 is taken from the left, and their second derivative as 0 everywhere.
+        is linear on each side of 0: "relu" (max(z, 0)), "leaky_relu" (see `negative_slope`), "abs" (``|z|``).
+        The derivative of those at 0 is taken from the left, and their second derivative as 0 everywhere.
     negative_slope : float, default 0.01
         Only with "leaky_relu": its slope below 0.
     smoothing : float, default 0.01
