@@ -1,4 +1,4 @@
-"""The manual: ``pip install ".[docs]" && sphinx-build -W docs docs/_build``. Code that fails stops the build."""
+"""The manual: ``pip install ".[docs]" && sphinx-build -W docs docs/_build``. Code that fails stops it."""
 
 import inspect
 import re
