@@ -158,8 +158,6 @@ bool Crossings::alike(const Crossing& c, double x) const {
   return value <= kAlike * (looks_.back().low[c.slot] + looks_.back().high[c.slot]);
 }
 
-double Crossings::tolerance(Index unit) const { return atol_ + rtol_ * sizes_[unit]; }
-
 double Crossings::find(const OneStepMethod& method) {
   look_along(method);
   clear();
@@ -186,7 +184,7 @@ double Crossings::find(const OneStepMethod& method) {
         least = std::min(least, distance), most = std::max(most, distance);
       }
       const bool far = least > amplification * (most - least);
-      if (!far) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, kSlack * tolerance(j));
+      if (!far) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, kSlack * tolerance(sizes_[j]));
     }
   }
   if (first_.empty()) return end_ = Modes::kNone;
@@ -245,7 +243,7 @@ bool Crossings::contains(const ConstVectorRef& w) {
   const Mode& mode = piece_->mode();
   for (Index j = 0; j < mode.cols(); ++j)
     for (Index i = 0; i < mode.rows(); ++i)
-      if (mode(i, j) * distances(i, j) < -kNearly * tolerance(j)) return false;
+      if (mode(i, j) * distances(i, j) < -kNearly * tolerance(sizes_[j])) return false;
   return true;
 }
 

@@ -58,6 +58,7 @@ class Crossings {
 
   const Look& start() const { return looks_.front(); }
   const Vector& sizes() const { return sizes_; }  ///< ||y|| of the units at the last state looked at
+  double tolerance(double size) const { return atol_ + rtol_ * size; }
   /// Where the mode was found to end, from the stages of the step.
   Vector force_at_end() const;
 
@@ -75,7 +76,6 @@ class Crossings {
   void multipliers(Look& at) const;
   void examine(Crossing crossing, double slack);
   bool alike(const Crossing& crossing, double x) const;
-  double tolerance(Index unit) const;
 
   std::shared_ptr<Piece> piece_;
   Forces& forces_;

@@ -123,11 +123,14 @@ void Modes::change(double t, double h, VectorRef w) {
 /// The force in the present mode.
 void Modes::react(const ConstVectorRef& w) { forces_->react(w, before_, kAtOnce * h_, force_); }
 
-/// w is given the force of the mode by a correction along the surfaces that it touches.
+/// w is given the force of the mode by a correction along the surfaces that it touches. A force that differs by
+/// more than the tolerance of w is well resolved: that reaction is a part of the path, and left to the steps.
 void Modes::restore(VectorRef w) {
   const Mode mode = piece_->mode();
   for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, held_.col(j).data());
-  forces_->restore(force_, h_, w);
+  Vector moved = w;
+  forces_->restore(force_, h_, moved);
+  if ((moved - w).norm() <= crossings_->tolerance(w.norm())) w = moved;
   for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, mode.col(j).data());
 }
 
