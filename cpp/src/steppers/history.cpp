@@ -27,7 +27,9 @@ void History::push(const ConstVectorRef& w, double h) {
 }
 
 void History::lagrange(int points, double ahead, Weights& value, Weights& slope) const {
-  for (int i = 0; i < points; ++i) {
+  value[0] = 1.0;
+  slope[0] = 0.0;
+  for (int i = 1; i < points; ++i) {
     double product = 1.0, sum = 0.0;
     const double own = distance(i, ahead);
     for (int j = 0; j < points; ++j) {
@@ -43,7 +45,7 @@ void History::lagrange(int points, double ahead, Weights& value, Weights& slope)
 
 History::Weights History::divided_difference(int points) const {
   Weights weights{};
-  for (int i = 0; i < points; ++i) {
+  for (int i = 1; i < points; ++i) {
     double product = 1.0;
     for (int j = 0; j < points; ++j)
       if (j != i) product *= distance(j, 0.0) - distance(i, 0.0);
@@ -57,9 +59,11 @@ void History::for_each_tile(int points, const Weights& weights, Visit&& visit) c
   Eigen::Matrix<double, kTile, 1> tile;
   for (Index begin = 0; begin < states_.rows(); begin += kTile) {
     const Index size = std::min(kTile, states_.rows() - begin);
-    tile.head(size) = weights[0] * states_.col(slot(0)).segment(begin, size);
+    const auto newest = states_.col(slot(0)).segment(begin, size);
+    tile.head(size) = weights[0] * newest;
     for (int i = 1; i < points; ++i)
-      tile.head(size) += weights[static_cast<std::size_t>(i)] * states_.col(slot(i)).segment(begin, size);
+      tile.head(size) +=
+          weights[static_cast<std::size_t>(i)] * (states_.col(slot(i)).segment(begin, size) - newest);
     visit(begin, tile.head(size));
   }
 }

@@ -13,6 +13,8 @@ namespace grokflow {
 class History {
  public:
   static constexpr int kCapacity = 7;  // order 5, its predictor, and one more to judge a higher order
+  /// Of the newest state, the first one, and of how much each other one differs from it: what is constant in time
+  /// comes out without round-off.
   using Weights = std::array<double, kCapacity>;
 
   explicit History(Index size);
@@ -36,7 +38,7 @@ class History {
   /// Weights of the divided difference over the first `points`.
   Weights divided_difference(int points) const;
 
-  /// out = sum_i weights_i state_i
+  /// out = weights_0 state_0 + sum_i weights_i (state_i - state_0)
   void combine(int points, const Weights& weights, VectorRef out) const;
   /// rms_norm of that sum, which is not formed
   double combined_norm(int points, const Weights& weights, const ConstVectorRef& scale) const;
