@@ -14,8 +14,8 @@ class LinearizedDenseFlow final : public LinearizedFlow {
  public:
   LinearizedDenseFlow(Index size, Stats& stats) : minus_jacobian_(size, size), stats_(stats) {}
 
-  void refill(const DenseFlow::Jacobian& jacobian, const ConstVectorRef& w) {
-    jacobian(w, minus_jacobian_);
+  void refill(const DenseFlow::Jacobian& jacobian, double t, const ConstVectorRef& w) {
+    jacobian(t, w, minus_jacobian_);
     minus_jacobian_ = -minus_jacobian_;
     ++version_;
   }
@@ -48,7 +48,7 @@ DenseFlow::DenseFlow(Index size, Field field, Jacobian jacobian)
 
 void DenseFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
   if (!lin) lin = std::make_unique<LinearizedDenseFlow>(size_, stats());
-  static_cast<LinearizedDenseFlow&>(*lin).refill(jacobian_, w);
+  static_cast<LinearizedDenseFlow&>(*lin).refill(jacobian_, time(), w);
 }
 
 }  // namespace grokflow

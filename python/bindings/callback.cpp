@@ -20,10 +20,10 @@ py::object Callback::first(std::initializer_list<py::object> arguments, const Sh
   return pair[1];
 }
 
-void Callback::store(const py::object& result, const Shape& shape, double* out) const {
+bool store(const char* name, const py::object& result, const Shape& shape, double* out) {
   if (shape.size() == 0 && PyFloat_Check(result.ptr())) {
     *out = PyFloat_AS_DOUBLE(result.ptr());
-    return;
+    return false;
   }
   using DoubleArray = py::array_t<double, py::array::c_style>;
   const auto fits = [&](const py::handle& object) {
@@ -33,12 +33,19 @@ void Callback::store(const py::object& result, const Shape& shape, double* out) 
            std::equal(shape.begin(), shape.end(), array->dimensions);
   };
   py::object array = result;
+  bool single = false;
   if (!fits(result)) {
-    const py::tuple converted = support("convert")(name_, result, py::tuple(py::cast(shape)));
+    const py::tuple converted = support("convert")(name, result, py::tuple(py::cast(shape)));
     array = converted[0];
-    if (converted[1].cast<bool>() && !single_precision_.exchange(true)) support("warn_precision")(name_);
+    single = converted[1].cast<bool>();
   }
   std::memcpy(out, py::detail::array_proxy(array.ptr())->data, std::size_t(size_of(shape)) * sizeof(double));
+  return single;
+}
+
+void Callback::store(const py::object& result, const Shape& shape, double* out) const {
+  if (grokflow::store(name_, result, shape, out) && !single_precision_.exchange(true))
+    support("warn_precision")(name_);
 }
 
 void Callback::symmetrise(MatrixRef A) const {

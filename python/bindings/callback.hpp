@@ -70,6 +70,10 @@ class Argument {
   py::object array_, spare_;
 };
 
+/// Stores what the user's function `name` returned, which must be an array of that shape. Whether it was less than
+/// double precision. With the GIL.
+bool store(const char* name, const py::object& result, const Shape& shape, double* out);
+
 /// A function of the user's, whose results are checked and copied. With the GIL.
 class Callback {
  public:

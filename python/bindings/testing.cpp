@@ -1,5 +1,5 @@
 // What only tests and benchmarks use: the linear solves of an implicit step, one by one, by which the curvatures are
-// held against each other; flows of any f with a dense Jacobian; a linearisation filled again.
+// held against each other; a linearisation filled again.
 #include <pybind11/complex.h>
 #include <pybind11/eigen.h>
 #include <pybind11/pybind11.h>
@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "arrays.hpp"
-#include "grokflow/dense_flow.hpp"
 #include "linearization.hpp"
 #include "run.hpp"
 
@@ -64,27 +63,6 @@ class SteppedCurvature {
   std::unique_ptr<ShiftedSolver<Complex>> complex_;
 };
 
-std::unique_ptr<HeldRun> dense_flow(py::object field, py::object jacobian, const Vector& w0,
-                                    const RunRequest& request) {
-  using Array = py::array_t<double, py::array::f_style | py::array::forcecast>;
-  Prepared made(request, {"auto", 0.0, 0}, w0, nullptr);
-  const auto values = [](const Held& function, const ConstVectorRef& w, Index size) {
-    const Array value(function({copy_of(w)}));
-    if (value.size() != size) throw py::value_error("f or its jacobian returned an array of the wrong size");
-    return value;
-  };
-  const auto f = [values, held = Held(std::move(field))](const ConstVectorRef& w, VectorRef out) {
-    const Locked locked;
-    out = Eigen::Map<const Vector>(values(held, w, out.size()).data(), out.size());
-  };
-  const auto j = [values, held = Held(std::move(jacobian))](const ConstVectorRef& w, MatrixRef out) {
-    const Locked locked;
-    out = Eigen::Map<const Matrix>(values(held, w, out.size()).data(), out.rows(), out.cols());
-  };
-  auto run = make_run<FlowRun>(std::make_unique<DenseFlow>(w0.size(), f, j), w0, made.options);
-  return std::make_unique<HeldRun>(std::move(run), std::move(made.holds));
-}
-
 }  // namespace
 
 void bind_testing(py::module_& m) {
@@ -100,6 +78,5 @@ void bind_testing(py::module_& m) {
       .def("solve_with_field", &SteppedCurvature::solve_with_field, py::arg("z"), py::arg("w"), py::arg("v"))
       .def_property_readonly("stats", [](const SteppedCurvature& self) { return dict_of(self.stats()); });
 
-  m.def("dense_flow", &dense_flow, py::arg("field"), py::arg("jacobian"), py::arg("w0"), py::arg("options"));
   m.def("refill", &HeldLinearization::refill, py::arg("lin"), py::arg("w"), py::call_guard<Unlocked>());
 }

@@ -5,6 +5,9 @@
 >>> sol = gf.gradient_flow(problem, [0.0, 0.0], (0, 1e3), weight_decay=1e-2)
 """
 
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+
 from grokflow import _start as _start
 from grokflow import losses, models
 from grokflow._arithmetic import warn_of_flushing as _warn_of_flushing
@@ -37,6 +40,13 @@ _check_environment()
 _warn_of_flushing()
 
 __version__: str = _core.__version__
+
+
+def __getattr__(name: str) -> _ModuleType:
+    if name == "scipy":  # which imports SciPy
+        return _import_module("grokflow.scipy")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "BDF",

@@ -267,10 +267,13 @@ class SteppedCurvature:
     def solve(self, z: complex, v: NDArray[Any]) -> NDArray[Any] | None: ...
     def solve_with_field(self, z: float, w: _Array, v: _Array) -> _Array | None: ...
 
-def dense_flow(
-    field: Callable[[_Array], ArrayLike],
-    jacobian: Callable[[_Array], ArrayLike],
-    w0: _Array,
+def ode(
+    fun: Callable[[float, _Array], ArrayLike],
+    jac: Callable[[float, _Array], Any] | None,
+    solves: str,
+    t0: float,
+    t_bound: float,
+    y0: _Array,
     options: RunOptions,
 ) -> FlowRun: ...
 def refill(lin: Linearization, w: _Array) -> None: ...

@@ -20,6 +20,7 @@ from grokflow.snapshots import read_reference, read_snapshots, reference_to
 from grokflow.trajectory import MODE_CHANGE, Trajectory
 
 if TYPE_CHECKING:
+    import scipy.optimize
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -267,6 +268,38 @@ class Solution(Trajectory):
             settings=header["settings"],
             monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
             mode_changes=arrays.get("mode_changes", np.empty(0, MODE_CHANGE)),
+        )
+
+    def to_scipy(self) -> scipy.optimize.OptimizeResult:
+        """Return the trajectory as :func:`scipy.integrate.solve_ivp` returns it.
+
+        The names are SciPy's: ``t``, ``y`` of shape (d, T), None if states were not kept; ``t_events``,
+        ``y_events``, None without events; ``nfev``, ``njev`` (linearisations), ``nlu`` (factorisations);
+        ``status``, 0 at the end, 1 at a terminal event and -1 otherwise; ``message``, ``success``; ``sol`` is
+        None.
+
+        Raises
+        ------
+        ImportError
+            SciPy is missing.
+        """
+        try:
+            from scipy.optimize import OptimizeResult
+        except ImportError as error:
+            raise ImportError('to_scipy needs SciPy: pip install "grokflow[scipy]"') from error
+
+        status = {"finished": 0, "event": 1}.get(self.status, -1)
+        work = {"nfev": "nfev", "njev": "nlinearize", "nlu": "nfactor"}
+        return OptimizeResult(
+            t=self.t,
+            y=None if self.w is None else self.w.T,
+            sol=None,
+            t_events=self.t_events or None,
+            y_events=self.w_events or None,
+            **{theirs: self.stats.get(ours, 0) for theirs, ours in work.items()},
+            status=status,
+            message=self.message,
+            success=status >= 0,
         )
 
     def to_xarray(self) -> xarray.Dataset:

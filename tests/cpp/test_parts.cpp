@@ -176,8 +176,8 @@ TEST(decay_groups_equal_rates) {
 TEST(integrator_refuses_misuse) {
   const auto make = [](double t1, const Vector& w0) {
     DenseFlow flow(
-        2, [](const ConstVectorRef& w, VectorRef out) { out = -w; },
-        [](const ConstVectorRef&, MatrixRef J) { J = -Matrix::Identity(2, 2); });
+        2, [](double, const ConstVectorRef& w, VectorRef out) { out = -w; },
+        [](double, const ConstVectorRef&, MatrixRef J) { J = -Matrix::Identity(2, 2); });
     Integrator integrator(flow, make_bdf(flow), w0, 0.0, t1);
     while (integrator.step() == Status::running) {
     }

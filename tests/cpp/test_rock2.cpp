@@ -16,8 +16,8 @@ const int degrees[] = {3, 4, 5, 7, 10, 23, 50, 101, 200};
 DenseFlow linear_flow(const Vector& rates) {
   return DenseFlow(
       rates.size(),
-      [rates](const ConstVectorRef& w, VectorRef out) { out = -rates.array() * (w.array() - 1.0); },
-      [rates](const ConstVectorRef&, MatrixRef J) { J = -Matrix(rates.asDiagonal()); });
+      [rates](double, const ConstVectorRef& w, VectorRef out) { out = -rates.array() * (w.array() - 1.0); },
+      [rates](double, const ConstVectorRef&, MatrixRef J) { J = -Matrix(rates.asDiagonal()); });
 }
 
 }  // namespace

@@ -35,7 +35,10 @@ def integrate(
     request = Request.of(locals(), observe={}, save_states=True)
     start = as_array("y0", y0, 1)
     options = as_options(request, start, (), blocks={"y": slice(None)})
-    driver = Driver(core.dense_flow(f, jacobian, start, options.compiled), options)
+    flow = core.ode(
+        lambda t, y: f(y), lambda t, y: jacobian(y), "dense", 0.0, np.inf, start, options.compiled
+    )
+    driver = Driver(flow, options)
     driver.advance(to_end=True)
     return driver.solution()
 

@@ -43,4 +43,4 @@ def test_core_refuses_an_order_that_does_not_exist():
     """Python's BDF checks this too; beyond order 5 the history of the core would overflow."""
     options = compiled_options(max_order=6)
     with pytest.raises(ValueError, match="max_order is 6"):
-        core.dense_flow(lambda w: -w, lambda w: -np.eye(1), np.ones(1), options)
+        core.ode(lambda t, w: -w, lambda t, w: -np.eye(1), "dense", 0.0, 1.0, np.ones(1), options)

@@ -1,5 +1,5 @@
-// dw/dt = f(w) for any f with a dense Jacobian, solved by LU. It exists so that the integrators can be held
-// against the standard stiff test problems, which are no gradient flows.
+// dw/dt = f(t, w) for any f with a dense Jacobian df/dw, solved by LU: the integrators by themselves, for systems
+// that are no gradient flows. Time is counted from the start of the run.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,8 @@ namespace grokflow {
 
 class DenseFlow final : public Flow {
  public:
-  using Field = std::function<void(const ConstVectorRef& w, VectorRef out)>;
-  using Jacobian = std::function<void(const ConstVectorRef& w, MatrixRef out)>;
+  using Field = std::function<void(double t, const ConstVectorRef& w, VectorRef out)>;
+  using Jacobian = std::function<void(double t, const ConstVectorRef& w, MatrixRef out)>;
 
   DenseFlow(Index size, Field field, Jacobian jacobian);
 
@@ -19,7 +19,7 @@ class DenseFlow final : public Flow {
   Index size() const override { return size_; }
 
  protected:
-  void compute_rhs(const ConstVectorRef& w, VectorRef out) override { field_(w, out); }
+  void compute_rhs(const ConstVectorRef& w, VectorRef out) override { field_(time(), w, out); }
   void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) override;
 
  private:

@@ -1,4 +1,4 @@
-// An autonomous ODE dw/dt = f(w), as the integrators see it.
+// An ODE dw/dt = f(w), or f(t, w), as the integrators see it.
 //
 // An implicit step solves with I - z f'(w), where z is the step times a coefficient of the method, real or
 // complex. The three stages of that solve have three lifetimes, and each is an object:
@@ -91,6 +91,11 @@ class Flow {
   /// Whether f may carry more noise than the round-off of double precision: methods then look for it.
   virtual bool may_be_noisy() const { return false; }
 
+  /// The time of the evaluations to come, since the start of the run: methods set it, and only flows that
+  /// depend on time ask for it.
+  void set_time(double t) { time_ = t; }
+  double time() const { return time_; }
+
   /// out = f(w).
   void rhs(const ConstVectorRef& w, VectorRef out);
 
@@ -122,6 +127,7 @@ class Flow {
 
  private:
   Stats stats_;
+  double time_ = 0.0;
 };
 
 }  // namespace grokflow

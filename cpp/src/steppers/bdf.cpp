@@ -62,6 +62,7 @@ class Bdf final : public Stepper {
   }
 
   double start(const ConstVectorRef& w0, double first_step) override {
+    flow_.set_time(clock_.t());
     flow_.rhs(w0, slope_);
     h_ = first_step > 0.0 ? first_step : initial_step(flow_, options_.tolerance, 1, w0, slope_);
     history_.reset(w0, slope_, h_);
@@ -72,6 +73,7 @@ class Bdf final : public Stepper {
 
   Attempt attempt(double h) override {
     h_ = h;
+    flow_.set_time(clock_.t() + h);
     if (gate_.suspects()) measure_noise();
     const int points = order_ + 1;
     History::Weights value, slope;
@@ -101,6 +103,7 @@ class Bdf final : public Stepper {
     ++age_;
     last_order_ = order_;
     history_.push(w_, h_);
+    clock_.advance(h_);
     ++equal_steps_;
     return equal_steps_ > order_ ? choose_next() : h_;
   }
@@ -134,9 +137,9 @@ class Bdf final : public Stepper {
   double slack() const override { return std::max(1.0, share_ * gate_.most()); }
 
   void state(Archive& archive) override {
-    archive(history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, last_steepness_, pace_,
-            stale_, age_, lifetime_, short_lived_, h_, error_, outcome_, order_, last_order_, equal_steps_,
-            failures_);
+    archive(clock_, history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, last_steepness_,
+            pace_, stale_, age_, lifetime_, short_lived_, h_, error_, outcome_, order_, last_order_,
+            equal_steps_, failures_);
     lin_.state(archive, solver_);
   }
 
@@ -284,6 +287,7 @@ class Bdf final : public Stepper {
   Flow& flow_;
   BdfOptions options_;
   double share_ = share_of_step(options_.tolerance.rtol);  // of a step in the tolerance of the path
+  Clock clock_{0.0};
   History history_;
   FrozenFlow lin_{flow_};
   Factored<double> solver_;

@@ -25,6 +25,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
         tableau_(tableau),
         tolerance_(std::move(tolerance)),
         last_(tableau.A.rows() - 1),
+        c_(tableau.A.rowwise().sum()),
         w_(flow.size()),
         old_w_(flow.size()),
         new_w_(flow.size()),
@@ -36,6 +37,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
 
   double start(const ConstVectorRef& w0, double first_step) override {
     w_ = w0;
+    set_stage(0);
     if (first_step > 0.0) {
       flow_.rhs(w_, k_.col(0));
       return first_step;
@@ -43,6 +45,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
     // The estimate looks beside w0; the field at w0 comes last, so that the flow stands there.
     flow_.rhs(w_, k_.col(0));
     const double h = initial_step(flow_, tolerance_, tableau_.order, w_, k_.col(0));
+    set_stage(0);
     flow_.rhs(w_, k_.col(0));
     return h;
   }
@@ -56,6 +59,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
         if (tableau_.A(i, j) != 0.0) new_w_ += (h * tableau_.A(i, j)) * k_.col(j);
       if (!all_finite(new_w_)) return {outcome_ = Outcome::not_finite, 0.0};
       if (i == last_ && !flow_.retract(new_w_)) return {outcome_ = Outcome::off_manifold, 0.0};
+      set_stage(i);
       flow_.rhs(new_w_, k_.col(i));
     }
     error_vector_.noalias() = k_ * tableau_.e;
@@ -70,6 +74,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
     w_.swap(new_w_);
     old_k_.swap(k_);
     k_.col(0) = old_k_.col(last_);
+    clock_.advance(h_);
     last_h_ = h_;
     // The controller of Gustafsson, which damps the oscillations of the step at the limit of stability.
     const double error = std::max(error_, 1e-10), p = tableau_.order;
@@ -106,6 +111,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
   Attempt cut(double x) override { return attempt(x * h_); }
 
   void restart(const ConstVectorRef& w) override {
+    set_stage(0);
     flow_.rhs(w, new_k_);
     w_ = w;
     k_.col(0) = new_k_;
@@ -116,10 +122,13 @@ class ExplicitRungeKutta final : public OneStepMethod {
   int order() const override { return tableau_.order; }
 
   void state(Archive& archive) override {
-    archive(w_, old_w_, k_, old_k_, h_, last_h_, error_, last_error_, rejected_, outcome_);
+    archive(clock_, w_, old_w_, k_, old_k_, h_, last_h_, error_, last_error_, rejected_, outcome_);
   }
 
  private:
+  /// Evaluations to come are at stage i of the step.
+  void set_stage(Index i) { flow_.set_time(clock_.t() + c_[i] * h_); }
+
   void path(const Vector& start, const Matrix& k, double h, double x, VectorRef out) const {
     out = start;
     for (Index i = 0; i <= last_; ++i) {
@@ -131,7 +140,9 @@ class ExplicitRungeKutta final : public OneStepMethod {
   Flow& flow_;
   const Tableau& tableau_;
   Tolerance tolerance_;
+  Clock clock_{0.0};
   Index last_;  // stage
+  Vector c_;    // of the stages, in the step
   Vector w_, old_w_, new_w_, error_vector_, new_k_, weights_;
   Matrix k_, old_k_;  // of the step that is tried, and of the last accepted one
   double h_ = 0.0, last_h_ = 0.0, error_ = 0.0, last_error_ = 1e-4;

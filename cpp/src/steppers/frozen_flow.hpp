@@ -28,6 +28,7 @@ class FrozenFlow {
 
   void linearize(const ConstVectorRef& w) {
     point_ = w;
+    time_ = flow_.time();
     flow_.linearize(w, lin_);
   }
 
@@ -42,8 +43,11 @@ class FrozenFlow {
     bool frozen = lin_ != nullptr;
     archive(frozen);
     if (!frozen) return;
-    archive(point_);
-    if (archive.reading()) flow_.linearize(point_, lin_);
+    archive(point_, time_);
+    if (archive.reading()) {
+      flow_.set_time(time_);
+      flow_.linearize(point_, lin_);
+    }
     lin_->state(archive);
     (state_of(archive, factored), ...);
   }
@@ -62,6 +66,7 @@ class FrozenFlow {
   Flow& flow_;
   std::unique_ptr<LinearizedFlow> lin_;
   Vector point_;
+  double time_ = 0.0;
 };
 
 }  // namespace grokflow

@@ -99,6 +99,7 @@ class Radau final : public OneStepMethod {
 
   double start(const ConstVectorRef& w0, double first_step) override {
     w_ = w0;
+    set_stage(0.0);
     flow_.rhs(w_, f_);
     return first_step > 0.0 ? first_step : initial_step(flow_, tolerance_, 3, w_, f_);
   }
@@ -126,6 +127,7 @@ class Radau final : public OneStepMethod {
   void preview(double x, VectorRef out) const override { out = w_ + combine(stages_, path_weights(x)); }
 
   void restart(const ConstVectorRef& w) override {
+    set_stage(0.0);
     flow_.rhs(w, new_f_);  // before anything changes: it may throw
     jump_ = new_f_ - f_;
     jumped_ = first_ = true;
@@ -136,12 +138,14 @@ class Radau final : public OneStepMethod {
     stale_ = true;
   }
   double accept() override {
+    set_stage(1.0);
     flow_.rhs(new_w_, new_f_);  // before anything changes: it may throw
     const double factor = std::min(growth_, step_factor());
     growth_ = std::min(kGrowth, kRecovery * growth_);
     w_.swap(new_w_);
     f_.swap(new_f_);
     for (int i = 0; i < 3; ++i) polynomial_.col(i) = combine(stages_, Vector3(tableau_.p.col(i)));
+    clock_.advance(h_);
     last_h_ = h_;
     last_error_ = std::max(error_, 1e-2);
     rejected_ = first_ = jumped_ = false;
@@ -175,8 +179,8 @@ class Radau final : public OneStepMethod {
   double slack() const override { return gate_.most(); }
 
   void state(Archive& archive) override {
-    archive(w_, f_, jump_, polynomial_, monitor_, gate_, new_f_, weights_, stale_, rejected_, ahead_, first_,
-            jumped_, growth_, h_, error_, last_h_, last_error_, outcome_);
+    archive(clock_, w_, f_, jump_, polynomial_, monitor_, gate_, new_f_, weights_, stale_, rejected_, ahead_,
+            first_, jumped_, growth_, h_, error_, last_h_, last_error_, outcome_);
     lin_.state(archive, real_solver_, complex_solver_);
   }
 
@@ -199,8 +203,12 @@ class Radau final : public OneStepMethod {
     if (gate_.slack() > 1.0) weights_ /= gate_.slack();
   }
 
+  /// Evaluations to come are at the fraction x of the step.
+  void set_stage(double x) { flow_.set_time(clock_.t() + x * h_); }
+
   /// Along the last correction.
   void measure_noise() {
+    set_stage(0.0);
     filtered_ = new_f_;
     if (!all_finite(filtered_) || !NoiseGate::find(flow_, w_, filtered_, real_step_, new_f_)) return;
     real_step_ *= h_ / tableau_.mu;
@@ -249,6 +257,7 @@ class Radau final : public OneStepMethod {
     stale_ = true;  // until it has succeeded
     new_w_ = w_;
     if (ahead_) new_w_ += guess_.col(1);
+    set_stage(ahead_ ? tableau_.c[1] : 0.0);
     lin_.linearize(new_w_);
     stale_ = false;
   }
@@ -279,6 +288,7 @@ class Radau final : public OneStepMethod {
     while (true) {
       for (int i = 0; i < 3; ++i) {
         new_w_ = w_ + stages_.col(i);
+        set_stage(tableau_.c[i]);
         flow_.rhs(new_w_, fields_.col(i));
       }
       real_step_ = z * combine(fields_, tableau_.l) - real_;
@@ -317,6 +327,7 @@ class Radau final : public OneStepMethod {
     error_ = rms_norm(filtered_, weights_);
     if (error_ > 1.0 && (rejected_ || first_)) {
       filtered_ += w_;
+      set_stage(0.0);
       flow_.rhs(filtered_, new_f_);
       filtered_ = real_step_ + z * new_f_;
       if (!real_solver_->solve(filtered_)) return fail();
@@ -341,6 +352,7 @@ class Radau final : public OneStepMethod {
 
   Flow& flow_;
   Tolerance tolerance_;
+  Clock clock_{0.0};
   double newton_target_;
   FrozenFlow lin_{flow_};
   Factored<double> real_solver_;

@@ -45,6 +45,7 @@ class Rock2 final : public Stepper {
 
   double start(const ConstVectorRef& w0, double first_step) override {
     w_ = w0;
+    set_stage(0.0);
     flow_.rhs(w_, f_);
     last_h_ = first_step > 0.0 ? first_step : initial_step(flow_, tolerance_, 2, w_, f_);
     old_w_ = w_ - last_h_ * f_;  // a fictitious state on the tangent
@@ -67,7 +68,10 @@ class Rock2 final : public Stepper {
     tolerance_.weights(w_, last_g_, weights_);
     error_ = rms_norm(g_, weights_);
     outcome_ = std::isfinite(error_) ? Outcome::done : Outcome::not_finite;
-    if (error_ <= 1.0) flow_.rhs(last_g_, k_);
+    if (error_ <= 1.0) {
+      set_stage(1.0);
+      flow_.rhs(last_g_, k_);
+    }
     return {outcome_, error_};
   }
 
@@ -85,6 +89,7 @@ class Rock2 final : public Stepper {
     rejected_ = false;
     ++radius_age_;
     older_h_ = last_h_;
+    clock_.advance(h_);
     last_h_ = h_;
     last_error_ = error;
     return std::min(h_ * factor, longest_step());
@@ -122,12 +127,15 @@ class Rock2 final : public Stepper {
 
   void state(Archive& archive) override {
     int degree = polynomial_.degree();
-    archive(w_, f_, old_w_, older_w_, direction_, radius_, radius_age_, h_, last_h_, older_h_, error_,
+    archive(clock_, w_, f_, old_w_, older_w_, direction_, radius_, radius_age_, h_, last_h_, older_h_, error_,
             last_error_, rejected_, outcome_, degree);
     if (archive.reading() && degree != polynomial_.degree()) polynomial_.compute(degree);
   }
 
  private:
+  /// Evaluations to come are at the fraction x of the step.
+  void set_stage(double x) { flow_.set_time(clock_.t() + x * h_); }
+
   /// Round-off grows like s^2 inside a step.
   static int most_degree(double rtol) {
     const double most = std::sqrt(rtol / (10.0 * std::numeric_limits<double>::epsilon()));
@@ -145,17 +153,23 @@ class Rock2 final : public Stepper {
     const int s = polynomial_.degree();
     last_g_ = w_;
     g_ = w_ + (h * polynomial_.mu(0)) * f_;
+    double c = polynomial_.mu(0), last_c = 0.0;  // the stages, in the step
     for (int j = 1; j + 2 < s; ++j) {
+      set_stage(c);
       flow_.rhs(g_, k_);
       const double kappa = polynomial_.kappa(j);
+      last_c = polynomial_.mu(j) + (1.0 + kappa) * c - kappa * last_c;
+      std::swap(c, last_c);
       last_g_ = (h * polynomial_.mu(j)) * k_ + (1.0 + kappa) * g_ - kappa * last_g_;
       g_.swap(last_g_);
     }
     if (!all_finite(g_)) return false;
     const double sigma = h * polynomial_.sigma();
     const double twist = sigma * (1.0 - polynomial_.tau() / (polynomial_.sigma() * polynomial_.sigma()));
+    set_stage(c);
     flow_.rhs(g_, last_k_);
     g_ += sigma * last_k_;
+    set_stage(c + polynomial_.sigma());
     flow_.rhs(g_, k_);
     last_g_ = g_ + sigma * k_;
     g_ = twist * (last_k_ - k_);
@@ -169,6 +183,7 @@ class Rock2 final : public Stepper {
     const double scale = std::max(w_.stableNorm(), kSmallest * tolerance_.atol.maxCoeff());
     double size = std::sqrt(std::numeric_limits<double>::epsilon()) * scale;
     choose_direction();
+    set_stage(0.0);
     double radius = radius_ / kRadiusSafety;
     for (int i = 0; i < kMaxPowerIterations; ++i) {
       g_ = w_ + size * direction_;
@@ -203,6 +218,7 @@ class Rock2 final : public Stepper {
 
   Flow& flow_;
   Tolerance tolerance_;
+  Clock clock_{0.0};
   int most_degree_;
   Rock2Polynomial polynomial_{Rock2Polynomial::kLeastDegree};
   Vector w_, f_, old_w_, older_w_;  // both ends of the last accepted step

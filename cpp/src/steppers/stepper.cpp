@@ -50,6 +50,7 @@ double initial_step(Flow& flow, const Tolerance& tolerance, int order, const Con
   const double size = norm(w0), slope = norm(f0);
   const double h0 = size < 1e-5 || slope < 1e-5 ? 1e-6 : 0.01 * size / slope;
   w1 = w0 + h0 * f0;
+  flow.set_time(flow.time() + h0);
   flow.rhs(w1, f1);
   f1 -= f0;
   const double bend = norm(f1) / h0;

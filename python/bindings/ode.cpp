@@ -1,0 +1,156 @@
+// Systems dy/dt = f(t, y) of the user's, which need be no gradient flows: what `grokflow.scipy` steps.
+#include <pybind11/complex.h>
+#include <pybind11/eigen.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "arrays.hpp"
+#include "callback.hpp"
+#include "grokflow/dense_flow.hpp"
+#include "run.hpp"
+
+namespace py = pybind11;
+using namespace grokflow;
+
+namespace {
+
+/// Where a run, whose time starts at 0 and grows, is on the user's axis of time, which may point back. Stages at
+/// the end of the last step are not carried beyond it by round-off.
+struct Axis {
+  double t0, t_bound;
+  double sign = t_bound < t0 ? -1.0 : 1.0;
+
+  py::float_ operator()(double elapsed) const {
+    const double t = t0 + sign * elapsed;
+    return sign > 0.0 ? std::min(t, t_bound) : std::max(t, t_bound);
+  }
+};
+
+/// (I - z f')^-1 by a function v -> x of the user's side.
+template <class Scalar>
+class SolverOfPython final : public ShiftedSolver<Scalar> {
+  using V = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+
+ public:
+  SolverOfPython(bool exact, Stats& stats) : exact_(exact), stats_(stats) {}
+
+  /// False if there is no such function.
+  bool set(py::object solve) {
+    const bool found = !solve.is_none();
+    solve_ = Held(std::move(solve));
+    return found;
+  }
+
+  bool solve(Eigen::Ref<V> v) override {
+    ++stats_.nsolve;
+    const Locked locked;
+    const py::object x = solve_({py::cast(V(v))});
+    if (x.is_none()) return false;
+    v = x.cast<V>();
+    return true;
+  }
+
+  bool exact() const override { return exact_; }
+
+ private:
+  Held solve_{py::none()};
+  bool exact_;
+  Stats& stats_;
+};
+
+/// f' frozen at a point, as a function z -> (v -> (I - z f')^-1 v, or None) of the user's side.
+class LinearizedByPython final : public LinearizedFlow {
+ public:
+  LinearizedByPython(double sign, bool exact, Stats& stats) : sign_(sign), exact_(exact), stats_(stats) {}
+
+  void set(py::object factor) { factor_ = Held(std::move(factor)); }
+
+  bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override { return make(z, solver); }
+  bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override { return make(z, solver); }
+
+ private:
+  template <class Scalar>
+  bool make(Scalar z, std::unique_ptr<ShiftedSolver<Scalar>>& solver) {
+    ++stats_.nfactor;
+    if (!solver) solver = std::make_unique<SolverOfPython<Scalar>>(exact_, stats_);
+    const Locked locked;
+    return static_cast<SolverOfPython<Scalar>&>(*solver).set(factor_({py::cast(sign_ * z)}));
+  }
+
+  Held factor_{py::none()};
+  double sign_;
+  bool exact_;
+  Stats& stats_;
+};
+
+DenseFlow::Field field_of(const Held& fun, const Axis& axis) {
+  return [fun, axis](double t, const ConstVectorRef& y, VectorRef out) {
+    const Locked locked;
+    store("fun", fun({axis(t), copy_of(y)}), {out.size()}, out.data());
+    out *= axis.sign;
+  };
+}
+
+DenseFlow::Jacobian jacobian_of(const Held& jac, const Axis& axis) {
+  return [jac, axis](double t, const ConstVectorRef& y, MatrixRef out) {
+    const Locked locked;
+    RowMajorMatrix J(out.rows(), out.cols());
+    store("jac", jac({axis(t), copy_of(y)}), {J.rows(), J.cols()}, J.data());
+    out = axis.sign * J;
+  };
+}
+
+/// A flow whose linear systems the user's side solves.
+class OdeFlow final : public Flow {
+ public:
+  OdeFlow(Index size, const Held& fun, Held linearize, bool exact, const Axis& axis)
+      : size_(size),
+        field_(field_of(fun, axis)),
+        linearize_(std::move(linearize)),
+        exact_(exact),
+        axis_(axis) {}
+
+  bool may_be_noisy() const override { return true; }
+  Index size() const override { return size_; }
+
+ protected:
+  void compute_rhs(const ConstVectorRef& y, VectorRef out) override { field_(time(), y, out); }
+
+  void compute_linearization(const ConstVectorRef& y, std::unique_ptr<LinearizedFlow>& lin) override {
+    if (!lin) lin = std::make_unique<LinearizedByPython>(axis_.sign, exact_, stats());
+    const Locked locked;
+    static_cast<LinearizedByPython&>(*lin).set(linearize_({axis_(time()), copy_of(y)}));
+  }
+
+ private:
+  Index size_;
+  DenseFlow::Field field_;
+  Held linearize_;
+  bool exact_;
+  Axis axis_;
+};
+
+std::unique_ptr<HeldRun> ode(py::object fun, py::object jac, const std::string& solves, double t0,
+                             double t_bound, const Vector& y0, const RunRequest& request) {
+  Prepared made(request, {"auto", 0.0, 0}, y0, nullptr);
+  const Held f = made.holds.emplace_back(std::move(fun)), j = made.holds.emplace_back(std::move(jac));
+  const Axis axis{t0, t_bound};
+  std::unique_ptr<Flow> flow;
+  if (solves == "dense")
+    flow = std::make_unique<DenseFlow>(y0.size(), field_of(f, axis), jacobian_of(j, axis));
+  else
+    flow = std::make_unique<OdeFlow>(y0.size(), f, j, solves == "exact", axis);
+  auto run = make_run<FlowRun>(std::move(flow), y0, made.options);
+  return std::make_unique<HeldRun>(std::move(run), std::move(made.holds));
+}
+
+}  // namespace
+
+void bind_ode(py::module_& m) {
+  m.def("ode", &ode, py::arg("fun"), py::arg("jac"), py::arg("solves"), py::arg("t0"), py::arg("t_bound"),
+        py::arg("y0"), py::arg("options"));
+}
