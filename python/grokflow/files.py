@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from grokflow.memory import MemoryLimitError
+
 MARK = b"grokflow solution, sha256 "
 DIGEST = 64  # hexadecimal digits
 HEADER = "json"
@@ -31,6 +33,18 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time stamp: equal contents give equal f
 
 class FileError(ValueError):
     """A file that cannot be read as what it should be; the message names the file and says why."""
+
+
+@contextmanager
+def contents_of(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turn what falls where a whole file holds something else than a `kind` into a FileError."""
+    try:
+        yield
+    except (FileError, MemoryLimitError, OSError):
+        raise
+    except Exception as error:  # NumPy, json and zipfile have a dozen kinds
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise FileError(f"{os.fspath(path)} is no {kind} of this version of grokflow: {reason}") from None
 
 
 @contextmanager
@@ -159,13 +173,11 @@ def unpack(path: str | os.PathLike[str], version: int) -> tuple[dict[str, Any], 
         raise FileError(f"{path} is cut short after {len(data)} bytes: the end of the archive is missing")
     if hashlib.sha256(data[:-DIGEST]).hexdigest().encode() != data[-DIGEST:]:
         raise FileError(f"{path} is damaged: its checksum does not match its contents")
-    try:
+    with contents_of(path, "Solution file"):
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header: dict[str, Any] = json.loads(arrays.pop(HEADER).tobytes())
         found = int(header["version"])
-    except (KeyError, ValueError) as error:
-        raise FileError(f"{path} is not a Solution file: {error}") from None
     if found > version:
         raise FileError(
             f"{path} has format version {found}; this grokflow reads versions up to {version}. "

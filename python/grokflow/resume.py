@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from grokflow.checkpoint.arguments import missing_in
 from grokflow.checkpoint.fingerprint import require_same
 from grokflow.checkpoint.journal import Journal, start_of
+from grokflow.files import contents_of
 from grokflow.flows import gradient_flow
 from grokflow.limit.drift import norm_flow
 from grokflow.limit.landing import limit_map
@@ -94,6 +96,12 @@ def resume(path: str | os.PathLike[str], problem: Problem | None = None, **chang
 def take_up(journal: Journal, problem: Problem | None, changes: Mapping[str, Any]) -> Any:
     """Go on from a journal that was read; for the rest see `resume`."""
     arguments = dict(journal.arguments)
+    with contents_of(journal.path, "checkpoint"):
+        function = FUNCTIONS[journal.function]
+        signature(function).bind(**arguments)
+        expected = journal.fingerprint
+        if LIMITS & changes.keys():
+            journal.forget_after_limits()
     unknown = [name for name in changes if name not in MAY_CHANGE or name not in arguments]
     if unknown:
         raise ValueError(
@@ -101,15 +109,13 @@ def take_up(journal: Journal, problem: Problem | None, changes: Mapping[str, Any
             f"{', '.join(name for name in MAY_CHANGE if name in arguments)}"
         )
     if problem is not None:
-        arguments["problem"] = as_problem(problem)
+        arguments["problem"] = problem
     arguments |= changes
-    if LIMITS & changes.keys():
-        journal.forget_after_limits()
     for name, value in arguments.items():
         missing = missing_in(value)
         if missing is not None:
             raise ValueError(
                 f"{name} held {missing}, which a file cannot: give resume the same {name}= again"
             )
-    require_same(arguments["problem"], start_of(arguments), journal.fingerprint)
-    return FUNCTIONS[journal.function](**arguments, checkpoint=journal)
+    require_same(as_problem(arguments["problem"]), start_of(arguments), expected)
+    return function(**arguments, checkpoint=journal)

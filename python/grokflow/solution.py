@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from grokflow._validate import as_path
 from grokflow.figures import network, run
-from grokflow.files import pack, unpack, write_atomically
+from grokflow.files import contents_of, pack, unpack, write_atomically
 from grokflow.problems import Problem
 from grokflow.snapshots import read_reference, read_snapshots, reference_to
 from grokflow.trajectory import MODE_CHANGE, Trajectory
@@ -252,23 +252,24 @@ class Solution(Trajectory):
         if as_path(path).suffix == ".npy":
             return _from_snapshots(path)
         header, arrays = unpack(path, FORMAT_VERSION)
-        t_events, w_events = header["events"]
-        states = header.get("snapshots")
-        return Solution(
-            t=arrays["t"],
-            w=read_reference(**states) if states else arrays.get("w"),
-            observed={name: arrays[f"observed/{name}"] for name in header["observed"]},
-            final=arrays["final"],
-            t_final=header["t_final"],
-            t_events=[arrays[f"t_events/{i}"] for i in range(t_events)],
-            w_events=[arrays[f"w_events/{i}"] for i in range(w_events)],
-            status=header["status"],
-            message=header["message"],
-            stats=header["stats"],
-            settings=header["settings"],
-            monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
-            mode_changes=arrays.get("mode_changes", np.empty(0, MODE_CHANGE)),
-        )
+        with contents_of(path, "Solution file"):
+            t_events, w_events = header["events"]
+            states = header.get("snapshots")
+            return Solution(
+                t=arrays["t"],
+                w=read_reference(**states) if states else arrays.get("w"),
+                observed={name: arrays[f"observed/{name}"] for name in header["observed"]},
+                final=arrays["final"],
+                t_final=header["t_final"],
+                t_events=[arrays[f"t_events/{i}"] for i in range(t_events)],
+                w_events=[arrays[f"w_events/{i}"] for i in range(w_events)],
+                status=header["status"],
+                message=header["message"],
+                stats=header["stats"],
+                settings=header["settings"],
+                monitor={name: arrays[f"monitor/{name}"] for name in header.get("monitor", ())},
+                mode_changes=arrays.get("mode_changes", np.empty(0, MODE_CHANGE)),
+            )
 
     def to_scipy(self) -> scipy.optimize.OptimizeResult:
         """Return the trajectory as :func:`scipy.integrate.solve_ivp` returns it.

@@ -9,17 +9,14 @@ import numpy as np
 
 from grokflow.problems import Problem
 
+COMPARED = ("num_params", "num_residuals", "loss", "gradient")
 SAME = 1e-8  # relative: the same functions on another machine
 
 
 def fingerprint(problem: Problem, start: Any) -> dict[str, Any]:
     """Return what is compared, at the weights `start`."""
-    return {
-        "num_params": problem.num_params,
-        "num_residuals": problem.num_residuals,
-        "loss": problem.loss(start),
-        "gradient": problem.gradient(start),
-    }
+    values = (problem.num_params, problem.num_residuals, problem.loss(start), problem.gradient(start))
+    return dict(zip(COMPARED, values, strict=True))
 
 
 def require_same(problem: Problem, start: Any, expected: Mapping[str, Any]) -> None:

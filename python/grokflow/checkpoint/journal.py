@@ -32,9 +32,9 @@ from grokflow._validate import as_choice, as_positive
 from grokflow._warnings import warn
 from grokflow.checkpoint.arguments import Arrays, decode, encode
 from grokflow.checkpoint.blocks import BLOCK, BlockReader, writing
-from grokflow.checkpoint.fingerprint import fingerprint
+from grokflow.checkpoint.fingerprint import COMPARED, fingerprint
 from grokflow.checkpoint.signals import deferred_signals
-from grokflow.files import FileError, only_writer, remove_scratch
+from grokflow.files import FileError, contents_of, only_writer, remove_scratch
 
 FORMAT = 1
 LENGTH = struct.Struct("<Q")
@@ -111,7 +111,7 @@ class Journal:
         OSError
             It cannot be read.
         """
-        with closing(BlockReader(path)) as reader:
+        with closing(BlockReader(path)) as reader, contents_of(path, "checkpoint"):
             head = json.loads(reader.read(*LENGTH.unpack(reader.read(LENGTH.size))))
             if head["format"] > FORMAT:
                 raise FileError(
@@ -147,8 +147,8 @@ class Journal:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Of the problem that the file was written for."""
-        found: dict[str, Any] = decode(self._head["fingerprint"], self._arrays)
-        return found
+        found = decode(self._head["fingerprint"], self._arrays)
+        return {name: found[name] for name in COMPARED}
 
     def close(self) -> None:
         """Drop the states."""
@@ -164,7 +164,7 @@ class Journal:
             self._begin()
         if name in self._states:
             facts, state = self._states.pop(name)
-            with state:
+            with state, contents_of(self.path, "checkpoint"):
                 state.seek(0)
                 driver.load(facts, reading(state))
             if name == self._last:
@@ -202,13 +202,15 @@ class Journal:
         """Keep a state, as it is written: in memory, or in a file beside the checkpoint where it is large."""
         state = SpooledTemporaryFile(IN_MEMORY, dir=str(self.path.parent))  # noqa: SIM115
         try:
+            if name in self._states:
+                raise ValueError(f"two runs are called {name!r}")
             write(state)
             state.flush()
+            self._states[name] = facts, state
         except BaseException:
             with suppress(OSError):  # once more, of what did not fit
                 state.close()
             raise
-        self._states[name] = facts, state
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
