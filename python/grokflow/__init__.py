@@ -33,6 +33,8 @@ from grokflow.outputs import OutputModel
 from grokflow.problems import Problem
 from grokflow.resume import resume
 from grokflow.solution import Solution
+from grokflow.sweeps.figure import phase_diagram
+from grokflow.sweeps.sweep import sweep
 from grokflow.threads import check_environment as _check_environment
 from grokflow.threads import get_num_threads, set_num_threads
 
@@ -86,9 +88,11 @@ __all__ = [
     "models",
     "modular_addition",
     "norm_flow",
+    "phase_diagram",
     "resume",
     "set_memory_limit",
     "set_num_threads",
+    "sweep",
     "tangent_projection",
     "two_phase",
 ]

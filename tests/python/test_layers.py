@@ -20,7 +20,7 @@ LAYERS = [  # each sees those before it, and a folder itself
     "solution",
     "_options progress integrator flows",
     "limit",
-    "resume scipy",
+    "resume scipy sweeps",
     "grokflow",  # what `import grokflow` gives
     "app",
     "cli __main__",
