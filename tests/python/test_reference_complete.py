@@ -11,7 +11,8 @@ import reference
 # Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
 # against it in test_faults_system.py; `Solution`, `Clocks`, `ProblemReport`, `TangentProjection`, `Landing`,
 # `GrokkingTimes` and `TwoPhase` hold results, of which the last computes more by methods that have their
-# twins (below); the rest are settings, bases and exceptions.
+# twins (below); `sweep` calls the others, and `phase_diagram` draws; the rest are settings, bases and
+# exceptions.
 NOT_COMPUTING = {
     "Auto",
     "BDF",
@@ -41,6 +42,8 @@ NOT_COMPUTING = {
     "set_memory_limit",
     "CheckpointWarning",
     "resume",
+    "sweep",
+    "phase_diagram",
 }
 
 # Arguments that choose how an answer is computed, recorded or limited, and not what it is.

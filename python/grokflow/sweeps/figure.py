@@ -179,6 +179,6 @@ def _edges(axis: Any) -> FloatArray:
 
 def _borders(values: FloatArray) -> FloatArray:
     if len(values) == 1:
-        return values[0] + np.array([-0.5, 0.5])
+        return np.array([values[0] - 0.5, values[0] + 0.5])
     middle = 0.5 * (values[1:] + values[:-1])
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])

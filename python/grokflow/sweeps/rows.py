@@ -51,7 +51,7 @@ def row_of(result: object, times: FloatArray | None) -> Row:
             "t_gf": [clock.t_gf for clock in result.clocks.values()],
             "t_wd": [clock.t_wd for clock in result.clocks.values()],
         }
-        return Row(_arrays(numbers), {}, "finished" if result.success else FAILED, result.message)
+        return Row(_arrays(numbers), {}, "finished" if result.success else "incomplete", result.message)
     return Row(_arrays(result if isinstance(result, Mapping) else {"value": result}))
 
 

@@ -75,7 +75,8 @@ def sweep(
     -------
     xarray.Dataset
         Its first dimensions are the swept names. Beside what `run` returned there are ``status`` ("finished",
-        that of a `Solution`, or "failed") and ``message``; numbers of failed runs are nan.
+        that of a `Solution`, "incomplete" of a `TwoPhase`, or "failed") and ``message``; numbers of failed
+        runs are nan.
 
     Raises
     ------
@@ -107,7 +108,8 @@ def sweep(
                 folder.save(points[i], row)
             advance()
     axes = {name: list(dict.fromkeys(point[name] for point in points)) for name in over}
-    return _dataset(axes, [rows[i] for i in range(len(points))])
+    dataset: xarray.Dataset = _dataset(axes, [rows[i] for i in range(len(points))])
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,7 @@ def _dataset(axes: dict[str, list[Any]], rows: list[Row]) -> Any:
         for name, grid in row.coords.items():
             if not np.array_equal(coords.setdefault(name, grid), grid):
                 raise ValueError(
-                    "runs have recorded different times: give the same t_eval to all, or a common grid (times=)"
+                    "runs have recorded different times: give the same t_eval to all, or a common grid, times="
                 )
         for name, (dims, array) in row.values.items():
             kept = variables.setdefault(name, (names + dims, np.full(shape + array.shape, np.nan)))
