@@ -272,7 +272,7 @@ def _dataset(axes: dict[str, list[Any]], rows: list[Row]) -> Any:
         for name, grid in row.coords.items():
             if not np.array_equal(coords.setdefault(name, grid), grid):
                 raise ValueError(
-                    "runs have recorded different times: give the same t_eval to all, or a common grid, times="
+                    "runs have recorded different times: give all the same t_eval, or a common grid (times)"
                 )
         for name, (dims, array) in row.values.items():
             kept = variables.setdefault(name, (names + dims, np.full(shape + array.shape, np.nan)))
