@@ -28,17 +28,28 @@ def least_squares(case):
     return problem, start
 
 
+# Where Radau ends otherwise: past the saddle of BIGGS, and at rest before |J^+ r| says that it is near.
+ENDS_BY_RADAU = {
+    ("biggs", 6): "landed",
+    ("jennrich_sampson", 2): "finished",
+    ("penalty_1", 10): "finished",
+}
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
 @pytest.mark.parametrize("case", PROBLEMS, ids=lambda case: f"{case['name']}-{len(case['start'])}")
-def test_the_flow_ends_at_a_stationary_point_and_says_of_which_kind(case):
+def test_the_flow_ends_at_a_stationary_point_and_says_of_which_kind(case, method):
     problem, start = least_squares(case)
     assert 2 * problem.loss(start) == pytest.approx(case["sum_at_start"], rel=1e-12)
     with np.errstate(over="ignore", invalid="ignore"):  # far out, in a step that is rejected
-        landing = gf.limit_map(problem, start, max_steps=20_000)
-    assert landing.status == case["ends"], landing.message
+        landing = gf.limit_map(problem, start, max_steps=20_000, method=method)
+    ends = ENDS_BY_RADAU.get((case["name"], len(start)), case["ends"]) if method == "Radau" else case["ends"]
+    assert landing.status == ends, landing.message
     gaps = [abs(2 * landing.loss - least) / max(least, 1e-20) for least in case["minima"]]
     assert min(gaps) < 1e-5  # published with six digits
     if case["ends"] == "degenerate":  # r and J sink together, algebraically
         return
     J, r = problem.jacobian(landing.w), problem.residual(landing.w)
     size, round_off = np.linalg.norm(J), 1e-15 * np.linalg.norm(J) * np.linalg.norm(landing.w)
-    assert np.linalg.norm(J.T @ r) <= size * max(1e-9 * np.linalg.norm(r), round_off)
+    rest = 1e-9 if method == "BDF" else 1e-8  # relative; of a flow that has come to rest at its tolerance
+    assert np.linalg.norm(J.T @ r) <= size * max(rest * np.linalg.norm(r), round_off)

@@ -18,6 +18,9 @@ WAYS = [
     ("BDF", "dense"),
     ("BDF", "gram"),
     ("BDF", "krylov"),
+    ("Radau", "dense"),
+    ("Radau", "gram"),
+    pytest.param("Radau", "krylov", marks=pytest.mark.slow),
 ]
 
 

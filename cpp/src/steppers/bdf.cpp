@@ -182,7 +182,7 @@ class Bdf final : public Stepper {
         relinearize();
         fresh = true;
       } else if (!lin_->sharpen()) {
-        if (!factored || !monitor_.at_noise()) return outcome;
+        if (!factored || !monitor_.at_noise(false)) return outcome;
         gate_.reject();
         return Outcome::done;
       }
@@ -247,7 +247,7 @@ class Bdf final : public Stepper {
   /// Along the last correction.
   void measure_noise() {
     e_ = step_;
-    if (!all_finite(e_) || !NoiseGate::find(flow_, history_.newest(), e_, step_, slope_)) return;
+    if (!NoiseGate::find(flow_, history_.newest(), e_, weights_, step_, slope_)) return;
     step_ *= gamma_;
     if (solver_ && solver_->solve(step_)) gate_.measured(error_constant_ * rms_norm(step_, weights_));
   }

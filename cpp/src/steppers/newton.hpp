@@ -35,6 +35,7 @@ class ContractionMonitor {
   void begin(Trust trust) {
     iteration_ = 0;
     stalled_ = false;
+    best_rate_ = 1.0;
     noise_ *= kFade;
     measured_ = false;
     if (trust == Trust::earlier)
@@ -53,6 +54,7 @@ class ContractionMonitor {
       const double rate = last > 0.0 ? size / last : 0.0;
       rate_ = measured_ ? std::max(rate, kForget * rate_) : rate;
       measured_ = true;
+      best_rate_ = std::min(best_rate_, rate);
       if (rate >= kDivergent) {
         stalled_ = true;
         return Verdict::diverged;
@@ -63,11 +65,11 @@ class ContractionMonitor {
     return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
   }
 
-  /// After an iteration with the best matrix that there is: whether its corrections stopped to shrink where
-  /// they are so small that this is round-off, and the step may be taken. Corrections of that size count as
-  /// converged from then on.
-  bool at_noise() {
-    if (!stalled_ || !(last_ <= kMostNoise)) return false;
+  /// After an iteration that has failed: whether its corrections stopped to shrink where they are so small that
+  /// this is round-off, and the step may be taken. That is so if they had shrunk fast before, or if there is no
+  /// `better` matrix. Corrections of that size count as converged from then on.
+  bool at_noise(bool better) {
+    if (!stalled_ || !(last_ <= kMostNoise) || (better && best_rate_ > kFast)) return false;
     noise_ = std::min(kMostNoise, 2.0 * last_);
     return true;
   }
@@ -78,7 +80,7 @@ class ContractionMonitor {
   /// Whether the matrix has served so badly in the latest step that a new one pays.
   bool wants_new_matrix() const { return measured_ && rate_ > options_.renew; }
 
-  void state(Archive& archive) { archive(rate_, last_, noise_, iteration_, measured_, stalled_); }
+  void state(Archive& archive) { archive(rate_, last_, noise_, best_rate_, iteration_, measured_, stalled_); }
 
  private:
   static constexpr double kDivergent = 0.9;
@@ -87,12 +89,14 @@ class ContractionMonitor {
   static constexpr double kLeastRate = 0.02;  // and for no smaller than this;
   static constexpr double kMostRate = 0.2;    // beyond this it is measured
   static constexpr double kMostNoise = 0.2;   // of the allowed error, that a step may be left with
+  static constexpr double kFast = 0.1;        // contraction of which round-off is not suspected
   static constexpr double kFade = 0.98;       // by which noise is forgotten with every iteration
 
   Options options_;
   double rate_ = 1.0;
-  double last_ = 0.0;   // correction
-  double noise_ = 0.0;  // corrections so small are round-off
+  double last_ = 0.0;       // correction
+  double noise_ = 0.0;      // corrections so small are round-off
+  double best_rate_ = 1.0;  // measured in this iteration
   int iteration_ = 0;
   bool measured_ = false, stalled_ = false;
 };

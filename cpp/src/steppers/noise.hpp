@@ -36,10 +36,13 @@ class NoiseGate {
   }
 
   /// f(w + e/16) less what follows from a straight line through f(w) and f(w + e), in `noise`; false if that
-  /// is no more than the curvature of a smooth f. Three evaluations.
-  static bool find(Flow& flow, const ConstVectorRef& w, const ConstVectorRef& e, VectorRef noise,
-                   VectorRef change) {
+  /// is no more than the curvature of a smooth f. An e beyond the tolerance, which the weights are the inverse
+  /// of, is shortened to it: over longer distances f may bend as it likes. Three evaluations.
+  static bool find(Flow& flow, const ConstVectorRef& w, VectorRef e, const ConstVectorRef& weights,
+                   VectorRef noise, VectorRef change) {
     constexpr double part = 1.0 / 16.0;
+    if (!all_finite(e)) return false;
+    e /= std::max(1.0, rms_norm(e, weights));
     Vector f(w.size()), point = w;
     flow.rhs(point, f);
     point = w + e;

@@ -6,9 +6,20 @@
 //
 //   (I - h/mu f') dR = (h/mu) l.F - R,     (I - h/nu f') dC = (h/nu) m.F - C,     R = l.Z,  C = m.Z.
 //
+// Where f' is taken at one point for all stages, h f' turns an error across the manifold that a flow follows
+// into one along it, the more so the further the stages lie apart, and the iteration diverges as soon as their
+// distance is about |h f'|^-1/2. Multiplied by D_i = (mu - h f'_i)^-1, each stage's with f' at this very stage,
+// the system is free of large numbers, and one f' does again for what couples the stages:
+//
+//   y_i = D_i (h F_i - (A^-1 Z)_i),     dR = l.y,     dC = (I + (mu - nu) (nu - h f')^-1) m.y.
+//
+// That takes three matrices, and contracts at a rate that no longer grows with h f'. It is done for a while
+// after one matrix has failed.
+//
 // The error is estimated by an embedded formula of order 3, filtered by (I - h/mu f')^-1. The collocation
 // polynomial gives dense output, and its continuation the first guess of the next step.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -16,55 +27,10 @@
 #include "steppers/frozen_flow.hpp"
 #include "steppers/newton.hpp"
 #include "steppers/noise.hpp"
+#include "steppers/radau_tableau.hpp"
 
 namespace grokflow {
 namespace {
-
-using Matrix3 = Eigen::Matrix3d;
-using Vector3 = Eigen::Vector3d;
-
-/// The w with M w = 0, w_3 = 1, for an M of rank 2: orthogonal to two of its rows.
-template <class Scalar>
-Eigen::Matrix<Scalar, 3, 1> kernel(const Eigen::Matrix<Scalar, 3, 3>& M) {
-  const auto a = M.row(0), b = M.row(1);
-  const Scalar last = a[0] * b[1] - a[1] * b[0];
-  return {(a[1] * b[2] - a[2] * b[1]) / last, (a[2] * b[0] - a[0] * b[2]) / last, Scalar(1)};
-}
-
-struct Tableau {
-  Vector3 c;
-  double mu;              // real eigenvalue of A^-1
-  Complex nu;             // complex eigenvalue, Im nu > 0
-  Vector3 l, v;           // left and right eigenvector of mu, l.v = 1
-  Eigen::Vector3cd m, u;  // of nu, m.u = 1
-  Vector3 e;              // of the error estimate, for Z / h
-  Matrix3 p;              // Q = Z p: coefficients of x, x^2, x^3 of the collocation polynomial
-
-  Tableau() {
-    const double s = std::sqrt(6.0);
-    c << (4.0 - s) / 10.0, (4.0 + s) / 10.0, 1.0;
-    e = Vector3(-13.0 - 7.0 * s, -13.0 + 7.0 * s, -1.0) / 3.0;
-    // Row j has the polynomial that is 1 at c_j, and 0 at the other nodes and at 0; F is the slope of Q.
-    Matrix3 inverse;  // A^-1
-    for (int j = 0; j < 3; ++j) {
-      const double a = c[(j + 1) % 3], b = c[(j + 2) % 3];
-      p.row(j) = Vector3(a * b, -(a + b), 1.0) / (c[j] * (c[j] - a) * (c[j] - b));
-      for (int i = 0; i < 3; ++i) inverse(i, j) = p(j, 0) + c[i] * (2.0 * p(j, 1) + c[i] * 3.0 * p(j, 2));
-    }
-    // Its characteristic polynomial is y^3 + 9 y - 6 with y = x - 3.
-    const double root3 = std::cbrt(3.0), root9 = std::cbrt(9.0);
-    mu = 3.0 + root9 - root3;
-    nu = {3.0 - 0.5 * (root9 - root3), 0.5 * std::sqrt(3.0) * (root9 + root3)};
-    const Matrix3 real = inverse - mu * Matrix3::Identity();
-    const Eigen::Matrix3cd complex = inverse.cast<Complex>() - nu * Eigen::Matrix3cd::Identity();
-    v = kernel(real);
-    l = kernel<double>(real.transpose());
-    l /= l.cwiseProduct(v).sum();
-    u = kernel(complex);
-    m = kernel<Complex>(complex.transpose());
-    m /= m.cwiseProduct(u).sum();
-  }
-};
 
 /// sum_i c_i column_i, as an expression that needs no memory of its own.
 auto combine(const Matrix& m, const Vector3& c) {
@@ -79,6 +45,8 @@ constexpr double kSafety = 0.9;
 constexpr double kKeep = 1.2;      // a step that could grow by less stays
 constexpr double kGrowth = 10.0;   // the largest growth of a step
 constexpr double kQuiet = 0.05;    // share of the allowed error that noise may take
+constexpr int kShortestSpell = 4;  // steps with matrices at all stages after one matrix has failed,
+constexpr int kLongestSpell = 64;  // more if it fails again
 constexpr double kRecovery = 1.3;  // by which that limit itself recovers in each step after a failure
 
 class Radau final : public OneStepMethod {
@@ -149,6 +117,10 @@ class Radau final : public OneStepMethod {
     last_h_ = h_;
     last_error_ = std::max(error_, 1e-2);
     rejected_ = first_ = jumped_ = false;
+    if (apart_ > 0)
+      --apart_;
+    else
+      spell_ = std::max(kShortestSpell, spell_ - 1);
     gate_.accept();
     return factor > 1.0 && factor < kKeep && !stale_ ? h_ : h_ * factor;
   }
@@ -179,9 +151,11 @@ class Radau final : public OneStepMethod {
   double slack() const override { return gate_.most(); }
 
   void state(Archive& archive) override {
-    archive(clock_, w_, f_, jump_, polynomial_, monitor_, gate_, new_f_, weights_, stale_, rejected_, ahead_,
-            first_, jumped_, growth_, h_, error_, last_h_, last_error_, outcome_);
-    lin_.state(archive, real_solver_, complex_solver_);
+    archive(clock_, w_, f_, jump_, polynomial_, monitor_, gate_, fields_, weights_, stale_, rejected_, first_,
+            jumped_, apart_, spell_, growth_, h_, error_, last_h_, last_error_, outcome_);
+    at_[0].lin.state(archive, at_[0].solver);
+    at_[1].lin.state(archive, at_[1].solver, complex_solver_);
+    at_[2].lin.state(archive, at_[2].solver);
   }
 
  private:
@@ -206,13 +180,13 @@ class Radau final : public OneStepMethod {
   /// Evaluations to come are at the fraction x of the step.
   void set_stage(double x) { flow_.set_time(clock_.t() + x * h_); }
 
-  /// Along the last correction.
+  /// Along the last correction, which the fields have become.
   void measure_noise() {
     set_stage(0.0);
-    filtered_ = new_f_;
-    if (!all_finite(filtered_) || !NoiseGate::find(flow_, w_, filtered_, real_step_, new_f_)) return;
+    filtered_ = fields_.col(2);
+    if (!NoiseGate::find(flow_, w_, filtered_, weights_, real_step_, new_f_)) return;
     real_step_ *= h_ / tableau_.mu;
-    if (real_solver_ && real_solver_->solve(real_step_)) gate_.measured(rms_norm(real_step_, weights_));
+    if (at_[1].solver && at_[1].solver->solve(real_step_)) gate_.measured(rms_norm(real_step_, weights_));
   }
 
   /// The collocation polynomial at x is the sum of the stages with these weights.
@@ -223,44 +197,66 @@ class Radau final : public OneStepMethod {
     new_w_ = w_;
     if (last_h_ == 0.0) new_w_ += h_ * f_;  // from near 0, w is about to have another size
     weigh(new_w_);
-    bool fresh = !lin_ || stale_;
+    bool fresh = !at_[1].lin || stale_ || apart_ > 0;
     if (fresh) relinearize();
     while (true) {
       Outcome outcome = Outcome::newton_failed;
-      const bool factored =
-          lin_.factor(h_ / tableau_.mu, real_solver_) && lin_.factor(h_ / tableau_.nu, complex_solver_);
+      const bool factored = factor();
       if (factored) outcome = iterate();
       if (outcome == Outcome::done) {
         if (monitor_.iterations() > 2 && monitor_.wants_new_matrix())
-          stale_ = !(fresh && slow() && lin_->sharpen()) && !flow_.is_linear();
+          stale_ = !(fresh && slow() && sharpen()) && !flow_.is_linear();
         return outcome;
       }
       if (outcome == Outcome::not_finite) return outcome;
       if (!fresh) {
         relinearize();
         fresh = true;
-      } else if (!lin_->sharpen()) {
-        if (factored && monitor_.at_noise()) {
-          gate_.reject();
-          return Outcome::done;
-        }
-        ahead_ = !ahead_;  // the shorter step may do better with the other one
-        return outcome;
+      } else if (factored && monitor_.at_noise(true)) {
+        return end_at_noise();
+      } else if (apart_ == 0 && !flow_.is_linear()) {
+        apart_ = spell_ = std::min(2 * spell_, kLongestSpell);
+        relinearize();
+      } else if (!sharpen()) {
+        return factored && monitor_.at_noise(false) ? end_at_noise() : outcome;
       }
     }
+  }
+
+  Attempt::Outcome end_at_noise() {
+    gate_.reject();
+    return Attempt::Outcome::done;
   }
 
   /// Whether a fresh matrix contracted so badly that a better one is worth its price.
   bool slow() const { return monitor_.iterations() > kMaxIterations / 2; }
 
+  /// f' is frozen in the middle of the step foreseen, or at each stage.
   void relinearize() {
     stale_ = true;  // until it has succeeded
-    new_w_ = w_;
-    if (ahead_) new_w_ += guess_.col(1);
-    set_stage(ahead_ ? tableau_.c[1] : 0.0);
-    lin_.linearize(new_w_);
+    for (int i = first_stage(); i <= last_stage(); ++i) {
+      new_w_ = w_ + guess_.col(i);
+      set_stage(tableau_.c[i]);
+      at_[i].lin.linearize(new_w_);
+    }
     stale_ = false;
   }
+
+  bool factor() {
+    for (int i = first_stage(); i <= last_stage(); ++i)
+      if (!at_[i].lin.factor(h_ / tableau_.mu, at_[i].solver)) return false;
+    return at_[1].lin.factor(h_ / tableau_.nu, complex_solver_);
+  }
+
+  bool sharpen() {
+    bool any = false;
+    for (int i = first_stage(); i <= last_stage(); ++i) any = at_[i].lin->sharpen() || any;
+    return any;
+  }
+
+  /// Those at which there are matrices.
+  int first_stage() const { return apart_ > 0 ? 0 : 1; }
+  int last_stage() const { return apart_ > 0 ? 2 : 1; }
 
   void guess_stages() {
     if (last_h_ == 0.0) {
@@ -278,12 +274,10 @@ class Radau final : public OneStepMethod {
   Attempt::Outcome iterate() {
     using Verdict = ContractionMonitor::Verdict;
     using Outcome = Attempt::Outcome;
-    const double z = h_ / tableau_.mu;
-    const Complex zc = h_ / tableau_.nu;
     stages_ = guess_;
     real_ = combine(stages_, tableau_.l);
     complex_ = combine(stages_, tableau_.m);
-    const bool exact = flow_.is_linear() && real_solver_->exact() && complex_solver_->exact();
+    const bool exact = flow_.is_linear() && at_[1].solver->exact() && complex_solver_->exact();
     monitor_.begin(exact ? ContractionMonitor::Trust::exact : ContractionMonitor::Trust::none);
     while (true) {
       for (int i = 0; i < 3; ++i) {
@@ -291,19 +285,16 @@ class Radau final : public OneStepMethod {
         set_stage(tableau_.c[i]);
         flow_.rhs(new_w_, fields_.col(i));
       }
-      real_step_ = z * combine(fields_, tableau_.l) - real_;
-      complex_step_ = zc * combine(fields_, tableau_.m) - complex_;
       if (!all_finite(fields_.reshaped())) return Outcome::not_finite;
-      if (!real_solver_->solve(real_step_) || !complex_solver_->solve(complex_step_))
-        return Outcome::newton_failed;
+      if (!(apart_ > 0 ? correct_apart() : correct())) return Outcome::newton_failed;
       real_ += real_step_;
       complex_ += complex_step_;
       double sum = 0.0;
       for (int i = 0; i < 3; ++i) {
         // Z = v R + 2 Re(u C)
-        new_f_ = tableau_.v[i] * real_step_ + 2.0 * (tableau_.u[i] * complex_step_).real();
-        stages_.col(i) += new_f_;
-        sum += std::pow(rms_norm(new_f_, weights_), 2);
+        fields_.col(i) = tableau_.v[i] * real_step_ + 2.0 * (tableau_.u[i] * complex_step_).real();
+        stages_.col(i) += fields_.col(i);
+        sum += std::pow(rms_norm(fields_.col(i), weights_), 2);
       }
       switch (monitor_.judge(std::sqrt(sum / 3.0), newton_target_)) {
         case Verdict::converged:
@@ -316,21 +307,43 @@ class Radau final : public OneStepMethod {
     }
   }
 
+  /// A correction with f' of one point.
+  bool correct() {
+    real_step_ = (h_ / tableau_.mu) * combine(fields_, tableau_.l) - real_;
+    complex_step_ = (h_ / tableau_.nu) * combine(fields_, tableau_.m) - complex_;
+    return at_[1].solver->solve(real_step_) && complex_solver_->solve(complex_step_);
+  }
+
+  /// A correction with f' of each stage, which overwrites the fields.
+  bool correct_apart() {
+    for (int i = 0; i < 3; ++i) {
+      const Vector3 row = tableau_.inverse.row(i);
+      fields_.col(i) = (h_ * fields_.col(i) - combine(stages_, row)) / tableau_.mu;
+      if (!at_[i].solver->solve(fields_.col(i))) return false;
+    }
+    real_step_ = combine(fields_, tableau_.l);
+    complex_step_ = combine(fields_, tableau_.m);
+    if (!complex_solver_->solve(complex_step_)) return false;
+    complex_step_ = combine(fields_, tableau_.m) + (tableau_.mu / tableau_.nu - 1.0) * complex_step_;
+    return true;
+  }
+
   /// (I - h/mu f')^-1 (h/mu) (f + e.Z / h), filtered once more where a first or a rejected step overestimates
   /// it.
   void estimate_error() {
     const double z = h_ / tableau_.mu;
+    ShiftedSolver<double>& filter = *at_[first_stage()].solver.solver;
     weigh(new_w_);
     real_step_ = (z / h_) * combine(stages_, tableau_.e);
     filtered_ = real_step_ + z * f_;
-    if (!real_solver_->solve(filtered_)) return fail();
+    if (!filter.solve(filtered_)) return fail();
     error_ = rms_norm(filtered_, weights_);
     if (error_ > 1.0 && (rejected_ || first_)) {
       filtered_ += w_;
       set_stage(0.0);
       flow_.rhs(filtered_, new_f_);
       filtered_ = real_step_ + z * new_f_;
-      if (!real_solver_->solve(filtered_)) return fail();
+      if (!filter.solve(filtered_)) return fail();
       error_ = rms_norm(filtered_, weights_);
     }
   }
@@ -348,21 +361,25 @@ class Radau final : public OneStepMethod {
     return std::clamp(safety * factor, 0.1, 10.0);
   }
 
-  inline static const Tableau tableau_{};
+  inline static const RadauTableau tableau_{};
 
   Flow& flow_;
   Tolerance tolerance_;
   Clock clock_{0.0};
   double newton_target_;
-  FrozenFlow lin_{flow_};
-  Factored<double> real_solver_;
+  struct Frozen {
+    FrozenFlow lin;
+    Factored<double> solver;
+  };
+  std::array<Frozen, 3> at_{{{FrozenFlow(flow_), {}}, {FrozenFlow(flow_), {}}, {FrozenFlow(flow_), {}}}};
   Factored<Complex> complex_solver_;
   ContractionMonitor monitor_{{kMaxIterations, 1e-3}};
   NoiseGate gate_;
   bool stale_ = false, rejected_ = false;
-  bool ahead_ = true;    // the Jacobian is taken in the middle of the step foreseen, not at its start
-  bool first_ = true;    // no step was accepted since the start or the restart
-  bool jumped_ = false;  // the field, by jump_, at that restart
+  int apart_ = 0;               // steps still to be taken with matrices at all stages
+  int spell_ = kShortestSpell;  // how many there were last time, less those since
+  bool first_ = true;           // no step was accepted since the start or the restart
+  bool jumped_ = false;         // the field, by jump_, at that restart
   double growth_ = kGrowth;
 
   Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_, jump_;
