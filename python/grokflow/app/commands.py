@@ -27,6 +27,7 @@ from grokflow.app.resume import resume as go_on
 from grokflow.app.run import run as run_settings
 from grokflow.app.settings import Common, LimitSettings, Settings, kinds, merge, read_settings
 from grokflow.app.solve import Interrupted
+from grokflow.app.sweep import sweep as run_sweep
 
 app = typer.Typer(
     help="Fast simulation of gradient flows with small weight decay.",
@@ -71,6 +72,21 @@ def limit(settings_file: Path | None = None, **options: Any) -> None:
         from_file = read_settings(settings_file, LimitSettings) if settings_file else {}
         settings = merge(LimitSettings, from_file, options)
         finish(run_limit(settings, Console()))
+
+
+@app.command()
+def sweep(
+    settings_file: Annotated[
+        Path, typer.Argument(metavar="SETTINGS.toml", help="As for `run`, with lists of what is to be swept.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the results.  [default: grokflow-sweep]")
+    ] = None,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask cluster that computes.")] = None,
+) -> None:
+    """Run every combination of lists of settings, on all processors or a cluster."""
+    with reported():
+        finish(run_sweep(settings_file, out, dask, Console()))
 
 
 @app.command()

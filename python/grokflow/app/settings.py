@@ -127,8 +127,12 @@ def kinds(settings: type[Common]) -> dict[str, Any]:
     }
 
 
-def read_settings(path: Path, settings: type[Common]) -> dict[str, Any]:
+def read_settings(
+    path: Path, settings: type[Common], over: dict[str, list[Any]] | None = None
+) -> dict[str, Any]:
     """Read a file of such settings; its paths count from the directory that it is in.
+
+    Lists in place of one setting, which is no path, go to `over`, if that is given.
 
     Raises
     ------
@@ -148,9 +152,18 @@ def read_settings(path: Path, settings: type[Common]) -> dict[str, Any]:
         name = key.replace("-", "_")
         if name not in known:
             raise FileError(f"{path}: {unknown('setting', key, known)}")
-        if name in values:
+        if name in values or name in (over or {}):
             raise FileError(f"{path}: {name!r} is given twice (once with a dash)")
-        values[name] = _checked(path, key, value, known[name])
+        kind = known[name]
+        if (
+            over is not None
+            and isinstance(value, list)
+            and get_origin(kind) is not list
+            and name not in PATHS
+        ):
+            over[name] = _checked(path, key, value, list[kind])  # type: ignore[valid-type]
+        else:
+            values[name] = _checked(path, key, value, kind)
     for name in PATHS:
         if name in values:
             values[name] = str(path.parent / values[name])

@@ -26,7 +26,7 @@ FAILURES = {
 
 def _spacing(t: float, direction: float) -> float:
     """Return the smallest step that moves t reliably, as SciPy has it."""
-    return float(10.0 * abs(np.nextafter(t, direction * np.inf) - t))
+    return 10.0 * abs(math.nextafter(t, math.copysign(math.inf, direction)) - t)
 
 
 class _Compiled(OdeSolver):  # type: ignore[misc]
@@ -56,7 +56,7 @@ class _Compiled(OdeSolver):  # type: ignore[misc]
                 f"`rtol` is {rtol}; it must be one number (atol may have one for each component)"
             )
         first = 0.0 if first_step is None else validate_first_step(first_step, t0, t_bound)
-        self._t0, self._y_old = t0, self.y
+        self._t0, self._sign, self._y_old = float(t0), float(self.direction), self.y
         if self.n == 0 or t_bound == t0:
             return  # there is nothing to integrate
         linearize, self._solves = self._linear_systems()
@@ -101,8 +101,8 @@ class _Compiled(OdeSolver):  # type: ignore[misc]
         self._count()
         if status in FAILURES:
             return False, FAILURES[status].format(t=self.t)
-        t = self._t0 + self.direction * run.t
-        self.t = self.t_bound if status == "finished" or self.direction * (t - self.t_bound) > 0 else t
+        t = self._t0 + self._sign * run.t
+        self.t = self.t_bound if status == "finished" or self._sign * (t - self.t_bound) > 0 else t
         self.y = run.w
         return (True, None) if self.t != before else (False, self.TOO_SMALL_STEP)
 

@@ -87,7 +87,7 @@ def sweep(
         the end: runs have returned arrays of different shapes.
     """
     _xarray()
-    points = _points(over)
+    points = grid_points(over)
     if not callable(run):
         raise TypeError(f"run is {run!r}; it must be a function")
     grid = None if times is None else as_array("times", times, 1)
@@ -160,7 +160,7 @@ class _Job:
             pass  # a function that does not tell its arguments
 
 
-def _points(over: Mapping[str, Iterable[Any]]) -> list[Point]:
+def grid_points(over: Mapping[str, Iterable[Any]]) -> list[Point]:
     """Return every combination of the values, the last name fastest."""
     if not isinstance(over, Mapping) or not over:
         raise TypeError(f"over is {over!r}; it must be a dict that names arguments of run, with their values")
