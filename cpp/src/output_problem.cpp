@@ -7,6 +7,7 @@
 
 #include "curvature/residual_curvature.hpp"
 #include "numerics/symmetric.hpp"
+#include "output_piece.hpp"
 
 namespace grokflow {
 namespace {
@@ -27,7 +28,7 @@ double Fit::value(const ConstVectorRef& w) const {
 }
 
 OutputProblem::OutputProblem(Fit train, std::optional<Fit> test)
-    : Problem(train.outputs->num_params(), count_residuals(train), train.scale),
+    : PiecewiseProblem(train.outputs->num_params(), count_residuals(train), train.scale),
       train_(std::move(train)),
       test_(std::move(test)) {
   if (test_) count_residuals(*test_);
@@ -79,12 +80,13 @@ double OutputProblem::kernel_trace(const ConstVectorRef&, VectorRef) const {
       "the trace of the tangent kernel has no gradient here: it is known for the squared loss only");
 }
 
-/// The linearised outputs, c g and B at one point.
+/// The linearised outputs, c g, c rho and B at one point.
 class OutputProblem::At final : public Linearization {
  public:
   explicit At(const OutputProblem& problem)
       : Linearization(problem.num_params(), problem.num_residuals()), problem_(problem) {
     force_.resize(loss().num_outputs());
+    rho_.resize(loss().num_residuals());
     B_.resize(loss().factor_size());
   }
 
@@ -98,7 +100,8 @@ class OutputProblem::At final : public Linearization {
       work->f = *scaled / outputs().scale();
     else
       outputs().residual(w, work->f);
-    loss().factor(work->f, work->u, B_);
+    loss().factor(work->f, rho_, B_);
+    rho_ *= problem_.scale();
     force_ = work->f;
     loss().gradient(force_);
     force_ *= problem_.scale();
@@ -120,7 +123,7 @@ class OutputProblem::At final : public Linearization {
   /// B^T K B: B^T to the columns of the model's K, then to those of the transpose.
   void gram(Index begin, Index end, MatrixRef K) const override {
     auto work = problem_.scratch();
-    const Index n = loss().num_outputs(), m = num_residuals();
+    const Index n = loss().num_outputs(), m = loss().num_residuals();
     auto whole = work->K.matrix(n, n), half = work->half.matrix(n, m);
     lin_->gram(begin, end, whole);
     for (Index j = 0; j < n; ++j) {
@@ -132,6 +135,7 @@ class OutputProblem::At final : public Linearization {
   }
 
   double gram_cost() const override { return lin_->gram_cost(); }
+  const Vector* scaled_residual() const override { return num_residuals() > 0 ? &rho_ : nullptr; }
 
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
     auto work = problem_.scratch();
@@ -155,7 +159,7 @@ class OutputProblem::At final : public Linearization {
 
   const OutputProblem& problem_;
   std::unique_ptr<Linearization> lin_;
-  Vector w_, force_, B_;
+  Vector w_, force_, rho_, B_;
   mutable std::mutex mutex_;
   mutable ResidualCurvature curvature_;
   mutable bool fresh_ = true;  // the curvature has not begun at w
@@ -164,6 +168,14 @@ class OutputProblem::At final : public Linearization {
 void OutputProblem::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {
   if (!lin) lin = std::make_unique<At>(*this);
   static_cast<At&>(*lin).refill(w);
+}
+
+std::shared_ptr<Piece> OutputProblem::make_piece() const {
+  return std::make_shared<OutputPiece>(piecewise(*train_.outputs)->make_piece(), train_.loss, scale());
+}
+
+void OutputProblem::require_decay(const Decay& decay) const {
+  piecewise(*train_.outputs)->require_decay(decay);
 }
 
 }  // namespace grokflow

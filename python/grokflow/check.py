@@ -128,8 +128,8 @@ def check_problem(problem: Problem, w: ArrayLike | None = None, *, seed: int = 0
     checker = _Checker(problem, point, rng)
     if checker.model.num_residuals:
         checker.check_jacobian()
-    if checker.model is not problem:
-        checker.check_loss()
+    if checker.criterion is not None:
+        checker.check_loss(checker.criterion)
     checker.check_gradient()
     checker.check_hessian()
     return ProblemReport(tuple(checker.checks))
@@ -146,10 +146,12 @@ class _Checker:
         # The functions of the user's own; what follows from them cannot be wrong by itself.
         functions = getattr(problem, "functions", None)
         self.own: set[str] | None = None if functions is None else set(functions)
-        # Below a loss are outputs, the residuals of the model by itself.
-        on_outputs = isinstance(problem._core, core.OutputProblem)
-        self.model = Problem(problem._core.model) if on_outputs else problem
-        self.residual, self.r = ("outputs", "f") if on_outputs else ("residual", "r")
+        self.model, self.residual, self.r = problem, "residual", "r"
+        self.criterion: core.Loss | None = None
+        if isinstance(compiled := problem._core, core.OutputProblem):
+            # Below a loss are outputs, the residuals of the model by itself.
+            self.model, self.residual, self.r = Problem(compiled.model), "outputs", "f"
+            self.criterion = compiled.criterion
         d, n = problem.num_params, self.model.num_residuals
         size = float(np.linalg.norm(w)) or 1.0
         self.v, self.v2 = (x * (size / np.linalg.norm(x)) for x in rng.standard_normal((2, d)))
@@ -184,9 +186,9 @@ class _Checker:
         if self.is_own("gram") and u.size**2 <= LARGEST_MATRIX:
             self.equal("gram", "K u = J J^T u", lambda: (p.gram(w) @ u, p.jvp(w, p.vjp(w, u))), (jvp, vjp))
 
-    def check_loss(self) -> None:
+    def check_loss(self, loss: core.Loss) -> None:
         """Hold gradient and factor of the loss against its value, at the outputs."""
-        loss, f = self.problem._core.criterion, self.model._core.residual(self.w)
+        f = self.model._core.residual(self.w)
         x = self.u * ((float(np.linalg.norm(f)) or 1.0) / float(np.linalg.norm(self.u)))
         self.taylor(
             "loss.gradient",

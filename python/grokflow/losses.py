@@ -89,9 +89,18 @@ class Loss:
         """Return c for outputs of that shape: "mean" is over samples, or over losses of single outputs."""
         return as_scale(scale, int(np.prod(shape)) if self._per_output else shape[0])
 
+    def _shape(self, targets: Any) -> tuple[int, ...]:
+        """Return the shape of the outputs that such targets are for."""
+        return tuple(targets.shape)
+
     def _targets(self, name: str, y: ArrayLike, shape: tuple[int, ...]) -> Any:
         """Return a checked copy of the targets for outputs of that shape."""
-        return np.array(y)
+        targets = np.array(y)
+        if targets.shape[:1] != shape[:1]:
+            raise ValueError(
+                f"{name} has shape {targets.shape}; there must be {shape[0]} targets, one per sample"
+            )
+        return targets
 
     def _compiled(self, targets: Any, shape: tuple[int, ...]) -> core.Loss:
         n, k = shape[0], int(np.prod(shape[1:]))
@@ -224,6 +233,9 @@ class CrossEntropy(_Compiled):
         if not 0.0 <= share < 1.0:
             raise ValueError(f"label_smoothing is {share:g}; it must lie in 0 <= s < 1")
 
+    def _shape(self, targets: Any) -> tuple[int, ...]:
+        return (len(targets), int(targets.max(initial=0)) + 1) if targets.ndim == 1 else targets.shape
+
     def _targets(self, name: str, y: ArrayLike, shape: tuple[int, ...]) -> Any:
         n, k = shape[0], int(np.prod(shape[1:]))
         if k < 2:
@@ -248,11 +260,11 @@ class CrossEntropy(_Compiled):
         if off.any():
             i = int(np.argmax(off))
             raise ValueError(f"{name}[{i}] sums to {sums[i]:g}; the probabilities of a sample must sum to 1")
-        return q / sums[:, None]
+        return q.copy()
 
     def _compiled(self, targets: Any, shape: tuple[int, ...]) -> core.Loss:
         k = int(np.prod(shape[1:]))
-        q = np.eye(k)[targets] if targets.ndim == 1 else targets
+        q = one_hot(targets, k) if targets.ndim == 1 else targets / targets.sum(axis=1, keepdims=True)
         if self.label_smoothing > 0.0:
             q = (1.0 - self.label_smoothing) * q + self.label_smoothing / k
         return core.cross_entropy(q.reshape(-1), k)
@@ -300,12 +312,19 @@ def as_classes(name: str, classes: ArrayLike, samples: int, outputs: int | None 
     return labels.astype(np.int64)
 
 
+def one_hot(classes: Any, outputs: int) -> FloatArray:
+    """Return the probabilities of classes that are certain, shape (n, outputs)."""
+    q = np.zeros((len(classes), outputs))
+    q[np.arange(len(classes)), classes] = 1.0
+    return q
+
+
 def _like_outputs(name: str, y: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
     """Return a copy of one finite target for each output."""
     targets = as_real(name, y)
     if targets.shape != shape and not (targets.size == shape[0] and np.prod(shape) == shape[0]):
         raise ValueError(f"{name} has shape {targets.shape}; the outputs have {shape}")
-    return finite(name, targets.reshape(shape)).copy()
+    return np.array(finite(name, targets.reshape(shape)))
 
 
 def _first(bad: Any, values: FloatArray) -> tuple[str, float]:

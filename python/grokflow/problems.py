@@ -13,7 +13,7 @@ from grokflow.memory import require_memory
 
 
 class Problem:
-    """A training loss ``F: R^d -> R``, in most cases ``F(w) = (c/2) ||r(w)||^2``.
+    """A training loss ``F: R^d -> R``, in most cases ``F(w) = (c/2) ||r(w)||^2`` or a loss on outputs.
 
     The models of :mod:`grokflow.models` and the problems built from functions of one's own are problems.
     Every method takes the weights `w` of shape (d,), flat; :meth:`unflatten` names their parts.
@@ -23,7 +23,7 @@ class Problem:
     num_params : int
         Number of parameters d.
     num_residuals : int
-        Number of residuals n; 0 if the loss is no sum of squares.
+        Number of residuals n, or of pseudo-residuals (:mod:`grokflow.losses`); 0 if there are none.
     scale : float
         The factor c.
     attained : bool
@@ -69,12 +69,12 @@ class Problem:
         return self._core.gradient(self._weights(w))
 
     def residual(self, w: ArrayLike) -> FloatArray:
-        """Return r(w), shape (n,): predictions minus targets."""
+        """Return r(w), shape (n,): predictions minus targets, or the pseudo-residual of another loss."""
         self._require_residuals("residual")
         return self._core.residual(self._weights(w))
 
     def jvp(self, w: ArrayLike, v: ArrayLike) -> FloatArray:
-        """Return J v, shape (n,), with J = dr/dw at `w`, for `v` of shape (d,)."""
+        """Return J v, shape (n,), with J = dr/dw (B^T df/dw of another loss), for `v` of shape (d,)."""
         self._require_residuals("jvp")
         point, direction = self._weights(w), as_vector("v", v, self.num_params)
         return self._core.linearize(point).jvp(direction)

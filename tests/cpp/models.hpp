@@ -11,6 +11,7 @@
 #include "grokflow/models/matrix_sensing.hpp"
 #include "grokflow/models/mlp.hpp"
 #include "grokflow/models/two_layer_network.hpp"
+#include "grokflow/output_problem.hpp"
 
 struct NamedProblem {
   std::string name;
@@ -26,6 +27,10 @@ inline std::vector<NamedProblem> small_models(grokflow::Index n) {
   const Samples wide{X, y, 1.0 / static_cast<double>(n)},
       narrow{X.leftCols(4), y, 1.0 / static_cast<double>(n)};
   const Samples two_outputs{X.topLeftCorner(n / 2, 3), y, 1.0 / static_cast<double>(n)};
+  const Samples outputs{two_outputs.X, Vector::Zero(n), 1.0};
+  const Vector probabilities = Vector::NullaryExpr(n, [](Index i) { return i % 2 == 0 ? 0.8 : 0.2; });
+  const auto model = std::make_shared<MLP>(outputs, std::nullopt, std::vector<Index>{8, 5}, Activation::tanh,
+                                           /*bias=*/true);
   const Measurements measurements{Matrix::Random(4 * n, n), y, 1.0 / static_cast<double>(n)};
   Entries entries{{}, {}, Vector::Random(n), 1.0};
   const Index side = 4 + n / 4;
@@ -42,5 +47,7 @@ inline std::vector<NamedProblem> small_models(grokflow::Index n) {
       {"MatrixSensing", std::make_shared<MatrixSensing>(measurements, std::nullopt, 4, n, 2)},
       {"MLP", std::make_shared<MLP>(two_outputs, std::nullopt, std::vector<Index>{8, 5}, Activation::tanh,
                                     /*bias=*/true)},
+      {"MLP with cross-entropy",
+       std::make_shared<OutputProblem>(Fit{model, cross_entropy(probabilities, 2), 2.0 / double(n)})},
   };
 }

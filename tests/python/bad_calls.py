@@ -450,7 +450,11 @@ CALLABLES = {
         },
     ),
     **{
-        kind.__name__: (kind, {"X": X, "y": Y}, {"X": MODEL_X, "y": MODEL_Y, "test": TEST, "scale": SCALE})
+        kind.__name__: (
+            kind,
+            {"X": X, "y": Y},
+            {"X": MODEL_X, "y": MODEL_Y, "loss": LOSS, "test": TEST, "scale": SCALE},
+        )
         for kind in (gf.models.LinearRegression, gf.models.DiagonalLinearNetwork)
     },
     "TwoLayerNetwork": (
@@ -463,6 +467,7 @@ CALLABLES = {
             "width": count("width", huge="GiB"),
             "output_bias": TRUTH,
             "output_scale": positive("output_scale"),
+            "loss": LOSS,
             "test": TEST,
             "scale": SCALE,
         },
@@ -483,6 +488,7 @@ CALLABLES = {
                 ([2**70], ValueError, "GiB"),
             ],
             "bias": TRUTH,
+            "loss": LOSS,
             "test": TEST,
             "scale": SCALE,
         },

@@ -278,24 +278,19 @@ def test_what_is_wrong_is_named():
 
 
 @each
-@pytest.mark.parametrize("curvature", ["auto", "dense", "krylov", "gram"])
-def test_flows_agree_with_scipy(loss, targets, curvature):
+def test_flows_agree_with_scipy(loss, targets):
     problem = model(loss, targets)
-    if curvature == "gram" and not problem.attained:
-        pytest.skip("no residuals")
-    lam, T, rtol = 1e-2, 1e3, 1e-7
-    twin = model(loss, targets, Reference)
+    lam, T, rtol = 1e-2, 200.0, 1e-7
     t_eval = np.geomspace(1e-2, T, 30)
     exact = solve_ivp(
         lambda t, w: -problem.gradient(w) - lam * w, (0, T), W, "LSODA", t_eval, rtol=1e-11, atol=1e-12
     )
-    sol = gf.gradient_flow(
-        problem, W, (0, T), weight_decay=lam, curvature=curvature, rtol=rtol, atol=1e-10, t_eval=t_eval
-    )
-    assert sol.success, sol.message
-    np.testing.assert_allclose(problem.gradient(sol.final), twin.gradient(sol.final), atol=1e-13)
-    error = np.abs(sol.w - exact.y.T).max(axis=1)
-    assert (error <= 50 * rtol * np.abs(exact.y).max()).all()
+    for curvature in ["dense", "krylov"] + ["gram"] * problem.attained:
+        sol = gf.gradient_flow(
+            problem, W, (0, T), weight_decay=lam, curvature=curvature, rtol=rtol, atol=1e-10, t_eval=t_eval
+        )
+        assert sol.success, sol.message
+        assert np.abs(sol.w - exact.y.T).max() <= 50 * rtol * np.abs(exact.y).max(), curvature
 
 
 # What is refused

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from reference.losses import CrossEntropy, named
+
 GAUSS = 1 / math.sqrt(2 * math.pi)
 
 
@@ -36,6 +38,13 @@ def activation(name, z, parameter=0.0):
         below = {"relu": 0.0, "leaky_relu": parameter, "abs": -1.0}[name]
         return np.where(z > 0, z, below * z), np.where(z > 0, 1.0, below), np.zeros_like(z)
     raise ValueError(name)
+
+
+def output_shape(targets, loss):
+    """Return the shape of the outputs that are fitted to these targets."""
+    if isinstance(named(loss), CrossEntropy) and np.ndim(targets) == 1:
+        return len(targets), max(targets) + 1
+    return np.shape(targets)
 
 
 class Model:
@@ -110,6 +119,39 @@ class Model:
 
 
 class Regression(Model):
+    """Below a loss; the residuals are those of squares."""
+
+    def __init__(self, shapes, std, targets, test, scale, loss):
+        super().__init__(shapes, std, targets, test, scale)
+        self.criterion, self.labels = named(loss), targets
+        self.shape = output_shape(targets, loss)
+        self.num_residuals = math.prod(self.shape)
+        self.scale = self._factor(self.criterion.terms(self.shape))
+
+    def fit(self, outputs, targets):
+        """Return outputs and targets with a row for each sample."""
+        is_class = isinstance(self.criterion, CrossEntropy) and np.ndim(targets) == 1
+        f = outputs.reshape(-1, *self.shape[1:] or (1,))
+        return f, np.asarray(targets) if is_class else np.reshape(targets, f.shape)
+
+    def loss(self, w):
+        return self.scale * self.criterion.value(*self.fit(self.outputs(w), self.labels))
+
+    def test_loss(self, w):
+        f, targets = self.fit(self.test_outputs(w), self._test[-1])
+        return self._factor(self.criterion.terms(f.shape)) * self.criterion.value(f, targets)
+
+    def gradient(self, w):
+        g = self.criterion.gradient(*self.fit(self.outputs(w), self.labels))
+        return self.scale * self.jacobian(w).T @ g.ravel()
+
+    def hessian(self, w):
+        f, targets = self.fit(self.outputs(w), self.labels)
+        J, g = self.jacobian(w), self.criterion.gradient(f, targets).ravel()
+        by_sample = J.reshape(*f.shape, -1)
+        gauss_newton = np.einsum("iad,iab,ibe->de", by_sample, self.criterion.hessians(f, targets), by_sample)
+        return self.scale * (gauss_newton + np.einsum("i,ijk->jk", g, self.second_derivative(w)))
+
     def outputs(self, w):
         return np.ravel(self.predict(w))
 
@@ -118,9 +160,9 @@ class Regression(Model):
 
 
 class LinearRegression(Regression):
-    def __init__(self, X, y, *, test=None, scale="mean"):
+    def __init__(self, X, y, *, loss="squares", test=None, scale="mean"):
         self.X = np.asarray(X, dtype=float)
-        super().__init__({"w": (self.X.shape[1],)}, {"w": 1.0}, y, test, scale)
+        super().__init__({"w": (self.X.shape[1],)}, {"w": 1.0}, y, test, scale, loss)
 
     def predict(self, w, X=None):
         return (self.X if X is None else X) @ w
@@ -133,11 +175,11 @@ class LinearRegression(Regression):
 
 
 class DiagonalLinearNetwork(Regression):
-    def __init__(self, X, y, *, test=None, scale="mean"):
+    def __init__(self, X, y, *, loss="squares", test=None, scale="mean"):
         self.X = np.asarray(X, dtype=float)
         self.D = self.X.shape[1]
         std = math.sqrt(0.1)
-        super().__init__({"u": (self.D,), "v": (self.D,)}, {"u": std, "v": std}, y, test, scale)
+        super().__init__({"u": (self.D,), "v": (self.D,)}, {"u": std, "v": std}, y, test, scale, loss)
         self.quantities += ("coefficients",)
 
     def predict(self, w, X=None):
@@ -233,14 +275,14 @@ class MatrixSensing(Model):
 
 class TwoLayerNetwork(Regression):
     def __init__(self, X, y, *, width, activation="tanh", negative_slope=None, smoothing=None,
-                 output_bias=False, output_scale=1.0, test=None, scale="mean"):  # fmt: skip
+                 output_bias=False, output_scale=1.0, loss="squares", test=None, scale="mean"):  # fmt: skip
         given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
         self.X, self.s = np.asarray(X, dtype=float), output_scale
         self.activation = activation, 0.01 if given is None else given
         p = self.X.shape[1]
         shapes = {"u": (width,), "V": (width, p), "b": (width,)} | ({"a": (1,)} if output_bias else {})
         std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
-        super().__init__(shapes, std, y, test, scale)
+        super().__init__(shapes, std, y, test, scale, loss)
 
     @property
     def slopes(self):
@@ -279,10 +321,10 @@ class TwoLayerNetwork(Regression):
 
 class MLP(Regression):
     def __init__(self, X, y, widths, *, activation="tanh", negative_slope=None, smoothing=None, bias=True,
-                 test=None, scale="mean"):  # fmt: skip
+                 loss="squares", test=None, scale="mean"):  # fmt: skip
         given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
         self.X, self.activation = np.asarray(X, dtype=float), (activation, 0.01 if given is None else given)
-        self.output_shape = np.shape(y)[1:]
+        self.output_shape = output_shape(y, loss)[1:]
         sizes = [self.X.shape[1], *widths, math.prod(self.output_shape)]
         shapes, std = {}, {}
         for l in range(1, len(sizes)):
@@ -291,7 +333,7 @@ class MLP(Regression):
                 shapes[f"b{l}"] = (sizes[l],)
             std[f"W{l}"] = std[f"b{l}"] = 1 / math.sqrt(sizes[l - 1])
         self.depth = len(sizes) - 1
-        super().__init__(shapes, std, y, test, scale)
+        super().__init__(shapes, std, y, test, scale, loss)
 
     def _act(self, z):
         return activation(self.activation[0], z, self.activation[1])

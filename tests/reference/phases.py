@@ -28,10 +28,10 @@ class TwoPhase:
         return slow
 
     def predicted_loss(self, weight_decay):
-        """Return (c/2) ||r||^2 of the first order residual at the states of the drift, shape (T,)."""
+        """Return the least loss, and (c/2) ||r||^2 of the first order residual at the states of the drift."""
         decay = self.decays[weight_decay]
         r = [first_order_residual(self.problem, w, decay) for w in self.slow.w]
-        return self.problem.scale / 2 * np.sum(np.square(r), axis=1)
+        return self.problem.loss(self.slow.w[0]) + self.problem.scale / 2 * np.sum(np.square(r), axis=1)
 
     def grokking_times(self, train_tol, test_tol):
         """Return {lam: train, test, delay, predicted_delay}."""

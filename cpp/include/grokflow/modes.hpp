@@ -28,16 +28,16 @@ namespace grokflow {
 
 class Crossings;
 
-/// The force (n) that the gradient pulls back, grad F = J^T force, in the present mode of a piece.
+/// The force that the gradient pulls back, grad F = J^T force (J of the outputs), in the present mode of a piece.
 class Forces {
  public:
   virtual ~Forces() = default;
-  /// At w with residual r.
-  virtual void evaluate(const ConstVectorRef& w, const ConstVectorRef& r, VectorRef out) = 0;
+  /// At w with these slopes: r, or the gradient of a loss on top.
+  virtual void evaluate(const ConstVectorRef& w, const ConstVectorRef& slopes, VectorRef out) = 0;
   /// What `before`, the force at the end of the last mode, has become a time `tau` after the change, as far as
   /// it reacts so fast.
   virtual void react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) = 0;
-  /// Moves w to where the residual gives this force, but for what would not return to it within `tau`.
+  /// Moves w to where the gradient has this force, but for what would not return to it within `tau`.
   virtual void restore(const ConstVectorRef& force, double tau, VectorRef w) = 0;
 };
 

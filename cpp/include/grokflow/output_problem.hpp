@@ -18,7 +18,7 @@
 #include <optional>
 
 #include "grokflow/loss.hpp"
-#include "grokflow/problem.hpp"
+#include "grokflow/piecewise.hpp"
 #include "grokflow/workspace.hpp"
 
 namespace grokflow {
@@ -32,7 +32,7 @@ struct Fit {
   double value(const ConstVectorRef& w) const;
 };
 
-class OutputProblem : public Problem {
+class OutputProblem : public PiecewiseProblem {
  public:
   /// Throws std::invalid_argument if the loss is of another number of outputs.
   explicit OutputProblem(Fit train, std::optional<Fit> test = std::nullopt);
@@ -51,6 +51,11 @@ class OutputProblem : public Problem {
   std::vector<Block> blocks() const override { return train_.outputs->blocks(); }
   /// Those of any problem, then "test_loss", then what the model has beside them.
   std::vector<Quantity> quantities() const override;
+
+  /// Those of a network below: its modes are exact with every loss that is smooth.
+  bool has_kinks() const override { return piecewise(*train_.outputs) != nullptr; }
+  std::shared_ptr<Piece> make_piece() const override;
+  void require_decay(const Decay& decay) const override;
 
   const Fit& train() const { return train_; }
   const std::optional<Fit>& test() const { return test_; }

@@ -60,9 +60,18 @@ class Piece : public Problem {
   /// Of all units together: surfaces slid on.
   virtual Index num_sliding() const = 0;
 
+  /// Rows of J and K, each with a force that the gradient pulls back: n, also if a loss on top leaves no
+  /// residuals.
+  virtual Index num_forces() const { return num_residuals(); }
+  /// out = the force at w, over c: r, or the gradient g of a loss on top.
+  virtual void slopes(const ConstVectorRef& w, VectorRef out) const { residual(w, out); }
+  /// What J^T pulls back to the gradient, from the force and back: the force itself, or B^+ force.
+  virtual void to_rows(const ConstVectorRef&, VectorRef) const {}
+  virtual void from_rows(const ConstVectorRef&, VectorRef) const {}
+
   /// `distances` (num_surfaces x num_units): signed distances of w from the surfaces, positive `on`; and
-  /// r(w).
-  virtual void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const = 0;
+  /// the slopes.
+  virtual void look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const = 0;
   /// out (num_units): ||y|| of the parameters that the surfaces of a unit bound.
   virtual void sizes(const ConstVectorRef& w, VectorRef out) const = 0;
   /// out (num_units): the factor of the field of each unit.
@@ -72,7 +81,7 @@ class Piece : public Problem {
   virtual void project(VectorRef v) const = 0;
   /// For each surface slid on, in order of unit and surface, theta jump and (1 - theta) jump over the size
   /// of the gain, whose sign is one of `signs` (num_units): both are positive while it is slid on. `force`
-  /// (n) is what the gradient pulls back: grad F = J^T force, force = c r.
+  /// is c r, or c g of a loss on top.
   virtual void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
                            VectorRef high) const = 0;
   /// The unit's field at the given surfaces, which w touches, with this sign of its gain.

@@ -56,8 +56,20 @@ double DiagonalLinearNetwork::loss(const ConstVectorRef& w) const {
 void DiagonalLinearNetwork::gradient(const ConstVectorRef& w, VectorRef out) const {
   auto work = scratch();
   residual(w, work->r);
-  Vector& g = work->coefficients;
-  apply_transposed(train_.X, work->r, g, scale());
+  pull_back(work->r, scale(), w, work->coefficients, out);
+}
+
+void DiagonalLinearNetwork::gradient_through(const ConstVectorRef& w, const OnResiduals& outer,
+                                             VectorRef out) const {
+  auto work = scratch();
+  residual(w, work->r);
+  outer(work->r);
+  pull_back(work->r, 1.0, w, work->coefficients, out);
+}
+
+void DiagonalLinearNetwork::pull_back(const Vector& q, double factor, const ConstVectorRef& w, Vector& g,
+                                      VectorRef out) const {
+  apply_transposed(train_.X, q, g, factor);
   out.head(size_) = g.cwiseProduct(w.tail(size_));
   out.tail(size_) = g.cwiseProduct(w.head(size_));
 }
@@ -109,6 +121,19 @@ class DiagonalLinearNetwork::At final : public Linearization {
     pull(work->coefficients, out);
     out.head(size()) += g_.cwiseProduct(dw.tail(size()));
     out.tail(size()) += g_.cwiseProduct(dw.head(size()));
+  }
+
+  void hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& dw,
+                   VectorRef out) const override {
+    auto work = model_.scratch();
+    push(dw, work->coefficients);
+    apply(X(), work->coefficients, work->r);
+    S(work->r);
+    apply_transposed(X(), work->r, work->coefficients);
+    pull(work->coefficients, out);
+    apply_transposed(X(), g, work->coefficients);
+    out.head(size()) += work->coefficients.cwiseProduct(dw.tail(size()));
+    out.tail(size()) += work->coefficients.cwiseProduct(dw.head(size()));
   }
 
   void hessian(MatrixRef H) const override {

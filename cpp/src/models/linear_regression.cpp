@@ -43,6 +43,14 @@ void LinearRegression::gradient(const ConstVectorRef& w, VectorRef out) const {
   apply_transposed(train_.X, *r, out, scale());
 }
 
+void LinearRegression::gradient_through(const ConstVectorRef& w, const OnResiduals& outer,
+                                        VectorRef out) const {
+  auto r = scratch();
+  residual(w, *r);
+  outer(*r);
+  apply_transposed(train_.X, *r, out);
+}
+
 const Matrix& LinearRegression::kernel() const {
   std::call_once(kernel_once_, [this] {
     kernel_.resize(num_residuals(), num_residuals());
@@ -72,6 +80,14 @@ class LinearRegression::At final : public Linearization {
     auto r = model_.scratch();
     jvp(v, *r);
     apply_transposed(X(), *r, out, model_.scale());
+  }
+
+  void hvp_through(const ConstVectorRef&, const OnResiduals& S, const ConstVectorRef& v,
+                   VectorRef out) const override {
+    auto r = model_.scratch();
+    jvp(v, *r);
+    S(*r);
+    vjp(*r, out);
   }
 
   void hessian(MatrixRef H) const override { column_gram(X(), H, model_.scale()); }

@@ -133,10 +133,10 @@ void MLP::forward(const ConstVectorRef& w, int order, Pass& pass) const {
   pass.r -= train_.y;
 }
 
-void MLP::gradient(const ConstVectorRef& w, VectorRef out) const {
+void MLP::gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const {
   auto work = scratch();
   forward(w, 1, work->pass);
-  work->pass.r *= scale();
+  outer(work->pass.r);
   pull_back(work->pass.r, w, work->pass, *work, out);
 }
 

@@ -57,14 +57,19 @@ void MLPLinearization::push_forward(const ConstVectorRef& v, bool curved, MLP::S
 }
 
 void MLPLinearization::hvp(const ConstVectorRef& v, VectorRef out) const {
+  hvp_through(pass_.r, [c = net_.scale()](VectorRef h) { h *= c; }, v, out);
+}
+
+void MLPLinearization::hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& v,
+                                   VectorRef out) const {
   auto work = net_.scratch();
   const Index n = net_.train_.X.rows(), outputs = net_.num_outputs();
   work->h.resize(num_residuals());
   push_forward(v, true, *work, work->h);
-  work->h *= net_.scale();
+  S(work->h);
 
   Index above = 0, here = 1;  // of the two buffers each
-  work->E[above].matrix(n, outputs) = ConstMap(pass_.r.data(), outputs, n).transpose();
+  work->E[above].matrix(n, outputs) = ConstMap(g.data(), outputs, n).transpose();
   work->dE[above].matrix(n, outputs) = ConstMap(work->h.data(), outputs, n).transpose();
   for (Index l = net_.hidden(); l >= 0; --l) {
     const MLP::Layer& layer = net_.layer(l);

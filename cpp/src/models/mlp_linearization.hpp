@@ -16,6 +16,8 @@ class MLPLinearization final : public Linearization {
   double gram_cost() const override;
   const Vector* scaled_residual() const override { return &pass_.r; }
   void hvp(const ConstVectorRef& v, VectorRef out) const override;
+  void hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& v,
+                   VectorRef out) const override;
 
  private:
   using Map = MLP::Map;

@@ -60,15 +60,20 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     mirror_lower(K);
   }
 
-  /// c J^T J v, and the curvature of the residuals: with G at c r, s (rowsum(dY o G), diag(du) G).
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
+    hvp_through(g_, [c = piece_.scale()](VectorRef h) { h *= c; }, v, out);
+  }
+
+  /// J^T S J v, and the curvature of the residuals: with G at g, s (rowsum(dY o G), diag(du) G).
+  void hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& v,
+                   VectorRef out) const override {
     params_ = v;
     piece_.project(params_);
     push(h_);
-    h_ *= piece_.scale();
+    S(h_);
     vjp(h_, out);
     const Index m = net_.width_;
-    piece_.gather(g_);
+    piece_.gather(g);
     piece_.G_ *= net_.output_scale_;
     more_.resize(num_params());
     more_.head(m) = piece_.G_.cwiseProduct(dY_).rowwise().sum();

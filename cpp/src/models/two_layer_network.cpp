@@ -106,10 +106,11 @@ double TwoLayerNetwork::loss(const ConstVectorRef& w) const {
   return 0.5 * scale() * work->r.squaredNorm();
 }
 
-void TwoLayerNetwork::gradient(const ConstVectorRef& w, VectorRef out) const {
+void TwoLayerNetwork::gradient_through(const ConstVectorRef& w, const OnResiduals& outer,
+                                       VectorRef out) const {
   auto work = scratch();
   forward(w, 1, work->A, work->A1, work->A, work->r);
-  work->r *= scale();
+  outer(work->r);
   pull_back(work->r, w.head(width_), work->A, work->A1, out);
 }
 
@@ -227,11 +228,31 @@ class TwoLayerNetwork::At final : public Linearization {
   }
 
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
+    const double c = net_.scale(), s = net_.output_scale_;
+    second_derivative(g_, v, out, [&](Vector& h) {
+      h *= s * c;
+      if (net_.output_bias_) h.array() += c * v[num_params() - 1];
+    });
+  }
+
+  void hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& v,
+                   VectorRef out) const override {
+    second_derivative(g, v, out, [&](Vector& h) {
+      h *= net_.output_scale_;
+      if (net_.output_bias_) h.array() += v[num_params() - 1];
+      S(h);
+    });
+  }
+
+  /// J^T h + sum_i g_i Hess r_i v, where finish(h) makes h = S J v of the sum over the neurons.
+  template <class Finish>
+  void second_derivative(const ConstVectorRef& g, const ConstVectorRef& v, VectorRef out,
+                         Finish&& finish) const {
     auto work = net_.scratch();
     const Index n = A_.rows(), m = net_.width_, p = net_.inputs_;
     const double s = net_.output_scale_;
     Matrix& dZ = work->A;
-    Vector& h = work->r;  // c J v
+    Vector& h = work->r;
     dZ.resize(n, m);
     h.resize(n);
     net_.sum_over_neurons(h, [&](Neurons& tile, auto part) {
@@ -241,16 +262,15 @@ class TwoLayerNetwork::At final : public Linearization {
       E = A1_.middleCols(j, count).cwiseProduct(dZ.middleCols(j, count));
       apply(A_.middleCols(j, count), v.segment(j, count), part);
       add_applied(E, u_.segment(j, count), part);
-      apply_transposed(E, g_, out.segment(j, count), s);
+      apply_transposed(E, g, out.segment(j, count), s);
     });
-    h *= s * net_.scale();
-    if (net_.output_bias_) h.array() += net_.scale() * v[num_params() - 1];
+    finish(h);
     net_.for_neurons(n, [&](Neurons tile) {
       const Index j = tile.begin, count = tile.count;
       Map& E = tile.memory;
       for (Index k = 0; k < count; ++k)
-        E.col(k) = A1_.col(j + k).cwiseProduct((s * u_[j + k]) * h + (s * v[j + k]) * g_) +
-                   (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g_);
+        E.col(k) = A1_.col(j + k).cwiseProduct((s * u_[j + k]) * h + (s * v[j + k]) * g) +
+                   (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g);
       add_applied_transposed(A_.middleCols(j, count), h, out.segment(j, count), s);
       multiply_tn(net_.train_.X, E, Map(out.data() + m + j * p, p, count));
       out.segment(m * (1 + p) + j, count) = E.colwise().sum().transpose();

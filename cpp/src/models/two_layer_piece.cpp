@@ -51,10 +51,11 @@ void TwoLayerNetwork::InMode::residual(const ConstVectorRef& w, VectorRef out) c
   forward(w, Y_, out);
 }
 
-void TwoLayerNetwork::InMode::gradient(const ConstVectorRef& w, VectorRef out) const {
+void TwoLayerNetwork::InMode::gradient_through(const ConstVectorRef& w, const OnResiduals& outer,
+                                               VectorRef out) const {
   force_.resize(num_residuals());
   residual(w, force_);
-  force_ *= scale();
+  outer(force_);
   pull_back(force_, w.head(net_.width_), Y_, out);
 }
 
@@ -72,11 +73,11 @@ void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
   sliding_.set(unit, std::move(slid), inputs);
 }
 
-void TwoLayerNetwork::InMode::look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const {
+void TwoLayerNetwork::InMode::look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const {
   read_inner(w, Y_);
   multiply_tt(inputs_, Y_, distances);
   distances.array().colwise() /= lengths_.array();
-  forward(w, Y_, residual);
+  forward(w, Y_, slopes);
 }
 
 void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) const {

@@ -26,17 +26,18 @@ class TwoLayerNetwork::InMode final : public Piece {
   InMode(const TwoLayerNetwork& net, Activation::Slopes slopes);
 
   bool has_hvp() const override { return true; }
+  bool has_hvp_through() const override { return true; }
   Index num_units() const override { return net_.width_; }
   Index num_surfaces() const override { return static_cast<Index>(samples_.size()); }
   Index num_sliding() const override { return sliding_.num_surfaces(); }
   std::vector<Block> blocks() const override { return net_.blocks(); }
 
   void residual(const ConstVectorRef& w, VectorRef out) const override;
-  void gradient(const ConstVectorRef& w, VectorRef out) const override;
+  void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
 
   void enter(Index unit, const signed char* sides) override;
-  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef residual) const override;
+  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const override;
   void sizes(const ConstVectorRef& w, VectorRef out) const override;
   void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
   void project(VectorRef v) const override { sliding_.project(v); }

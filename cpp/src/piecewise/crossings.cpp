@@ -37,7 +37,7 @@ Crossings::Crossings(std::shared_ptr<Piece> piece, Forces& forces, Tolerance tol
       atol_(tolerance.atol.minCoeff()),
       looks_(1),
       state_(piece_->num_params()),
-      residual_(piece_->num_residuals()),
+      slopes_(piece_->num_forces()),
       sizes_(piece_->num_units()) {}
 
 const Look& Crossings::begin(const ConstVectorRef& w) {
@@ -53,9 +53,9 @@ void Crossings::impose(const ConstVectorRef& force) {
 
 void Crossings::look(const ConstVectorRef& w, Look& out) {
   out.distances.resize(piece_->num_surfaces(), piece_->num_units());
-  piece_->look(w, out.distances, residual_);
-  out.force.resize(residual_.size());
-  forces_.evaluate(w, residual_, out.force);
+  piece_->look(w, out.distances, slopes_);
+  out.force.resize(slopes_.size());
+  forces_.evaluate(w, slopes_, out.force);
   out.gains.resize(piece_->num_units());
   piece_->gains(w, out.gains);
   multipliers(out);
@@ -74,7 +74,7 @@ Vector Crossings::force_at_end() const {
   if (end_ < nodes_.front()) nodes.insert(nodes.begin(), 0.0);
   const Vector weights = interpolation_weights(nodes, end_);
   const Index first = static_cast<Index>(looks_.size()) - weights.size();
-  Vector force = Vector::Zero(residual_.size());
+  Vector force = Vector::Zero(slopes_.size());
   for (Index l = 0; l < weights.size(); ++l) force += weights[l] * looks_[first + l].force;
   return force;
 }
@@ -238,7 +238,7 @@ void Crossings::find_at_start() {
 
 bool Crossings::contains(const ConstVectorRef& w) {
   Matrix& distances = looks_.back().distances;
-  piece_->look(w, distances, residual_);
+  piece_->look(w, distances, slopes_);
   piece_->sizes(w, sizes_);
   const Mode& mode = piece_->mode();
   for (Index j = 0; j < mode.cols(); ++j)

@@ -85,7 +85,7 @@ class Crossings {
   Matrix to_bernstein_;  // from the values there
   Vector to_start_;      // from those at the nodes alone
   double end_ = 0.0;     // where the mode was found to end
-  Vector state_, residual_, sizes_;
+  Vector state_, slopes_, sizes_;
   std::vector<Crossing> first_;
 };
 

@@ -7,26 +7,27 @@ namespace grokflow {
 namespace {
 
 constexpr int kSharpness = 4;    // power by which directions too slow to react within tau are left out
-constexpr int kCorrections = 4;  // of w, with one K: the residual is nonlinear
+constexpr int kCorrections = 4;  // of w, with one K: the outputs are nonlinear
 
 /// c r. A change of mode leaves w and so r where they are; then r goes to its new equilibrium at the rates c K,
 /// K = J J^T. With s = 1 / (c tau), an implicit Euler step of length tau takes the force to
 ///
 ///   (K + s)^-1 (s before - J D w),
 ///
-/// which is -K^-1 J D w, the force of the drift, where c K tau is large.
+/// which is -K^-1 J D w, the force of the drift, where c K tau is large. Below a loss the same holds for B^+ force,
+/// with B as it is at w.
 class GradientForces final : public Forces {
  public:
   GradientForces(std::shared_ptr<const Piece> piece, Decay decay)
       : piece_(std::move(piece)),
         decay_(std::move(decay)),
-        K_(Matrix::Identity(piece_->num_residuals(), piece_->num_residuals())),
+        K_(Matrix::Identity(piece_->num_forces(), piece_->num_forces())),
         cholesky_(K_),
-        rows_(piece_->num_residuals()),
+        rows_(piece_->num_forces()),
         params_(piece_->num_params()) {}
 
-  void evaluate(const ConstVectorRef&, const ConstVectorRef& r, VectorRef out) override {
-    out = piece_->scale() * r;
+  void evaluate(const ConstVectorRef&, const ConstVectorRef& slopes, VectorRef out) override {
+    out = piece_->scale() * slopes;
   }
 
   void react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) override {
@@ -35,22 +36,26 @@ class GradientForces final : public Forces {
     params_.setZero();
     decay_.add_product(1.0, w, params_);
     lin_->jvp(params_, rows_);
-    out = shift_ * before - rows_;
+    before_ = before;
+    piece_->to_rows(w, before_);
+    out = shift_ * before_ - rows_;
     cholesky_.solve(out);
-    out -= before;
+    out -= before_;
     for (int power = 1; power < kSharpness; ++power) {  // out <- K (K + s)^-1 out
       rows_ = out;
       cholesky_.solve(rows_);
       out -= shift_ * rows_;
     }
-    out += before;
+    out += before_;
+    piece_->from_rows(w, out);
   }
 
   void restore(const ConstVectorRef& force, double tau, VectorRef w) override {
     if (tau == 0.0 || !freeze(w, tau)) return;
     for (int correction = 0; correction < kCorrections; ++correction) {
-      piece_->residual(w, rows_);
+      piece_->slopes(w, rows_);
       rows_ = force / piece_->scale() - rows_;
+      piece_->to_rows(w, rows_);
       cholesky_.solve(rows_);
       lin_->vjp(rows_, params_);
       w += params_;
@@ -74,7 +79,7 @@ class GradientForces final : public Forces {
   std::unique_ptr<Linearization> lin_;
   Matrix K_;
   SymmetricCholesky<double> cholesky_;
-  Vector rows_, params_;
+  Vector rows_, before_, params_;
 };
 
 /// -K^-1 J grad R, in every mode at once.
@@ -82,8 +87,8 @@ class DriftForces final : public Forces {
  public:
   DriftForces(std::shared_ptr<Piece> piece, std::shared_ptr<const Regularizer> regularizer,
               const TangentOptions& options)
-      : regularizer_(std::move(regularizer)), slope_(piece->num_params()) {
-    tangent_ = make_tangent_space(CurvatureKind::gram, std::move(piece), options, stats_);
+      : piece_(std::move(piece)), regularizer_(std::move(regularizer)), slope_(piece_->num_params()) {
+    tangent_ = make_tangent_space(CurvatureKind::gram, piece_, options, stats_);
   }
 
   void evaluate(const ConstVectorRef& w, const ConstVectorRef&, VectorRef out) override {
@@ -91,6 +96,7 @@ class DriftForces final : public Forces {
     tangent_->linearize(w);
     tangent_->multipliers(slope_, out);
     out = -out;
+    piece_->from_rows(w, out);
   }
 
   void react(const ConstVectorRef& w, const ConstVectorRef& before, double, VectorRef out) override {
@@ -101,6 +107,7 @@ class DriftForces final : public Forces {
 
  private:
   Stats stats_;
+  std::shared_ptr<const Piece> piece_;
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
   Vector slope_;

@@ -56,7 +56,7 @@ Modes::Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Toler
     : piece_(std::move(piece)),
       forces_(std::move(forces)),
       crossings_(std::make_unique<Crossings>(piece_, *forces_, std::move(tolerance))),
-      force_(piece_->num_residuals()),
+      force_(piece_->num_forces()),
       bursts_(piece_->num_units()) {}
 
 Modes::~Modes() = default;
@@ -232,8 +232,8 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
 
 void stay_on_surfaces(Piece& piece, const ConstVectorRef& w) {
   Matrix distances(piece.num_surfaces(), piece.num_units());
-  Vector residual(piece.num_residuals()), sizes(piece.num_units());
-  piece.look(w, distances, residual);
+  Vector slopes(piece.num_forces()), sizes(piece.num_units());
+  piece.look(w, distances, slopes);
   piece.sizes(w, sizes);
   std::vector<signed char> sides(piece.num_surfaces());
   for (Index j = 0; j < piece.num_units(); ++j) {

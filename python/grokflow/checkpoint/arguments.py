@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokflow import methods, models
+from grokflow import losses, methods, models
 from grokflow.models.model import Model
 
 Arrays = list[NDArray[Any]]
+SETTINGS = {"method": methods, "loss": losses}
 
 
 def encode(value: Any, arrays: Arrays) -> Any:
@@ -41,8 +42,9 @@ def encode(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, Model):
         return {"model": type(value).__name__, "arguments": encode(value._arguments, arrays)}
     kind = type(value).__name__
-    if is_dataclass(value) and getattr(methods, kind, None) is type(value):
-        return {"method": kind, "arguments": {f.name: getattr(value, f.name) for f in fields(value)}}
+    for name, home in SETTINGS.items():
+        if is_dataclass(value) and getattr(home, kind, None) is type(value):
+            return {name: kind, "arguments": {f.name: getattr(value, f.name) for f in fields(value)}}
     return {"function": f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', kind)}"}
 
 
@@ -59,9 +61,12 @@ def decode(value: Any, arrays: Arrays) -> Any:
     if "mapping" in value:
         return {decode(key, arrays): decode(entry, arrays) for key, entry in value["mapping"]}
     if "model" in value:
-        return getattr(models, value["model"])(**decode(value["arguments"], arrays))
-    if "method" in value:
-        return getattr(methods, value["method"])(**value["arguments"])
+        arguments = decode(value["arguments"], arrays)
+        missing = missing_in(arguments)
+        return getattr(models, value["model"])(**arguments) if missing is None else Missing(missing)
+    for name, home in SETTINGS.items():
+        if name in value:
+            return getattr(home, value[name])(**value["arguments"])
     return Missing(value["function"])
 
 

@@ -160,7 +160,8 @@ class Phases:
     def predicted_loss(self, weight_decay: float) -> FloatArray:
         """Return the train loss of the slow phase to first order in lam, at the times of `slow`, shape (T,).
 
-        On the manifold the loss is zero; the flow runs beside it at ``r = -lam (c K)^-1 J w``.
+        On the manifold the loss is least: zero, or the entropy of soft labels. The flow runs beside it at
+        ``r = -lam (c K)^-1 J w``.
 
         Raises
         ------
@@ -174,8 +175,8 @@ class Phases:
             raise ValueError("the states of the drift were not kept: they exceed 256 MiB")
         decay = self._decays.get(weight_decay, weight_decay)
         residuals = [residual_beside(self.problem, w, decay) for w in slow.w]
-        loss: FloatArray = 0.5 * self.problem.scale * np.sum(np.square(residuals), axis=1)
-        return loss
+        excess: FloatArray = 0.5 * self.problem.scale * np.sum(np.square(residuals), axis=1)
+        return self.problem.loss(slow.w[0]) + excess
 
     def grokking_times(self, train_tol: float, test_tol: float) -> dict[float, GrokkingTimes]:
         """Return when each flow has learned its training data, and when the test data.

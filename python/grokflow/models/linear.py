@@ -5,7 +5,8 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow.models.model import Regression, Samples, Scale, compiled_samples, sample_arguments
+from grokflow.losses import Loss
+from grokflow.models.model import Regression, Samples, Scale, sample_arguments
 
 
 class LinearRegression(Regression):
@@ -17,6 +18,9 @@ class LinearRegression(Regression):
         Inputs, one sample per row.
     y : array_like, shape (n,)
         Targets.
+    loss : str or Loss, default "squares"
+        On top of the prediction: "squares" or "mse", "logistic" (labels 1 and -1, or 1 and 0) or "huber", by
+        name or as an object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
     scale : {"mean", "sum"} or float, default "mean"
@@ -35,10 +39,16 @@ class LinearRegression(Regression):
     """
 
     def __init__(
-        self, X: ArrayLike, y: ArrayLike, *, test: Samples | None = None, scale: Scale = "mean"
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: str | Loss = "squares",
+        test: Samples | None = None,
+        scale: Scale = "mean",
     ) -> None:
-        arguments = sample_arguments(X, y, test, scale)
-        super().__init__(core.LinearRegression(*compiled_samples(arguments)), {"w": 1.0}, arguments)
+        arguments = sample_arguments(X, y, test, scale, loss)
+        super().__init__(core.LinearRegression, {"w": 1.0}, arguments)
 
 
 class DiagonalLinearNetwork(Regression):
@@ -52,6 +62,9 @@ class DiagonalLinearNetwork(Regression):
         Inputs, one sample per row; d = 2 D.
     y : array_like, shape (n,)
         Targets.
+    loss : str or Loss, default "squares"
+        On top of the prediction: "squares" or "mse", "logistic" (labels 1 and -1, or 1 and 0) or "huber", by
+        name or as an object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
     scale : {"mean", "sum"} or float, default "mean"
@@ -71,8 +84,14 @@ class DiagonalLinearNetwork(Regression):
     """
 
     def __init__(
-        self, X: ArrayLike, y: ArrayLike, *, test: Samples | None = None, scale: Scale = "mean"
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: str | Loss = "squares",
+        test: Samples | None = None,
+        scale: Scale = "mean",
     ) -> None:
-        arguments = sample_arguments(X, y, test, scale)
+        arguments = sample_arguments(X, y, test, scale, loss)
         std = dict.fromkeys("uv", 0.1**0.5)
-        super().__init__(core.DiagonalLinearNetwork(*compiled_samples(arguments)), std, arguments)
+        super().__init__(core.DiagonalLinearNetwork, std, arguments)

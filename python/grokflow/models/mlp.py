@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import FloatArray, as_count
+from grokflow._validate import as_count
+from grokflow.losses import Loss, as_loss
 from grokflow.memory import require_memory
 from grokflow.models.model import (
     Regression,
     Samples,
     Scale,
     activation_arguments,
-    compiled_samples,
     sample_arguments,
 )
 
@@ -36,7 +38,8 @@ class MLP(Regression):
     X : array_like, shape (n, p)
         Inputs, one sample per row.
     y : array_like, shape (n,) or (n, outputs)
-        Targets. The residuals are flat: ``residual(w).reshape(n, outputs)``.
+        Targets; with "cross_entropy" classes 0, 1, ... (integers, shape (n,)), one output each, or
+        probabilities. The residuals of squares are flat: ``residual(w).reshape(n, outputs)``.
     widths : sequence of int
         Neurons of each hidden layer, from the inputs on, e.g. ``(1000, 1000, 1000)``.
     activation : str, default "tanh"
@@ -48,10 +51,13 @@ class MLP(Regression):
         Parameters of "leaky_relu" and of "smooth_relu", as in :class:`TwoLayerNetwork`.
     bias : bool, default True
         Whether the layers, the last one included, have biases.
+    loss : str or Loss, default "squares"
+        On top of the prediction: "squares" or "mse", "cross_entropy", "logistic" or "huber", by name or as an
+        object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
     scale : {"mean", "sum"} or float, default "mean"
-        The factor c of the loss; "mean" is 1/(n outputs).
+        The factor c of the loss; "mean" is 1/(n outputs), or 1/n with "cross_entropy".
 
     Raises
     ------
@@ -73,8 +79,6 @@ class MLP(Regression):
     see :func:`grokflow.set_num_threads`.
     """
 
-    _core: core.MLP
-
     def __init__(
         self,
         X: ArrayLike,
@@ -85,6 +89,7 @@ class MLP(Regression):
         negative_slope: float | None = None,
         smoothing: float | None = None,
         bias: bool = True,
+        loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
@@ -98,42 +103,30 @@ class MLP(Regression):
             **chosen,
             "bias": bool(bias),
         }
-        arguments = sample_arguments(X, y, test, scale, several_outputs=True) | own
+        arguments = sample_arguments(X, y, test, scale, loss, several_outputs=True) | own
         n, p = arguments["X"].shape
-        sizes = [p, *own["widths"], arguments["y"].size // n]
+        sizes = [p, *own["widths"], math.prod(as_loss(loss)._shape(arguments["y"])[1:])]
         layers = list(pairwise(sizes))
         d = sum(size * (before + own["bias"]) for before, size in layers)
         # w, its gradient and the copy in a linearisation; the layers of a gradient and of a linearisation.
         require_memory(
             f"MLP with widths {own['widths']} has {d} parameters", 3 * d + 5 * n * sum(sizes[1:-1])
         )
-        compiled = core.MLP(
-            *compiled_samples(arguments),
-            list(own["widths"]),
-            activation,
-            parameter,
-            own["bias"],
+        kind = partial(
+            core.MLP,
+            widths=list(own["widths"]),
+            activation=activation,
+            parameter=parameter,
+            bias=own["bias"],
         )
         std = {f"{part}{l}": before**-0.5 for l, (before, _) in enumerate(layers, 1) for part in "Wb"}
-        super().__init__(compiled, std, arguments)
+        super().__init__(kind, std, arguments)
         if activation in KINKED:
             self._kinks = (
                 f"activation {activation!r} has kinks, so that the flow of this network is not smooth, and "
                 "it is integrated as if it were, in steps that may become very small; "
                 "activation='smooth_relu' has a smooth flow"
             )
-
-    def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
-        """Return the predictions at the rows of `X`, shape (k,) or (k, outputs), as that of the targets.
-
-        Parameters
-        ----------
-        w : array_like, shape (d,)
-            Weights.
-        X : array_like, shape (k, p), optional
-            Inputs; by default those of the training samples.
-        """
-        return super().predict(w, X).reshape(-1, *self._arguments["y"].shape[1:])
 
 
 def as_widths(widths: object) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
@@ -18,15 +20,17 @@ from grokflow._validate import (
     as_number,
     as_output_targets,
     as_positive,
-    as_scale,
+    as_real,
     as_targets,
 )
+from grokflow.losses import Loss, Squares, as_loss
 from grokflow.problems import Problem
 from grokflow.provenance import digest
 
 Std: TypeAlias = float | Mapping[str, float]
 Scale: TypeAlias = str | float
 Samples: TypeAlias = tuple[ArrayLike, ArrayLike]
+Kind: TypeAlias = Callable[[Any, Any], Any]
 
 # The activations that carry a parameter: its name and its default.
 ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": ("smoothing", 0.01)}
@@ -84,8 +88,9 @@ class Model(Problem):
         return w
 
     @cached_property
-    def _hash(self) -> str:  # type: ignore[override]
-        return digest((type(self).__name__, self._arguments))
+    def _hash(self) -> str | None:  # type: ignore[override]
+        own = not is_dataclass(self._arguments.get("loss", Squares()))  # what it computes is not known
+        return None if own else digest((type(self).__name__, self._arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._arguments), ()
@@ -101,22 +106,53 @@ class Model(Problem):
 
 
 class Regression(Model):
-    """A model of samples (X, y)."""
+    """A model of samples (X, y), and a loss on its outputs.
 
-    _core: core.LinearRegression | core.DiagonalLinearNetwork | core.TwoLayerNetwork | core.MLP
+    Attributes
+    ----------
+    criterion : Loss
+        The loss.
+    shape : tuple of int
+        That of the outputs at the training inputs: (n,) or (n, outputs).
+    targets, test_targets : ndarray
+        As the loss takes them; `test_targets` is None without `test`.
+    """
+
+    def __init__(self, kind: Kind, std: Mapping[str, float], arguments: dict[str, Any]) -> None:
+        """`kind` makes the compiled model of training and test samples, each (X, flat targets, c)."""
+        self.criterion: Loss = arguments.get("loss", Squares())
+        self.targets, self.test_targets = arguments["y"], None
+        self.shape = self.criterion._shape(self.targets)
+        fits = [(arguments["X"], self.targets, self.shape)]
+        if arguments["test"] is not None:
+            X, self.test_targets = arguments["test"]
+            fits.append((X, self.test_targets, (len(X), *self.shape[1:])))
+        scales = [self.criterion._scale(arguments["scale"], shape) for _, _, shape in fits]
+        if isinstance(self.criterion, Squares):  # a sum of squares by itself
+            samples = [(X, y.reshape(-1), c) for (X, y, _), c in zip(fits, scales, strict=True)]
+            compiled = self._model = kind(*samples, *[None] * (2 - len(samples)))
+        else:
+            parts = [
+                (kind((X, np.zeros(math.prod(shape)), 1.0), None), self.criterion._compiled(y, shape), c)
+                for (X, y, shape), c in zip(fits, scales, strict=True)
+            ]
+            self._model = parts[0][0]
+            compiled = core.OutputProblem(*parts, *[None] * (2 - len(parts)))
+        super().__init__(compiled, std, arguments)
 
     def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
-        """Return the predictions at the rows of `X`, shape (k,); by default at the training inputs.
+        """Return the outputs at the rows of `X`, shape (k,) or (k, outputs).
 
         Parameters
         ----------
         w : array_like, shape (d,)
             Weights.
         X : array_like, shape (k, p), optional
-            Inputs.
+            Inputs; by default those of the training samples.
         """
         inputs = self._arguments["X"] if X is None else as_inputs("X", X, self._arguments["X"].shape[1])
-        return self._core.predict(self._weights(w), inputs)
+        outputs: FloatArray = self._model.predict(self._weights(w), inputs)
+        return outputs.reshape(-1, *self.shape[1:])
 
 
 def activation_arguments(
@@ -140,31 +176,46 @@ def activation_arguments(
 
 
 def sample_arguments(
-    X: ArrayLike, y: ArrayLike, test: Samples | None, scale: Scale, *, several_outputs: bool = False
+    X: ArrayLike,
+    y: ArrayLike,
+    test: Samples | None,
+    scale: Scale,
+    loss: str | Loss,
+    *,
+    several_outputs: bool = False,
 ) -> dict[str, Any]:
     """Return the checked arguments of a regression model, as copies that nobody else changes."""
-    as_y = as_output_targets if several_outputs else as_targets
+    criterion = as_loss(loss)
     inputs = as_inputs("X", X)
-    targets = as_y("y", y, inputs.shape[0])
+    targets = _targets("y", y, len(inputs), criterion, several_outputs)
+    shape = criterion._shape(targets)
     held_out = None
     if test is not None:
         if not isinstance(test, tuple | list) or len(test) != 2:
             raise ValueError("test must be a tuple (X, y)")
         test_inputs = as_inputs("test X", test[0], inputs.shape[1])
-        test_targets = as_y("test y", test[1], test_inputs.shape[0])
-        if test_targets.shape[1:] != targets.shape[1:]:
-            expected = (test_inputs.shape[0], *targets.shape[1:])
-            raise ValueError(f"test y has shape {test_targets.shape}; with these y it must be {expected}")
-        held_out = test_inputs.copy(), test_targets.copy()
-    as_scale(scale, targets.size)
-    return {"X": inputs.copy(), "y": targets.copy(), "test": held_out, "scale": scale}
+        expected = (len(test_inputs), *shape[1:])
+        test_targets = _targets("test y", test[1], len(test_inputs), criterion, several_outputs, expected)
+        held_out = test_inputs.copy(), test_targets
+    criterion._scale(scale, shape)
+    own = {} if criterion == Squares() else {"loss": criterion}
+    return {"X": inputs.copy(), "y": targets, "test": held_out, "scale": scale} | own
 
 
-def compiled_samples(arguments: dict[str, Any]) -> tuple[Any, Any]:
-    """Return training and test samples as the compiled models take them: (X, flat y, c), or None."""
-    scale = arguments["scale"]
-    train, test = (
-        samples and (samples[0], samples[1].reshape(-1), as_scale(scale, samples[1].size))
-        for samples in ((arguments["X"], arguments["y"]), arguments["test"])
-    )
-    return train, test
+def _targets(
+    name: str,
+    y: ArrayLike,
+    samples: int,
+    criterion: Loss,
+    several_outputs: bool,
+    expected: tuple[int, ...] | None = None,
+) -> Any:
+    """Return a checked copy of the targets of so many samples; `expected` is the outputs' shape, if known."""
+    if isinstance(criterion, Squares):
+        targets = (as_output_targets if several_outputs else as_targets)(name, y, samples)
+        if expected is not None and targets.shape != expected:
+            raise ValueError(f"{name} has shape {targets.shape}; with these y it must be {expected}")
+        return targets.copy()
+    if expected is None:
+        expected = (samples, *criterion._shape(as_real(name, y))[1:]) if several_outputs else (samples,)
+    return criterion._targets(name, y, expected)

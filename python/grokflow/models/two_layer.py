@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,13 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import as_count, as_positive
+from grokflow.losses import Loss
 from grokflow.memory import require_memory
 from grokflow.models.model import (
     Regression,
     Samples,
     Scale,
     activation_arguments,
-    compiled_samples,
     sample_arguments,
 )
 
@@ -48,6 +49,9 @@ class TwoLayerNetwork(Regression):
         Whether the output has a bias a.
     output_scale : float, default 1.0
         The factor of the sum; 1/sqrt(width) keeps the sharpness independent of the width.
+    loss : str or Loss, default "squares"
+        On top of the prediction: "squares" or "mse", "logistic" (labels 1 and -1, or 1 and 0) or "huber", by
+        name or as an object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
     scale : {"mean", "sum"} or float, default "mean"
@@ -78,6 +82,7 @@ class TwoLayerNetwork(Regression):
         smoothing: float | None = None,
         output_bias: bool = False,
         output_scale: float = 1.0,
+        loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
@@ -92,19 +97,19 @@ class TwoLayerNetwork(Regression):
             "output_bias": bool(output_bias),
             "output_scale": as_positive("output_scale", output_scale),
         }
-        arguments = sample_arguments(X, y, test, scale) | own
+        arguments = sample_arguments(X, y, test, scale, loss) | own
         n, p = arguments["X"].shape
         d = own["width"] * (p + 2) + own["output_bias"]
         require_memory(
             f"TwoLayerNetwork with width {own['width']} has {d} parameters", 3 * d + 5 * n * own["width"]
         )
         std = {"u": 1.0, "V": p**-0.5, "b": 1.0, "a": 0.0}
-        compiled = core.TwoLayerNetwork(
-            *compiled_samples(arguments),
-            own["width"],
-            activation,
-            parameter,
-            own["output_bias"],
-            own["output_scale"],
+        kind = partial(
+            core.TwoLayerNetwork,
+            width=own["width"],
+            activation=activation,
+            parameter=parameter,
+            output_bias=own["output_bias"],
+            output_scale=own["output_scale"],
         )
-        super().__init__(compiled, std, arguments)
+        super().__init__(kind, std, arguments)

@@ -15,9 +15,11 @@ class DiagonalLinearNetwork final : public Problem {
   DiagonalLinearNetwork(Samples train, std::optional<Samples> test);
 
   bool has_hvp() const override { return true; }
+  bool has_hvp_through() const override { return true; }
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override;
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
+  void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
@@ -36,6 +38,8 @@ class DiagonalLinearNetwork final : public Problem {
   };
 
   WorkspacePool<Scratch>::Lease scratch() const;
+  /// out = factor J^T q at w, with g (D) for scratch.
+  void pull_back(const Vector& q, double factor, const ConstVectorRef& w, Vector& g, VectorRef out) const;
 
   Samples train_;
   std::optional<Samples> test_;

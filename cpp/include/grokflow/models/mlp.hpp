@@ -42,9 +42,10 @@ class MLP final : public Problem {
       bool bias);
 
   bool has_hvp() const override { return true; }
+  bool has_hvp_through() const override { return true; }
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override;
-  void gradient(const ConstVectorRef& w, VectorRef out) const override;
+  void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;

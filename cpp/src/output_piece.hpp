@@ -1,0 +1,97 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "grokflow/output_problem.hpp"
+
+namespace grokflow {
+
+/// A loss on top of a piece: modes are those of the piece, forces those of the loss. Each output of a network with
+/// kinks is a sample of its own, so that B is diagonal.
+class OutputPiece final : public Piece {
+ public:
+  OutputPiece(std::shared_ptr<Piece> outputs, std::shared_ptr<const Loss> loss, double scale)
+      : Piece(outputs->num_params(), loss->attained() ? loss->num_residuals() : 0, scale),
+        outputs_(std::move(outputs)),
+        loss_(std::move(loss)),
+        whole_({outputs_, loss_, scale}),
+        f_(loss_->num_outputs()),
+        rho_(loss_->num_residuals()),
+        B_(loss_->factor_size()) {
+    if (rho_.size() != f_.size() || B_.size() != f_.size())
+      throw std::invalid_argument(
+          "the loss of a network with kinks is of single outputs: B must be n x 1 x 1");
+    mode_ = outputs_->mode();
+  }
+
+  bool has_hvp() const override { return true; }
+  bool attained() const override { return whole_.attained(); }
+  void residual(const ConstVectorRef& w, VectorRef out) const override { whole_.residual(w, out); }
+  double loss(const ConstVectorRef& w) const override { return whole_.loss(w); }
+  void gradient(const ConstVectorRef& w, VectorRef out) const override { whole_.gradient(w, out); }
+  void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override {
+    whole_.linearize(w, lin);
+  }
+  std::vector<Block> blocks() const override { return whole_.blocks(); }
+
+  Index num_forces() const override { return f_.size(); }
+  void slopes(const ConstVectorRef& w, VectorRef out) const override {
+    outputs_->residual(w, out);
+    loss_->gradient(out);
+  }
+  void to_rows(const ConstVectorRef& w, VectorRef force) const override {
+    factor(w);
+    for (Index i = 0; i < force.size(); ++i)
+      if (B_[i] > 0.0) force[i] /= B_[i];
+  }
+  void from_rows(const ConstVectorRef& w, VectorRef rows) const override {
+    factor(w);
+    rows.array() *= B_.array();
+  }
+
+  Index num_units() const override { return outputs_->num_units(); }
+  Index num_surfaces() const override { return outputs_->num_surfaces(); }
+  Index num_sliding() const override { return outputs_->num_sliding(); }
+  void enter(Index unit, const signed char* sides) override {
+    outputs_->enter(unit, sides);
+    mode_.col(unit) = outputs_->mode().col(unit);
+  }
+  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const override {
+    outputs_->look(w, distances, slopes);
+    loss_->gradient(slopes);
+  }
+  void sizes(const ConstVectorRef& w, VectorRef out) const override { outputs_->sizes(w, out); }
+  void gains(const ConstVectorRef& w, VectorRef out) const override { outputs_->gains(w, out); }
+  void project(VectorRef v) const override { outputs_->project(v); }
+  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
+                   VectorRef high) const override {
+    outputs_->multipliers(signs, force, low, high);
+  }
+  void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
+             Kinks& kinks) const override {
+    outputs_->kinks(sign, force, unit, surfaces, kinks);
+  }
+  bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override {
+    return outputs_->snap(unit, surfaces, w);
+  }
+  Index sample(Index surface) const override { return outputs_->sample(surface); }
+  std::string describe(Index unit, const std::vector<Index>& surfaces) const override {
+    return outputs_->describe(unit, surfaces);
+  }
+
+ private:
+  void factor(const ConstVectorRef& w) const {
+    outputs_->residual(w, f_);
+    loss_->factor(f_, rho_, B_);
+  }
+
+  std::shared_ptr<Piece> outputs_;
+  std::shared_ptr<const Loss> loss_;
+  OutputProblem whole_;
+  mutable Vector f_, rho_, B_;  // scratch: a piece serves one run
+};
+
+}  // namespace grokflow
