@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The C++ tests under tools that see what a test does not; those that are named, or all:
+# The tests under tools that see what a test does not; those that are named, or all. In C++:
 #   address   what is read or written outside of memory or after it, and what C++ leaves undefined
 #   thread    races; by clang, for ThreadSanitizer knows the barriers of LLVM's OpenMP and not those of GNU's
 #   valgrind  memory that is read before it is written
-# Each builds in build/NAME, with Eigen's assertions.
+# Each builds in build/NAME, with Eigen's assertions. In Python, on the package that is installed:
+#   parallel  tests that touch nothing but their own numbers, each in eight threads at once (pytest-run-parallel)
+#   leaks     memory is flat over ten thousand solves
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,5 +29,15 @@ valgrind() {
   command valgrind --quiet --error-exitcode=1 build/valgrind/tests/cpp/grokflow_tests
 }
 
-[ $# -gt 0 ] || set -- address thread valgrind
+parallel() {
+  local safe=(closed_forms invariants metamorphic mlp models end_points limit_projection limit_ends piecewise)
+  safe=("${safe[@]/#/tests/python/test_}")
+  pytest -n 0 --parallel-threads 8 "${safe[@]/%/.py}"
+}
+
+leaks() {
+  pytest -n 0 -m "" tests/python/test_leaks.py
+}
+
+[ $# -gt 0 ] || set -- address thread valgrind parallel leaks
 for name; do "$name"; done
