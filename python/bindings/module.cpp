@@ -15,6 +15,7 @@ void bind_callbacks(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_run(py::module_& m);
 void bind_limit(py::module_& m);
+void bind_compiled(py::module_& m);
 void bind_ode(py::module_& m);
 void bind_testing(py::module_& m);
 
@@ -32,6 +33,7 @@ PYBIND11_MODULE(GROKFLOW_MODULE, m) {
   bind_losses(m);
   bind_run(m);
   bind_limit(m);
+  bind_compiled(m);
   bind_ode(m);
   bind_testing(m);
 }

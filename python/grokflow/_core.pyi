@@ -142,6 +142,16 @@ class OutputProblem(Problem):
     def outputs(self, w: _Array) -> _Array: ...
     def test_outputs(self, w: _Array) -> _Array: ...
 
+class CompiledProblem(Problem):
+    def __init__(
+        self,
+        num_params: int,
+        num_residuals: int,
+        scale: float,
+        pointers: Mapping[str, tuple[int, int]],
+        parameters: Sequence[tuple[str, Sequence[int]]],
+    ) -> None: ...
+
 class RunOptions:
     def __init__(
         self,

@@ -8,6 +8,9 @@ where residual and vjp (or jacobian) are called for one gradient.
 A result may be anything that NumPy converts to float64 of the right shape. It is copied at once, so a
 function may return the same buffer each time. An exception that a function raises reaches the caller of the
 solver unchanged.
+
+Compiled functions (ctypes function pointers, numba `@cfunc`, `scipy.LowLevelCallable`) with the signatures of
+``grokflow/callbacks.h`` are called without the interpreter: residual, jvp, vjp, hvp; loss, gradient, hvp.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_count, as_scale
 from grokflow.memory import require_memory
+from grokflow.pointers import pointers_of
 from grokflow.problems import Problem
 
 __all__ = ["CallbackError", "LeastSquares", "Objective", "PrecisionWarning"]
@@ -74,14 +78,18 @@ class CallbackProblem(Problem):
             size = math.prod(residuals)
             require_memory(f"there are {size} residuals or outputs: a vector of them", size)
         given = {name: function for name, function in functions.items() if function is not None}
+        pointers = pointers_of(given)
         for name, function in given.items():
-            if not callable(function):
+            if pointers is None and not callable(function):
                 raise TypeError(f"{name} is {function!r}; it must be a function")
         self.functions = tuple(given)
         self._arguments = (num_params, residuals, scale, functions, parameters)
         shapes = _as_shapes(parameters, num_params)
-        self._callbacks = core.CallbackProblem(num_params, residuals, scale, given, shapes)
-        super().__init__(self._compile())
+        if pointers is None:
+            self._callbacks = core.CallbackProblem(num_params, residuals, scale, given, shapes)
+        super().__init__(
+            self._compile() if pointers is None else _compiled(pointers, self._arguments, shapes)
+        )
 
     def _compile(self) -> core.Problem:
         """Return the problem that the functions make."""
@@ -227,6 +235,11 @@ class Objective(CallbackProblem):
         require("gradient", gradient, "gradient(w) -> (d,)")
         functions = {"loss": loss, "gradient": gradient, "hvp": hvp, "hessian": hessian}
         super().__init__(as_count("num_params", num_params), (), 1.0, functions, parameters)
+
+
+def _compiled(pointers: Any, arguments: tuple[Any, ...], shapes: list[tuple[str, list[int]]]) -> core.Problem:
+    num_params, residuals, scale, _, _ = arguments
+    return core.CompiledProblem(num_params, math.prod(residuals) if residuals else 0, scale, pointers, shapes)
 
 
 def require(name: str, function: object, signature: str) -> None:
