@@ -18,6 +18,7 @@
 
 #include "arrays.hpp"
 #include "callback.hpp"
+#include "collected.hpp"
 #include "grokflow/problem.hpp"
 #include "grokflow/workspace.hpp"
 #include "numerics/products.hpp"
@@ -288,21 +289,15 @@ RowMajorMatrix jacobian(const CallbackProblem& problem, const ConstVectorRef& w)
   return J;
 }
 
-/// Null while Python makes the object.
-CallbackProblem* problem_of(PyObject* self) {
-  auto made = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
-  return made.holder_constructed() ? made.value_ptr<CallbackProblem>() : nullptr;
-}
-
 int traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
-  if (CallbackProblem* problem = problem_of(self))
+  if (CallbackProblem* problem = object_of<CallbackProblem>(self))
     for (Callback* callback : problem->callbacks()) Py_VISIT(callback->function().ptr());
   return 0;
 }
 
 int clear(PyObject* self) {
-  if (CallbackProblem* problem = problem_of(self))
+  if (CallbackProblem* problem = object_of<CallbackProblem>(self))
     for (Callback* callback : problem->callbacks()) callback->function() = py::object();
   return 0;
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "callback.hpp"
+#include "collected.hpp"
 #include "grokflow/output_problem.hpp"
 
 namespace py = pybind11;
@@ -69,12 +70,6 @@ class HeldOutputProblem final : public OutputProblem {
  private:
   std::vector<Held> holds_;
 };
-
-template <class T>
-T* object_of(PyObject* self) {  // null while Python makes it
-  auto made = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
-  return made.holder_constructed() ? made.value_ptr<T>() : nullptr;
-}
 
 void collect_losses(PyHeapTypeObject* type) {
   type->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;

@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "arrays.hpp"
+#include "collected.hpp"
 #include "grokflow/status.hpp"
 
 namespace grokflow {
@@ -221,21 +222,15 @@ namespace {
 
 using namespace grokflow;
 
-/// Null while Python makes the object.
-HeldRun* run_of(PyObject* self) {
-  auto made = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
-  return made.holder_constructed() ? made.value_ptr<HeldRun>() : nullptr;
-}
-
 void collect_garbage(PyHeapTypeObject* type) {
   type->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;
   type->ht_type.tp_traverse = [](PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
-    const HeldRun* held = run_of(self);
+    const HeldRun* held = object_of<HeldRun>(self);
     return held ? held->traverse(visit, arg) : 0;
   };
   type->ht_type.tp_clear = [](PyObject* self) {
-    if (HeldRun* held = run_of(self)) held->clear();
+    if (HeldRun* held = object_of<HeldRun>(self)) held->clear();
     return 0;
   };
 }

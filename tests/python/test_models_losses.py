@@ -289,6 +289,13 @@ def test_the_loss_of_the_slow_phase_is_predicted():
     assert phases.predicted_loss(1e-4)[-1] - least == pytest.approx(flow["train_loss"][-1] - least, rel=0.05)
 
 
+def test_the_trace_of_the_hessian_is_known_for_squares_only():
+    problem = gf.models.MLP(X, CLASSES, (20,), loss=CrossEntropy(label_smoothing=0.2))
+    w = gf.limit_map(problem, problem.initial_weights(seed=1)).w
+    with pytest.raises(ValueError, match="known for the squared loss only; give a Regularizer of your own"):
+        gf.norm_flow(problem, w, (0, 1), regularizer="hessian_trace")
+
+
 # Runs that go on
 
 
