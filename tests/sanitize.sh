@@ -6,6 +6,7 @@
 # Each builds in build/NAME, with Eigen's assertions. In Python, on the package that is installed:
 #   parallel  tests that touch nothing but their own numbers, each in eight threads at once (pytest-run-parallel)
 #   leaks     memory is flat over ten thousand solves
+#   explore   random models and damaged files, others each time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,5 +40,9 @@ leaks() {
   pytest -n 0 -m "" tests/python/test_leaks.py
 }
 
-[ $# -gt 0 ] || set -- address thread valgrind parallel leaks
+explore() {
+  EXPLORE=1 pytest -m slow tests/python/test_properties.py tests/python/test_fuzz.py
+}
+
+[ $# -gt 0 ] || set -- address thread valgrind parallel leaks explore
 for name; do "$name"; done

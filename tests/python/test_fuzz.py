@@ -99,7 +99,7 @@ def changes(draw):
     return damaged
 
 
-@effort(2000)
+@effort(300)
 @pytest.mark.parametrize("kind", READERS)
 def test_damaged_files(kind, effort, whole, tmp_path):
     path = tmp_path / f"file{kind if kind.startswith('.') else '.npz'}"
@@ -113,7 +113,7 @@ def test_damaged_files(kind, effort, whole, tmp_path):
     law()
 
 
-@effort(1000)
+@effort(300)
 @pytest.mark.parametrize("kind", READERS)
 def test_any_bytes(kind, effort, whole, tmp_path):
     path = tmp_path / f"file{kind if kind.startswith('.') else '.npz'}"
@@ -132,7 +132,7 @@ CELLS = st.sampled_from(
 )
 
 
-@effort(1000)
+@effort(300)
 def test_tables_of_odd_cells(effort, tmp_path):
     path = tmp_path / "table.csv"
 
@@ -148,7 +148,7 @@ def test_tables_of_odd_cells(effort, tmp_path):
     law()
 
 
-@effort(500)
+@effort(300)
 def test_tables_come_back_as_they_were_written(effort, tmp_path):
     path = tmp_path / "table.csv"
     numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -173,7 +173,7 @@ JSON = st.recursive(
 )
 
 
-@effort(1000)
+@effort(300)
 def test_settings_of_any_kind(effort, tmp_path):
     """Their values are checked where they are read, or where they are merged."""
     import tomli_w
@@ -206,7 +206,7 @@ def replaced(tree, draw):
     return draw(JSON)
 
 
-@effort(1000)
+@effort(300)
 def test_solution_files_whose_header_is_another(effort, whole, tmp_path):
     """With a checksum that fits: somebody else has written them."""
     path = tmp_path / "file.npz"
@@ -241,7 +241,7 @@ def opened(whole, tmp_path):
     return head, rest, write
 
 
-@effort(1000)
+@effort(300)
 def test_checkpoints_whose_contents_are_others(effort, opened):
     """Of another version, or somebody else's."""
     head, rest, write = opened

@@ -24,7 +24,7 @@ def close(computed, expected, size):
     assert np.max(np.abs(np.asarray(computed) - expected), initial=0.0) <= 1e-12 * size
 
 
-@effort(1000)
+@effort(400)
 def test_derivatives_are_those_of_the_twin(effort):
     @effort
     @given(cases((*SMOOTH, *KINKS)), SEEDS)
@@ -67,7 +67,7 @@ def layouts(array):
     }
 
 
-@effort(200)
+@effort(100)
 def test_layouts_of_memory_give_the_same_bits(effort):
     @effort
     @given(cases((*SMOOTH, *KINKS)), SEEDS, st.booleans())
@@ -91,7 +91,7 @@ def run(problem, seed, t_end, lam, **options):
     return gf.gradient_flow(problem, w0, (0.0, t_end), weight_decay=lam, **options)
 
 
-@effort(200)
+@effort(100)
 def test_no_grid_of_times_changes_a_step(effort):
     @effort
     @given(cases(), SEEDS, DECAYS, METHODS, CURVATURES, st.lists(st.floats(0.0, 1.0), max_size=6))
@@ -109,7 +109,7 @@ def test_no_grid_of_times_changes_a_step(effort):
     law()
 
 
-@effort(200)
+@effort(100)
 def test_energy_falls_by_the_square_of_the_speed(effort):
     """d/dt (F + lam |w|^2 / 2) = -|dw/dt|^2, by Gauss's rule on the dense output of each step."""
     nodes, shares = np.polynomial.legendre.leggauss(4)
@@ -161,7 +161,7 @@ def test_any_pieces_make_the_whole(effort, tmp_path):
     law()
 
 
-@effort(200)
+@effort(100)
 def test_files_and_pickles_hold_what_they_were_given(effort, tmp_path):
     @effort
     @given(cases((*SMOOTH, "relu")), SEEDS, DECAYS)
@@ -177,7 +177,7 @@ def test_files_and_pickles_hold_what_they_were_given(effort, tmp_path):
     law()
 
 
-@effort(200)
+@effort(100)
 def test_linear_regression_follows_its_closed_form(effort):
     @effort
     @given(cases(names=["LinearRegression"]), SEEDS, DECAYS, METHODS, CURVATURES, st.floats(-8.0, -3.0))
@@ -196,7 +196,7 @@ def test_linear_regression_follows_its_closed_form(effort):
     law()
 
 
-@effort(200)
+@effort(100)
 def test_a_landing_of_linear_regression_is_the_nearest_minimiser(effort):
     @effort
     @given(cases(names=["LinearRegression"]), SEEDS, CURVATURES)
@@ -230,7 +230,7 @@ SLOW_REACTION = Case(
 )
 
 
-@effort(200)
+@effort(100)
 def test_every_way_keeps_the_tolerance_over_the_path(effort):
     @effort
     @example(SLOW_REACTION, 0, -3.0, "auto", "auto")
