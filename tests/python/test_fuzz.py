@@ -15,6 +15,7 @@ pytest.importorskip("typer")
 from grokflow import files
 from grokflow.app import data
 from grokflow.app.settings import LimitSettings, Settings, merge, read_settings
+from grokflow.app.task import taken_up
 from grokflow.checkpoint.blocks import BlockReader, writing
 from grokflow.checkpoint.journal import LENGTH, Journal
 from grokflow.memory import MemoryLimitError
@@ -277,3 +278,13 @@ def test_checkpoints_that_were_found(name, opened):
     path = write(*FOUND[name](head, rest))
     with pytest.raises(gf.FileError, match=r"file\.ckpt is no checkpoint of this version of grokflow: "):
         gf.resume(path, max_steps=4)
+
+
+def test_a_note_that_no_command_has_written(opened):
+    head, rest, write = opened
+    path = write({**head, "note": {"mapping": [["settings", {"mapping": [["widht", 3]]}]]}}, rest)
+    with (
+        closing(Journal.read(path)) as journal,
+        pytest.raises(gf.FileError, match=r"file\.ckpt is no .*widht"),
+    ):
+        taken_up(journal, None)

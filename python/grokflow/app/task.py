@@ -19,7 +19,7 @@ from grokflow.app.report import writable_directory
 from grokflow.app.settings import Common, LimitSettings, S, Settings, as_widths, to_toml
 from grokflow.checkpoint.journal import Journal, as_checkpoint_path
 from grokflow.figures.style import scientific
-from grokflow.files import FileError, write_atomically
+from grokflow.files import FileError, contents_of, write_atomically
 
 KINDS: dict[str, type[Common]] = {"gradient_flow": Settings, "two_phase": LimitSettings}
 
@@ -89,10 +89,12 @@ def taken_up(journal: Journal, out: Path | None) -> Task[Any]:
             f"{journal.path} was written by grokflow.{journal.function}: take it up in Python, by "
             "grokflow.resume"
         )
-    settings = KINDS[journal.function](**journal.note["settings"])
+    with contents_of(journal.path, "checkpoint"):
+        settings = KINDS[journal.function](**journal.note["settings"])
+        parts = data.Split(**journal.note["parts"])
     if out is not None:
         settings = dataclasses.replace(settings, out=str(out))
-    return begin(settings, data.Split(**journal.note["parts"]))
+    return begin(settings, parts)
 
 
 def begin(settings: S, parts: data.Split) -> Task[S]:

@@ -179,9 +179,7 @@ class Journal:
             if pending:
                 self._write((name, driver))
             else:
-                with (
-                    self._tolerant()
-                ):  # what cannot be kept leaves the file as it is, with what it has of the run
+                with self._tolerant():  # a state that cannot be kept leaves the file as it is
                     self._keep(name, driver.facts(), lambda state: driver.save(state.write))
                     self._write()
 
