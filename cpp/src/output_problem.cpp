@@ -77,9 +77,8 @@ void OutputProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
 
 double OutputProblem::kernel_trace(const ConstVectorRef&, VectorRef) const {
   throw std::invalid_argument(
-      "the gradient of the trace of the tangent kernel is known for the squared loss only; give a "
-      "Regularizer of "
-      "your own in place of 'hessian_trace'");
+      "the gradient of the trace of the tangent kernel is known for the squared loss only; give a Regularizer"
+      " of your own in place of 'hessian_trace'");
 }
 
 /// The linearised outputs, c g, c rho and B at one point.

@@ -217,8 +217,9 @@ class Logistic(_Compiled):
 class CrossEntropy(_Compiled):
     """``-sum_j q_j log p_j`` with p the softmax of the outputs. The mean is over samples.
 
-    Targets are classes, integers of shape (n,), or probabilities q, shape (n, k). There is a minimiser at
-    finite outputs if no probability is 0: where classes are certain, `label_smoothing` makes it so.
+    Targets are classes, integers of shape (n,) or (n, 1), or probabilities q, shape (n, k). There is a
+    minimiser at finite outputs if no probability is 0: where classes are certain, `label_smoothing` makes it
+    so.
 
     Parameters
     ----------
@@ -234,7 +235,8 @@ class CrossEntropy(_Compiled):
             raise ValueError(f"label_smoothing is {share:g}; it must lie in 0 <= s < 1")
 
     def _shape(self, targets: Any) -> tuple[int, ...]:
-        return (len(targets), int(targets.max(initial=0)) + 1) if targets.ndim == 1 else targets.shape
+        classes = _column(targets)
+        return (len(classes), int(classes.max(initial=0)) + 1) if classes.ndim == 1 else targets.shape
 
     def _targets(self, name: str, y: ArrayLike, shape: tuple[int, ...]) -> Any:
         n, k = shape[0], int(np.prod(shape[1:]))
@@ -243,7 +245,7 @@ class CrossEntropy(_Compiled):
                 "loss 'cross_entropy' is of the outputs of several classes, and there is a single output; "
                 "take loss='logistic'"
             )
-        targets = as_real(name, y)
+        targets = _column(as_real(name, y))
         if targets.ndim == 1:
             return as_classes(name, targets, n, k)
         if targets.shape != (n, k):
@@ -317,6 +319,11 @@ def one_hot(classes: Any, outputs: int) -> FloatArray:
     q = np.zeros((len(classes), outputs))
     q[np.arange(len(classes)), classes] = 1.0
     return q
+
+
+def _column(targets: Any) -> Any:
+    """Return classes that are a column as a vector."""
+    return targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
 
 
 def _like_outputs(name: str, y: ArrayLike, shape: tuple[int, ...]) -> FloatArray:

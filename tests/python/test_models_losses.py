@@ -94,6 +94,13 @@ def test_copies_know_their_loss(network, loss, y):
     assert "loss=" in repr(problem)
 
 
+def test_classes_may_be_a_column():
+    flat, column = (gf.models.MLP(X, y, (3,), loss="cross_entropy") for y in (CLASSES, CLASSES[:, None]))
+    w = flat.initial_weights()
+    assert column.shape == (N, K)
+    assert column.loss(w) == flat.loss(w)
+
+
 def test_the_hash_tells_losses():
     hashes = [
         network(gf.models, REAL, loss=loss)._hash
