@@ -38,10 +38,14 @@ class SolverOfPython final : public ShiftedSolver<Scalar> {
  public:
   SolverOfPython(bool exact, Stats& stats) : exact_(exact), stats_(stats) {}
 
+  /// Whether this is the solver for that z, with f' of that point.
+  bool serves(Scalar z, long point) const { return z_ == z && point_ == point; }
   /// False if there is no such function.
-  bool set(py::object solve) {
+  bool set(py::object solve, Scalar z, long point) {
     const bool found = !solve.is_none();
     solve_ = Held(std::move(solve));
+    z_ = z;
+    point_ = found ? point : 0;
     return found;
   }
 
@@ -58,6 +62,8 @@ class SolverOfPython final : public ShiftedSolver<Scalar> {
 
  private:
   Held solve_{py::none()};
+  Scalar z_{};
+  long point_ = 0;
   bool exact_;
   Stats& stats_;
 };
@@ -67,7 +73,10 @@ class LinearizedByPython final : public LinearizedFlow {
  public:
   LinearizedByPython(double sign, bool exact, Stats& stats) : sign_(sign), exact_(exact), stats_(stats) {}
 
-  void set(py::object factor) { factor_ = Held(std::move(factor)); }
+  void set(py::object factor) {
+    factor_ = Held(std::move(factor));
+    ++point_;
+  }
 
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override { return make(z, solver); }
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override { return make(z, solver); }
@@ -75,13 +84,16 @@ class LinearizedByPython final : public LinearizedFlow {
  private:
   template <class Scalar>
   bool make(Scalar z, std::unique_ptr<ShiftedSolver<Scalar>>& solver) {
-    ++stats_.nfactor;
     if (!solver) solver = std::make_unique<SolverOfPython<Scalar>>(exact_, stats_);
+    auto& mine = static_cast<SolverOfPython<Scalar>&>(*solver);
+    if (mine.serves(z, point_)) return true;
+    ++stats_.nfactor;
     const Locked locked;
-    return static_cast<SolverOfPython<Scalar>&>(*solver).set(factor_({py::cast(sign_ * z)}));
+    return mine.set(factor_({py::cast(sign_ * z)}), z, point_);
   }
 
   Held factor_{py::none()};
+  long point_ = 0;  // the number of points at which f' was frozen
   double sign_;
   bool exact_;
   Stats& stats_;

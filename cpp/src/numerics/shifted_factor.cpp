@@ -34,7 +34,8 @@ bool ShiftedFactor<Scalar, kind>::prepare(const Matrix& S, Scalar shift, long ve
   S_ = &S;
   shift_ = shift;
   const double drift = matrix_.rows() < kCheap ? 0.0 : kMaxDrift;
-  if (version == version_ && std::abs(shift / factored_shift_ - 1.0) <= drift) return true;
+  const bool near = shift == factored_shift_ || std::abs(shift / factored_shift_ - 1.0) <= drift;
+  if (version == version_ && near) return true;
   matrix_ = S.template cast<Scalar>();
   if (!factor_matrix(shift, nfactor)) return false;
   version_ = version;
