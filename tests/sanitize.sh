@@ -31,7 +31,7 @@ valgrind() {
 }
 
 parallel() {
-  local safe=(closed_forms invariants metamorphic mlp models end_points limit_projection limit_ends piecewise)
+  local safe=(closed_forms invariants metamorphic models end_points limit_projection limit_ends piecewise)
   safe=("${safe[@]/#/tests/python/test_}")
   pytest -n 0 --parallel-threads 8 "${safe[@]/%/.py}"
 }
