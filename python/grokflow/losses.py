@@ -104,7 +104,10 @@ class Loss:
 
     def _compiled(self, targets: Any, shape: tuple[int, ...]) -> core.Loss:
         n, k = shape[0], int(np.prod(shape[1:]))
-        of_rho, of_B = map(np.shape, self.factor(np.zeros((n, k)), targets))
+        pair = self.factor(np.zeros((n, k)), targets)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"{type(self).__name__}.factor must return two arrays, rho and B")
+        of_rho, of_B = map(np.shape, pair)
         if len(of_rho) != 2 or of_rho[0] != n or of_B != (n, k, of_rho[1]):
             raise ValueError(
                 f"{type(self).__name__}.factor returned shapes {of_rho} and {of_B}; for these outputs "

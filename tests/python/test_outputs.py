@@ -320,8 +320,14 @@ def test_a_factor_of_the_wrong_shape_is_told():
         def factor(self, outputs, targets):
             return outputs, np.ones(3)
 
+    class Single(LogCosh):
+        def factor(self, outputs, targets):
+            return np.ones((8, 3, 3))
+
     with pytest.raises(ValueError, match=re.escape("Wrong.factor returned shapes (8, 3) and (3,)")):
         model(Wrong(), REAL)
+    with pytest.raises(ValueError, match=r"Single\.factor must return two arrays, rho and B"):
+        model(Single(), REAL)
 
 
 @pytest.mark.parametrize(
