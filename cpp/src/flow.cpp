@@ -4,6 +4,16 @@
 
 namespace grokflow {
 
+void LinearizedFlow::rhs(const ConstVectorRef&, const ConstVectorRef&, VectorRef, VectorRef) {
+  throw std::logic_error("this flow has no forces");
+}
+
+void LinearizedFlow::react(const ConstVectorRef&, VectorRef) {
+  throw std::logic_error("this flow has no forces");
+}
+
+void Flow::forces(const ConstVectorRef&, VectorRef) {}
+
 void Flow::check() const {
   using Clock = std::chrono::steady_clock;
   if (checkpoint) checkpoint();
@@ -14,6 +24,13 @@ void Flow::rhs(const ConstVectorRef& w, VectorRef out) {
   check();
   ++stats_.nfev;
   compute_rhs(w, out);
+}
+
+void Flow::rhs(LinearizedFlow& lin, const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
+               VectorRef now) {
+  check();
+  ++stats_.nfev;
+  lin.rhs(w, forces, out, now);
 }
 
 void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {

@@ -17,6 +17,11 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   decay_.add_product(-1.0, w, out);
 }
 
+void GradientFlow::forces(const ConstVectorRef& w, VectorRef out) {
+  problem_->residual(w, out);
+  out *= problem_->scale();
+}
+
 void GradientFlow::compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
   if (curvature_ == CurvatureKind::none) return Flow::compute_linearization(w, lin);
   if (!lin) {

@@ -246,14 +246,6 @@ def random_network(seed):
     return net, (1.0 if seed % 4 else 0.3) * net.initial_weights(seed=seed)
 
 
-def unmended(*case, reason, strict=True):
-    return pytest.param(*case, marks=pytest.mark.xfail(strict=strict, reason=reason))
-
-
-MANY_CHANGES = "modes change 275 times"
-AT_THE_EDGE = "at the bound: round-off decides on which side"
-
-
 def check_no_chatter(seed, lam, rtol):
     net, w0 = random_network(seed)
     sol = gf.gradient_flow(
@@ -261,30 +253,27 @@ def check_no_chatter(seed, lam, rtol):
     )
     assert sol.success, sol.message
     assert sol.mode_changes.size <= 250
+    assert sol.stats["nsteps"] <= 4000
     assert np.all(np.diff(sol.mode_changes["t"]) >= 0)
 
 
-@pytest.mark.parametrize(
-    ("seed", "rtol"),
-    [
-        *((seed, 1e-3) for seed in range(12) if seed not in (6, 11)),
-        *((seed, 1e-6) for seed in range(12)),
-        unmended(6, 1e-3, reason=MANY_CHANGES),
-        unmended(11, 1e-3, reason=AT_THE_EDGE, strict=False),
-    ],
-)
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+@pytest.mark.parametrize("seed", [*range(12), 34, 71, 144])
 def test_forces_far_below_the_tolerance_make_no_chatter(seed, rtol):
-    """In the slow phase residuals are of the size of the weight decay, and still decide who slides."""
+    """In the slow phase residuals are of the size of the weight decay, and still decide who slides.
+
+    With 34, 144 and, at 1e-6, 4 a plateau of the loss is left where a neuron crosses a data point."""
     check_no_chatter(seed, 1e-8, rtol)
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        *(seed for seed in range(12) if seed != 7),
-        unmended(7, reason=AT_THE_EDGE, strict=False),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_two_hundred_networks_make_no_chatter(rtol):
+    for seed in range(200):
+        check_no_chatter(seed, 1e-8, rtol)
+
+
+@pytest.mark.parametrize("seed", range(12))
 def test_the_path_does_not_depend_on_the_tolerance(seed):
     net, w0 = random_network(seed)
     lam, ends = 1e-8, []

@@ -70,6 +70,12 @@ class LinearizedFlow {
   /// much.
   virtual double renewal_cost() const { return std::numeric_limits<double>::infinity(); }
 
+  /// out = f(w), but that the forces at w, put into `now`, act through the J frozen here as far as they differ
+  /// from `forces`. Only where the flow has forces.
+  virtual void rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef now);
+  /// forces += their change with w along v, by the same J.
+  virtual void react(const ConstVectorRef& v, VectorRef forces);
+
   /// Writes or reads what it has become since it was made, beyond f' at its point. Read after `linearize`
   /// at the same point.
   virtual void state(Archive& /*archive*/) {}
@@ -96,8 +102,18 @@ class Flow {
   void set_time(double t) { time_ = t; }
   double time() const { return time_; }
 
+  /// The number of forces g, if f(w) = -J(w)^T g(w) - D w, where J is dg/dw but for a factor, and stiff. Default:
+  /// none that a method need know of.
+  virtual Index num_forces() const { return 0; }
+  /// out = g(w).
+  virtual void forces(const ConstVectorRef& w, VectorRef out);
+
   /// out = f(w).
   void rhs(const ConstVectorRef& w, VectorRef out);
+
+  /// The same where forces are unknowns of their own: `LinearizedFlow::rhs`.
+  void rhs(LinearizedFlow& lin, const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
+           VectorRef now);
 
   /// Freezes f' at w. `lin` is null, or a spent object of this flow that is refilled.
   void linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin);

@@ -27,6 +27,11 @@ class GradientFlow final : public Flow {
   bool may_be_noisy() const override { return problem_->may_be_noisy(); }
   Index size() const override { return problem_->num_params(); }
   bool is_linear() const override { return problem_->is_quadratic(); }
+  /// c r.
+  Index num_forces() const override {
+    return curvature_ == CurvatureKind::gram && problem_->has_forces() ? problem_->num_residuals() : 0;
+  }
+  void forces(const ConstVectorRef& w, VectorRef out) override;
   const Problem& problem() const { return *problem_; }
   const Decay& decay() const { return decay_; }
   /// The strategy in use: never `automatic`.

@@ -5,7 +5,8 @@
 // implicit step, where they balance the velocity; not at states that were interpolated or moved to a surface.
 // So forces come from stages only. A change of mode moves their equilibrium. What reaches the new one within a
 // small part of a step is taken to do so at once, and decides; w is moved, by less than the tolerance, to where
-// its residual gives this force: the next step starts on the slow manifold of its own mode.
+// its residual gives this force: the next step starts on the slow manifold of its own mode. Where w would move
+// farther the new equilibrium need not be near (a saddle may have been left), and steps follow what happens.
 //
 //   auto piece = network->make_piece();                              // F continued smoothly from one mode
 //   GradientFlow flow(piece, decay);                                 // an ordinary flow on it
@@ -35,8 +36,8 @@ class Forces {
   /// At w with these slopes: r, or the gradient of a loss on top.
   virtual void evaluate(const ConstVectorRef& w, const ConstVectorRef& slopes, VectorRef out) = 0;
   /// What `before`, the force at the end of the last mode, has become a time `tau` after the change, as far as
-  /// it reacts so fast.
-  virtual void react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) = 0;
+  /// it reacts so fast. Returns how far w moves by that.
+  virtual double react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) = 0;
   /// Moves w to where the gradient has this force, but for what would not return to it within `tau`.
   virtual void restore(const ConstVectorRef& force, double tau, VectorRef w) = 0;
 };
@@ -83,12 +84,12 @@ class Modes {
   std::shared_ptr<Piece> piece_;
   std::unique_ptr<Forces> forces_;
   std::unique_ptr<Crossings> crossings_;  // of the last attempt
-  double h_ = 0.0;                        // size of steps; 0: at the start
-  Vector before_, force_;                 // at the end of the last mode, and in the present one
-  Mode held_;                             // all that was touched at the last change, slid on
-  std::vector<Burst> bursts_;             // of changes, by unit
-  Index last_unit_ = -1;                  // that ended the mode in the last step, if one did,
-  int in_a_row_ = 0;                      // and in how many steps before
+  double h_ = 0.0;             // size of steps; 0: at the start
+  Vector before_, force_;      // at the end of the last mode, and in the present one
+  Mode held_;                  // all that was touched at the last change, slid on
+  std::vector<Burst> bursts_;  // of changes, by unit
+  Index last_unit_ = -1;       // that ended the mode in the last step, if one did,
+  int in_a_row_ = 0;           // and in how many steps before
   std::vector<ModeChange> changes_;
   std::string trouble_;
 };

@@ -114,6 +114,9 @@ class OneStepMethod : public Stepper {
   virtual const std::vector<double>& nodes() const = 0;
   /// The path of the last attempt, if it was done, at the fraction x of its step; also a little beyond 1.
   virtual void preview(double x, VectorRef out) const = 0;
+  /// The forces of the flow at these nodes, one column each, where the method knows them better than the flow
+  /// does at the path; else no column.
+  virtual const Matrix& forces() const;
   /// The last attempt, which was done, once more up to the fraction x of its step. To be accepted or rejected
   /// in its place.
   virtual Attempt cut(double x) = 0;

@@ -209,6 +209,23 @@ double GramCurvature::renewal_cost() const {
          n * n / (9.0 * static_cast<double>(problem_->num_params()));
 }
 
+void GramCurvature::rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef now) {
+  problem_->linearize(w, beside_);
+  now = *beside_->scaled_residual();
+  rows_ = now - forces;
+  params_.resize(w.size());
+  lin_->vjp(rows_, params_);
+  beside_->vjp(forces, out);
+  out = -out - params_;
+  decay_.add_product(-1.0, w, out);
+}
+
+void GramCurvature::react(const ConstVectorRef& v, VectorRef forces) {
+  rows_.resize(forces.size());
+  lin_->jvp(v, rows_);
+  forces += problem_->scale() * rows_;
+}
+
 bool GramCurvature::sharpen() {
   if (full_hessian_) return false;
   full_hessian_ = true;

@@ -35,6 +35,8 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     push(out);
   }
 
+  const Vector* scaled_residual() const override { return &g_; }
+
   void vjp(const ConstVectorRef& q, VectorRef out) const override { piece_.pull_back(q, u_, Y_, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {

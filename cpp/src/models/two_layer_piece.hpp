@@ -27,6 +27,7 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
+  bool has_forces() const override { return true; }
   Index num_units() const override { return net_.width_; }
   Index num_surfaces() const override { return static_cast<Index>(samples_.size()); }
   Index num_sliding() const override { return sliding_.num_surfaces(); }

@@ -46,9 +46,9 @@ const Look& Crossings::begin(const ConstVectorRef& w) {
   return looks_[0];
 }
 
-void Crossings::impose(const ConstVectorRef& force) {
-  looks_[0].force = force;
-  multipliers(looks_[0]);
+void Crossings::impose(const ConstVectorRef& force, Look& at) const {
+  at.force = force;
+  multipliers(at);
 }
 
 void Crossings::look(const ConstVectorRef& w, Look& out) {
@@ -93,6 +93,7 @@ void Crossings::look_along(const OneStepMethod& method) {
   for (Index l = 0; l < degree; ++l) {
     method.preview(nodes_[l], state_);
     look(state_, looks_[l + 1]);
+    if (method.forces().cols() > 0) impose(method.forces().col(l), looks_[l + 1]);
   }
   piece_->sizes(state_, sizes_);
   // Forces that have not yet reacted to a change of mode say nothing of the path of a long step.

@@ -38,7 +38,7 @@ class Crossings {
   /// Looks at w, the start of the next step.
   const Look& begin(const ConstVectorRef& w);
   /// Gives it this force.
-  void impose(const ConstVectorRef& force);
+  void impose(const ConstVectorRef& force) { impose(force, looks_.front()); }
   /// The end of the last step is the start of the next one.
   void advance() { std::swap(looks_.front(), looks_.back()); }
   /// All that ends the mode already at the start.
@@ -68,6 +68,7 @@ class Crossings {
 
  private:
   void look(const ConstVectorRef& w, Look& out);
+  void impose(const ConstVectorRef& force, Look& at) const;
   void look_along(const OneStepMethod& method);
   template <class Value>
   Bernstein interpolant(Value&& value) const;

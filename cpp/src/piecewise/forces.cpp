@@ -30,9 +30,9 @@ class GradientForces final : public Forces {
     out = piece_->scale() * slopes;
   }
 
-  void react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) override {
+  double react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) override {
     out = before;
-    if (tau == 0.0 || !freeze(w, tau)) return;
+    if (tau == 0.0 || !freeze(w, tau)) return 0.0;
     params_.setZero();
     decay_.add_product(1.0, w, params_);
     lin_->jvp(params_, rows_);
@@ -46,8 +46,12 @@ class GradientForces final : public Forces {
       cholesky_.solve(rows_);
       out -= shift_ * rows_;
     }
+    rows_ = out / piece_->scale();
+    cholesky_.solve(rows_);
+    lin_->vjp(rows_, params_);
     out += before_;
     piece_->from_rows(w, out);
+    return params_.stableNorm();
   }
 
   void restore(const ConstVectorRef& force, double tau, VectorRef w) override {
@@ -99,8 +103,9 @@ class DriftForces final : public Forces {
     piece_->from_rows(w, out);
   }
 
-  void react(const ConstVectorRef& w, const ConstVectorRef& before, double, VectorRef out) override {
+  double react(const ConstVectorRef& w, const ConstVectorRef& before, double, VectorRef out) override {
     evaluate(w, before, out);
+    return 0.0;
   }
 
   void restore(const ConstVectorRef&, double, VectorRef) override {}

@@ -120,17 +120,18 @@ void Modes::change(double t, double h, VectorRef w) {
   settle(t, w);
 }
 
-/// The force in the present mode.
-void Modes::react(const ConstVectorRef& w) { forces_->react(w, before_, kAtOnce * h_, force_); }
+/// The force in the present mode. A reaction that moves w by more than its tolerance is a part of the path, and
+/// left to the steps.
+void Modes::react(const ConstVectorRef& w) {
+  const double moved = forces_->react(w, before_, kAtOnce * h_, force_);
+  if (moved > crossings_->tolerance(w.stableNorm())) force_ = before_;
+}
 
-/// w is given the force of the mode by a correction along the surfaces that it touches. A force that differs by
-/// more than the tolerance of w is well resolved: that reaction is a part of the path, and left to the steps.
+/// w is given the force of the mode by a correction along the surfaces that it touches.
 void Modes::restore(VectorRef w) {
   const Mode mode = piece_->mode();
   for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, held_.col(j).data());
-  Vector moved = w;
-  forces_->restore(force_, h_, moved);
-  if ((moved - w).norm() <= crossings_->tolerance(w.norm())) w = moved;
+  forces_->restore(force_, h_, w);
   for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, mode.col(j).data());
 }
 

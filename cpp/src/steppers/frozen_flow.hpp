@@ -25,6 +25,7 @@ class FrozenFlow {
 
   explicit operator bool() const { return lin_ != nullptr; }
   LinearizedFlow* operator->() const { return lin_.get(); }
+  LinearizedFlow& operator*() const { return *lin_; }
 
   void linearize(const ConstVectorRef& w) {
     point_ = w;

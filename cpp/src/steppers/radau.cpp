@@ -16,6 +16,12 @@
 // That takes three matrices, and contracts at a rate that no longer grows with h f'. It is done for a while
 // after one matrix has failed.
 //
+// Where the flow has forces, f(w) = -J(w)^T g(w) - D w, they are unknowns of their own at each stage, as in the
+// differential-algebraic system that the flow tends to for D -> 0. With one J for all stages, which is delta off,
+// Newton's method then contracts by delta; in w alone by h c delta^2, since r(w) is wrong by delta^2 and
+// c r(w) has to balance the velocity: no step is then longer than D^(-2/3). The forces found are as good as the
+// velocity that they make, also where they are far below the tolerance of w.
+//
 // The error is estimated by an embedded formula of order 3, filtered by (I - h/mu f')^-1. The collocation
 // polynomial gives dense output, and its continuation the first guess of the next step.
 #include <algorithm>
@@ -58,6 +64,8 @@ class Radau final : public OneStepMethod {
       v->resize(d);
     for (Eigen::VectorXcd* v : {&complex_, &complex_step_}) v->resize(d);
     for (Matrix* m : {&stages_, &guess_, &fields_, &polynomial_}) m->resize(d, 3);
+    force_.resize(flow.num_forces());
+    for (Matrix* m : {&forces_, &now_}) m->resize(flow.num_forces(), flow.num_forces() > 0 ? 3 : 0);
     // Newton's remaining error, relative to the tolerance; at most the square root of rtol, as in Hairer &
     // Wanner, IV.8.
     const double eps = std::numeric_limits<double>::epsilon();
@@ -69,6 +77,7 @@ class Radau final : public OneStepMethod {
     w_ = w0;
     set_stage(0.0);
     flow_.rhs(w_, f_);
+    if (forced()) flow_.forces(w_, force_);
     return first_step > 0.0 ? first_step : initial_step(flow_, tolerance_, 3, w_, f_);
   }
 
@@ -76,6 +85,7 @@ class Radau final : public OneStepMethod {
     h_ = h;
     if (gate_.suspects()) measure_noise();
     guess_stages();
+    if (forced()) forces_.colwise() = force_;
     return solve();
   }
 
@@ -94,9 +104,12 @@ class Radau final : public OneStepMethod {
 
   void preview(double x, VectorRef out) const override { out = w_ + combine(stages_, path_weights(x)); }
 
+  const Matrix& forces() const override { return forces_; }
+
   void restart(const ConstVectorRef& w) override {
     set_stage(0.0);
     flow_.rhs(w, new_f_);  // before anything changes: it may throw
+    if (forced()) flow_.forces(w, force_);
     jump_ = new_f_ - f_;
     jumped_ = first_ = true;
     w_ = w;
@@ -107,7 +120,8 @@ class Radau final : public OneStepMethod {
   }
   double accept() override {
     set_stage(1.0);
-    flow_.rhs(new_w_, new_f_);  // before anything changes: it may throw
+    field(new_w_, 2, new_f_);  // before anything changes: it may throw
+    if (forced()) force_ = forces_.col(2);
     const double factor = std::min(growth_, step_factor());
     growth_ = std::min(kGrowth, kRecovery * growth_);
     w_.swap(new_w_);
@@ -151,8 +165,8 @@ class Radau final : public OneStepMethod {
   double slack() const override { return gate_.most(); }
 
   void state(Archive& archive) override {
-    archive(clock_, w_, f_, jump_, polynomial_, monitor_, gate_, fields_, weights_, stale_, rejected_, first_,
-            jumped_, apart_, spell_, growth_, h_, error_, last_h_, last_error_, outcome_);
+    archive(clock_, w_, f_, force_, jump_, polynomial_, monitor_, gate_, fields_, weights_, stale_, rejected_,
+            first_, jumped_, apart_, spell_, growth_, h_, error_, last_h_, last_error_, outcome_);
     at_[0].lin.state(archive, at_[0].solver);
     at_[1].lin.state(archive, at_[1].solver, complex_solver_);
     at_[2].lin.state(archive, at_[2].solver);
@@ -179,6 +193,16 @@ class Radau final : public OneStepMethod {
 
   /// Evaluations to come are at the fraction x of the step.
   void set_stage(double x) { flow_.set_time(clock_.t() + x * h_); }
+
+  bool forced() const { return forces_.cols() > 0; }
+
+  /// out = f(w), with the forces of this stage.
+  void field(const ConstVectorRef& w, int stage, VectorRef out) {
+    if (forced())
+      flow_.rhs(lin(stage), w, forces_.col(stage), out, now_.col(stage));
+    else
+      flow_.rhs(w, out);
+  }
 
   /// Along the last correction, which the fields have become.
   void measure_noise() {
@@ -257,6 +281,7 @@ class Radau final : public OneStepMethod {
   /// Those at which there are matrices.
   int first_stage() const { return apart_ > 0 ? 0 : 1; }
   int last_stage() const { return apart_ > 0 ? 2 : 1; }
+  LinearizedFlow& lin(int stage) { return *at_[apart_ > 0 ? stage : 1].lin; }
 
   void guess_stages() {
     if (last_h_ == 0.0) {
@@ -283,7 +308,7 @@ class Radau final : public OneStepMethod {
       for (int i = 0; i < 3; ++i) {
         new_w_ = w_ + stages_.col(i);
         set_stage(tableau_.c[i]);
-        flow_.rhs(new_w_, fields_.col(i));
+        field(new_w_, i, fields_.col(i));
       }
       if (!all_finite(fields_.reshaped())) return Outcome::not_finite;
       if (!(apart_ > 0 ? correct_apart() : correct())) return Outcome::newton_failed;
@@ -294,6 +319,10 @@ class Radau final : public OneStepMethod {
         // Z = v R + 2 Re(u C)
         fields_.col(i) = tableau_.v[i] * real_step_ + 2.0 * (tableau_.u[i] * complex_step_).real();
         stages_.col(i) += fields_.col(i);
+        if (forced()) {
+          forces_.col(i) = now_.col(i);
+          lin(i).react(fields_.col(i), forces_.col(i));
+        }
         sum += std::pow(rms_norm(fields_.col(i), weights_), 2);
       }
       switch (monitor_.judge(std::sqrt(sum / 3.0), newton_target_)) {
@@ -341,7 +370,7 @@ class Radau final : public OneStepMethod {
     if (error_ > 1.0 && (rejected_ || first_)) {
       filtered_ += w_;
       set_stage(0.0);
-      flow_.rhs(filtered_, new_f_);
+      field(filtered_, first_stage(), new_f_);
       filtered_ = real_step_ + z * new_f_;
       if (!filter.solve(filtered_)) return fail();
       error_ = rms_norm(filtered_, weights_);
@@ -383,6 +412,8 @@ class Radau final : public OneStepMethod {
   double growth_ = kGrowth;
 
   Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_, jump_;
+  Vector force_;         // at w
+  Matrix forces_, now_;  // at the stages
   Eigen::VectorXcd complex_, complex_step_;
   Matrix stages_, guess_, fields_, polynomial_;
   double h_ = 0.0, error_ = 0.0;

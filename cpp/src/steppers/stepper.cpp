@@ -33,6 +33,11 @@ void Stepper::state(Archive&) {
   throw std::logic_error("this stepper does not say what its state is: it cannot be saved");
 }
 
+const Matrix& OneStepMethod::forces() const {
+  static const Matrix none;
+  return none;
+}
+
 double rms_norm(const ConstVectorRef& v, const ConstVectorRef& weights) {
   return std::sqrt(v.cwiseProduct(weights).squaredNorm() / static_cast<double>(v.size()));
 }
