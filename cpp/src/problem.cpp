@@ -29,7 +29,7 @@ void Linearization::vjp(const ConstVectorRef&, VectorRef) const {
 
 void Linearization::gram(Index begin, Index end, MatrixRef K) const {
   Vector row(num_params_);
-  for_each_unit(num_residuals_, [&](Index i, const Vector& unit) {
+  for_each_unit(num_residuals_, [&](Index i, const ConstVectorRef& unit) {
     check();
     vjp(unit, row);
     row.head(begin).setZero();
@@ -43,7 +43,7 @@ void Linearization::hvp(const ConstVectorRef&, VectorRef) const {
 }
 
 void Linearization::hessian(MatrixRef H) const {
-  for_each_unit(num_params_, [&](Index i, const Vector& unit) {
+  for_each_unit(num_params_, [&](Index i, const ConstVectorRef& unit) {
     check();
     hvp(unit, H.col(i));
   });
@@ -91,7 +91,7 @@ double Problem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const 
   const double reach = std::cbrt(std::numeric_limits<double>::epsilon()) * std::max(1.0, w.stableNorm());
   double trace = 0.0;
   gradient.setZero();
-  for_each_unit(num_residuals_, [&](Index, const Vector& unit) {
+  for_each_unit(num_residuals_, [&](Index, const ConstVectorRef& unit) {
     here->vjp(unit, row);
     const double norm = row.stableNorm();
     trace += norm * norm;

@@ -84,12 +84,12 @@ class Modes {
   std::shared_ptr<Piece> piece_;
   std::unique_ptr<Forces> forces_;
   std::unique_ptr<Crossings> crossings_;  // of the last attempt
-  double h_ = 0.0;             // size of steps; 0: at the start
-  Vector before_, force_;      // at the end of the last mode, and in the present one
-  Mode held_;                  // all that was touched at the last change, slid on
-  std::vector<Burst> bursts_;  // of changes, by unit
-  Index last_unit_ = -1;       // that ended the mode in the last step, if one did,
-  int in_a_row_ = 0;           // and in how many steps before
+  double h_ = 0.0;                        // size of steps; 0: at the start
+  Vector before_, force_;                 // at the end of the last mode, and in the present one
+  Mode held_;                             // all that was touched at the last change, slid on
+  std::vector<Burst> bursts_;             // of changes, by unit
+  Index last_unit_ = -1;                  // that ended the mode in the last step, if one did,
+  int in_a_row_ = 0;                      // and in how many steps before
   std::vector<ModeChange> changes_;
   std::string trouble_;
 };

@@ -13,7 +13,7 @@ inline void form_hessian(const Problem& problem, const Linearization& lin, Matri
   if (problem.has_hessian()) return lin.hessian(H);
   const Index n = problem.num_residuals();
   Matrix rows(problem.num_params(), n);
-  for_each_unit(n, [&](Index i, const Vector& unit) {
+  for_each_unit(n, [&](Index i, const ConstVectorRef& unit) {
     lin.check();
     lin.vjp(unit, rows.col(i));
   });

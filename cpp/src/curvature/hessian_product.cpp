@@ -33,7 +33,7 @@ void HessianProduct::add_residual_part(const ConstVectorRef& v, VectorRef out) {
 
 void HessianProduct::complete(MatrixRef H) {
   part_.setZero(H.rows(), H.cols());
-  for_each_unit(H.cols(), [&](Index i, const Vector& unit) {
+  for_each_unit(H.cols(), [&](Index i, const ConstVectorRef& unit) {
     lin_->check();
     add_residual_part(unit, part_.col(i));
   });
