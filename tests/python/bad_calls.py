@@ -130,7 +130,7 @@ KEPT = {
     "checkpoint": [
         (3, TypeError, "checkpoint is 3; it must be the path of a file"),
         ("nowhere/run.ckpt", FileNotFoundError, "checkpoint is 'nowhere/run.ckpt', but"),
-        (os.devnull, FileExistsError, "take its run up by grokflow.resume"),
+        (os.devnull, FileExistsError, "there is a file already: resume its run, or remove it"),
     ],
     "checkpoint_every": [
         (0, ValueError, "checkpoint_every is 0"),
