@@ -81,6 +81,8 @@ class Copy:
         configure = ["cmake", "--preset", "python", "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"]
         if not self.run(configure) or not self.build():
             sys.exit(f"the sources do not build: see {self.log}")
+        if not self.passes(" ".join(TESTS.values())):
+            sys.exit(f"the tests do not pass as they are: see {self.log}")
 
     @property
     def log(self):
@@ -96,6 +98,11 @@ class Copy:
     def build(self):
         return self.run(["cmake", "--build", "build/python", "--", "-j2"])
 
+    def passes(self, names):
+        """Whether these tests pass."""
+        tests = [f"tests/python/{name}.py" for name in dict.fromkeys(names.split())]
+        return self.run(["bash", "-c", f'ulimit -t {LONGEST}; exec "$@"', "-", *PYTEST, *tests])
+
     def attempt(self, name, number, column, before, after):
         """Make a change, build, test and undo it: what became of it, and by what it was noticed."""
         path = self.tree / name
@@ -107,8 +114,7 @@ class Copy:
         try:
             if not self.build():
                 return "caught", "the compiler"
-            tests = [f"tests/python/{test}.py" for test in dict.fromkeys(TESTS[name].split())]
-            if self.run(["bash", "-c", f'ulimit -t {LONGEST}; exec "$@"', "-", *PYTEST, *tests]):
+            if self.passes(TESTS[name]):
                 return "survived", ""
             failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", self.log.read_text(), re.MULTILINE)
             return "caught", failed[1].removeprefix("tests/python/") if failed else "a crash, or no end"
