@@ -164,6 +164,14 @@ def test_a_split_is_recorded():
     assert preactivations(problem, sol.final)[0][0, 0] < 0
 
 
+def test_a_neuron_that_may_stay_dead_or_come_to_life_splits():
+    """On the side below, which is taken, nothing moves it; on the other it would leave."""
+    problem = gf.models.TwoLayerNetwork([[1.0]], [1.0], width=1, activation="relu")
+    sol = solve(problem, [1.0, 1.0, -1.0], 5.0)
+    assert [tuple(change)[1:] for change in sol.mode_changes] == [(0, 0, "split")]
+    np.testing.assert_allclose(sol.final, np.exp(-RATE * 5.0) * np.array([1.0, 1.0, -1.0]), rtol=1e-6)
+
+
 @KINKED
 def test_the_steps_tell_the_time_once(activation):
     problem, w0 = network(activation=activation)

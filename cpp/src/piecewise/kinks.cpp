@@ -180,7 +180,9 @@ Resolution resolve_kinks(const Kinks& kinks, const std::vector<Touch>& touches, 
     if (sign(kinks.normals.col(i).dot(came), reach * size) != 0) continue;
     const double jump = kinks.jumps[i] * reach * reach, rate = kinks.normals.col(i).dot(velocity);
     const double off = found.sides[i] == Side::on ? rate + jump : rate;
-    found.split[i] = sign(off, reach * size) < 0 && sign(off - jump, reach * size) > 0;
+    // Nor if one side keeps it where it is, as a dead neuron is kept, and the other leads away.
+    found.split[i] =
+        sign(jump, reach * size) < 0 && sign(off, reach * size) <= 0 && sign(off - jump, reach * size) >= 0;
   }
   return found;
 }

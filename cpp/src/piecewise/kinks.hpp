@@ -17,7 +17,7 @@ struct Touch {
 struct Resolution {
   bool found = false;
   std::vector<Side> sides;
-  std::vector<char> split;  ///< both sides repel, and nothing told which way to go
+  std::vector<char> split;  ///< neither side leads to the other, and nothing told which way to go
   bool at_rest = false;     ///< the velocity along the normals is 0
 };
 
