@@ -138,6 +138,10 @@ class OutputProblem::At final : public Linearization {
   double gram_cost() const override { return lin_->gram_cost(); }
   const Vector* scaled_residual() const override { return num_residuals() > 0 ? &rho_ : nullptr; }
 
+  bool solve(const ConstVectorRef& alpha, double beta, double tolerance, VectorRef v) const override {
+    return lin_->solve(alpha, beta, tolerance, v);
+  }
+
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
     auto work = problem_.scratch();
     const auto S = [&](VectorRef x) {

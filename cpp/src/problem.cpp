@@ -42,6 +42,10 @@ void Linearization::hvp(const ConstVectorRef&, VectorRef) const {
   throw std::logic_error("this problem offers no Hessian-vector product");
 }
 
+bool Linearization::solve(const ConstVectorRef&, double, double, VectorRef) const {
+  throw std::logic_error("this problem does not solve for itself");
+}
+
 void Linearization::hessian(MatrixRef H) const {
   for_each_unit(num_params_, [&](Index i, const ConstVectorRef& unit) {
     check();

@@ -20,6 +20,12 @@ py::object Callback::first(std::initializer_list<py::object> arguments, const Sh
   return pair[1];
 }
 
+bool Callback::optional(std::initializer_list<py::object> arguments, const Shape& shape, double* out) const {
+  const py::object result = evaluate(arguments);
+  if (!result.is_none()) store(result, shape, out);
+  return !result.is_none();
+}
+
 bool store(const char* name, const py::object& result, const Shape& shape, double* out) {
   if (shape.size() == 0 && PyFloat_Check(result.ptr())) {
     *out = PyFloat_AS_DOUBLE(result.ptr());

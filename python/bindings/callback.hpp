@@ -88,6 +88,9 @@ class Callback {
   /// The same where the result is a pair, whose first part is such an array: the second.
   py::object first(std::initializer_list<py::object> arguments, const Shape& shape, double* out) const;
 
+  /// Whether the result is not None; then it is such an array.
+  bool optional(std::initializer_list<py::object> arguments, const Shape& shape, double* out) const;
+
   /// Replaces A, n x n and contiguous, which this function returned, by (A + A^T)/2. A matrix that is far
   /// from symmetric is an error: a factorisation reads one triangle and would hide it. Far is measured against
   /// the largest matrix so far: where a Hessian sinks because its terms cancel, their round-off stays.

@@ -42,6 +42,7 @@ class CallbackProblem final : public Problem {
   bool has_hvp_through() const override { return hvp_.given(); }
   bool may_be_noisy() const override { return true; }
   bool has_hessian() const override { return hvp_.given() || hessian_.given(); }
+  bool solves() const override { return solve_.given(); }
 
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override;
@@ -56,7 +57,7 @@ class CallbackProblem final : public Problem {
   void jacobian(const ConstVectorRef& w, MatrixRef Jt) const;
 
   /// All functions, for the garbage collector.
-  std::array<Callback*, 10> callbacks();
+  std::array<Callback*, 12> callbacks();
 
  private:
   struct At;
@@ -68,7 +69,8 @@ class CallbackProblem final : public Problem {
 
   bool is_model_;  // of outputs, on which a loss is put
   Shape params_, residuals_, jacobian_shape_;
-  Callback residual_, linearize_, jvp_, vjp_, jacobian_, gram_, hvp_, hessian_, loss_, gradient_;
+  Callback residual_, linearize_, jvp_, vjp_, jacobian_, gram_, gram_of_, hvp_, hessian_, solve_, loss_,
+      gradient_;
   std::vector<Block> blocks_;
   mutable Argument w_, u_;
   mutable WorkspacePool<Scratch> pool_;
@@ -135,9 +137,13 @@ struct CallbackProblem::At final : Linearization {
   }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    if (problem.gram_.given() && begin == 0 && end == num_params())
-      matrix(problem.gram_, K);
-    else if (!problem.jacobian_.given())
+    const bool whole = begin == 0 && end == num_params();
+    if (problem.gram_of_.given() || (problem.gram_.given() && whole)) {
+      const Locked locked;
+      if (problem.gram_.given() && whole) return matrix(problem.gram_, {here()}, K);
+      return matrix(problem.gram_of_, {here(), py::int_(begin), py::int_(end)}, K);
+    }
+    if (!problem.jacobian_.given())
       Linearization::gram(begin, end, K);
     else if (Jt.size() > 0)
       column_gram(Jt.middleRows(begin, end - begin), K);
@@ -153,9 +159,9 @@ struct CallbackProblem::At final : Linearization {
   }
 
   void hessian(MatrixRef H) const override {
-    if (problem.hessian_.given()) return matrix(problem.hessian_, H);
-    Linearization::hessian(H);
+    if (!problem.hessian_.given()) Linearization::hessian(H);
     const Locked locked;
+    if (problem.hessian_.given()) return matrix(problem.hessian_, {here()}, H);
     problem.hvp_.symmetrise(H);
   }
 
@@ -165,14 +171,21 @@ struct CallbackProblem::At final : Linearization {
     callback({here(), argument.fill(x)}, shape, out.data());
   }
 
-  void matrix(const Callback& callback, MatrixRef A) const {
+  bool solve(const ConstVectorRef& alpha, double beta, double tolerance, VectorRef x) const override {
     const Locked locked;
+    const py::object scale = alpha.size() == 1 ? py::object(py::float_(alpha[0])) : copy_of(alpha);
+    return problem.solve_.optional({here(), scale, py::float_(beta), v.fill(x), py::float_(tolerance)},
+                                   problem.params_, x.data());
+  }
+
+  /// With the GIL: the arguments are Python's.
+  void matrix(const Callback& callback, std::initializer_list<py::object> arguments, MatrixRef A) const {
     const Index m = A.rows();
     if (A.outerStride() == m) {
-      callback({here()}, {m, m}, A.data());
+      callback(arguments, {m, m}, A.data());
     } else {
       Matrix packed(m, m);
-      callback({here()}, {m, m}, packed.data());
+      callback(arguments, {m, m}, packed.data());
       A = packed;
     }
     callback.symmetrise(A);  // which also makes row-major and column-major one
@@ -199,16 +212,19 @@ CallbackProblem::CallbackProblem(Index num_params, Shape residuals, double scale
       vjp_("vjp", find(functions, "vjp")),
       jacobian_("jacobian", find(functions, "jacobian")),
       gram_("gram", find(functions, "gram")),
+      gram_of_("gram", find(functions, "gram_of")),
       hvp_("hvp", find(functions, "hvp")),
       hessian_("hessian", find(functions, "hessian")),
+      solve_("solve", find(functions, "solve")),
       loss_("loss", find(functions, "loss")),
       gradient_("gradient", find(functions, "gradient")),
       blocks_(std::move(blocks)),
       w_(params_),
       u_(residuals_) {}
 
-std::array<Callback*, 10> CallbackProblem::callbacks() {
-  return {&residual_, &linearize_, &jvp_, &vjp_, &jacobian_, &gram_, &hvp_, &hessian_, &loss_, &gradient_};
+std::array<Callback*, 12> CallbackProblem::callbacks() {
+  return {&residual_, &linearize_, &jvp_,     &vjp_,   &jacobian_, &gram_,
+          &gram_of_,  &hvp_,       &hessian_, &solve_, &loss_,     &gradient_};
 }
 
 WorkspacePool<CallbackProblem::Scratch>::Lease CallbackProblem::borrow() const {

@@ -67,7 +67,7 @@ class Locked {
 
 /// function(*arguments). With the GIL.
 inline py::object call(py::handle function, std::initializer_list<py::object> arguments) {
-  PyObject* stack[3] = {};  // the first belongs to the callee
+  PyObject* stack[6] = {};  // the first belongs to the callee
   std::size_t count = 0;
   for (const py::object& argument : arguments) stack[++count] = argument.ptr();
   PyObject* result = unless_exiting([&] {

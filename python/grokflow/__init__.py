@@ -18,6 +18,8 @@ from grokflow.checkpoint.journal import CheckpointWarning
 from grokflow.clocks import Clocks, clocks
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
+from grokflow.frameworks.from_jax import from_jax
+from grokflow.frameworks.from_torch import from_torch
 from grokflow.integrator import Integrator
 from grokflow.limit.compare import first_order_residual, horizon
 from grokflow.limit.drift import norm_flow
@@ -79,6 +81,8 @@ __all__ = [
     "check_problem",
     "clocks",
     "first_order_residual",
+    "from_jax",
+    "from_torch",
     "get_memory_limit",
     "get_num_threads",
     "gradient_flow",

@@ -15,6 +15,7 @@ Compiled functions (ctypes function pointers, numba `@cfunc`, `scipy.LowLevelCal
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -83,6 +84,10 @@ class CallbackProblem(Problem):
             if pointers is None and not callable(function):
                 raise TypeError(f"{name} is {function!r}; it must be a function")
         self.functions = tuple(given)
+        if "solve" in given and "hvp" not in given:
+            raise TypeError("solve needs hvp beside it, for what else is asked of the Hessian")
+        if takes_range(given.get("gram")):
+            given["gram_of"] = given.pop("gram")
         self._arguments = (num_params, residuals, scale, functions, parameters)
         shapes = _as_shapes(parameters, num_params)
         if pointers is None:
@@ -120,7 +125,8 @@ class LeastSquares(CallbackProblem):
         ``jacobian(w) -> (n, d)``.
     gram : callable, optional
         ``gram(w) -> (n, n)``, the tangent kernel J J^T. Default: from `jacobian`, or by n products with J^T
-        and n with J.
+        and n with J. If it takes ``gram(w, begin, end)``, it also serves a decay that differs by block, with
+        the kernel of the parameters begin <= i < end.
     hvp : callable, optional
         ``hvp(w, v) -> (d,)``, the full Hessian of F, with the factor c, times v. Default: c J^T J v alone;
         where Newton's method converges badly with that, as beside a minimiser at which the residual stays,
@@ -199,6 +205,11 @@ class Objective(CallbackProblem):
         d.
     hvp : callable, optional
         ``hvp(w, v) -> (d,)``, Hess F(w) v.
+    solve : callable, optional
+        ``solve(w, alpha, beta, v, tol) -> (d,)``, the solution x of ``(alpha + beta Hess F(w)) x = v`` up to
+        ``tol ||x||``, or None where negative curvature is met. alpha is a number, or an array (d,) where
+        weight decay differs by block. BDF and "krylov" call it in place of products, "auto" takes that; it
+        pays where F lives on another device. Needs `hvp`.
     hessian : callable, optional
         ``hessian(w) -> (d, d)``, symmetric. Default: by d products `hvp`.
     parameters : mapping of str to shape, optional
@@ -228,12 +239,13 @@ class Objective(CallbackProblem):
         gradient: Function,
         num_params: int,
         hvp: Function | None = None,
+        solve: Function | None = None,
         hessian: Function | None = None,
         parameters: Shapes | None = None,
     ) -> None:
         require("loss", loss, "loss(w) -> float")
         require("gradient", gradient, "gradient(w) -> (d,)")
-        functions = {"loss": loss, "gradient": gradient, "hvp": hvp, "hessian": hessian}
+        functions = {"loss": loss, "gradient": gradient, "hvp": hvp, "solve": solve, "hessian": hessian}
         super().__init__(as_count("num_params", num_params), (), 1.0, functions, parameters)
 
 
@@ -246,6 +258,16 @@ def require(name: str, function: object, signature: str) -> None:
     """Raise TypeError if `function` is None."""
     if function is None:
         raise TypeError(f"{name} is missing; give {signature}")
+
+
+def takes_range(gram: Function | None) -> bool:
+    """Whether a function that returns a kernel takes the first and the last of the parameters that count."""
+    if gram is None:
+        return False
+    try:
+        return {"begin", "end"} <= set(inspect.signature(gram).parameters)
+    except ValueError:  # a builtin that tells nothing of itself
+        return False
 
 
 def _as_shapes(parameters: Shapes | None, num_params: int) -> list[tuple[str, list[int]]]:

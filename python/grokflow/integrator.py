@@ -106,7 +106,9 @@ class Driver:
             w_events=[w for _, w in events],
             status=status,
             message=message,
-            stats=run.stats() | {"seconds": self._elapsed()},
+            stats=run.stats()
+            | dict(self._problem._notes if self._problem else {})
+            | {"seconds": self._elapsed()},
             settings=self._settings,
             mode_changes=np.array(run.mode_changes(), dtype=MODE_CHANGE),
             problem=self._problem,
@@ -316,8 +318,19 @@ def begin(
         weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
         **provenance(problem, start),
     )
+    warn_of_precision(problem, options.settings["rtol"])
     require_finite_start(problem, start, options.settings["t_span"][0], decay)
     return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled), options
+
+
+def warn_of_precision(problem: Problem, rtol: float) -> None:
+    """Warn where the numbers of `problem` are too coarse for `rtol`."""
+    if rtol < problem._finest:
+        warn(
+            f"rtol is {rtol:g}, which a model in single precision cannot keep: ask for "
+            f"rtol = {problem._finest:g}, or for dtype='float64'",
+            PrecisionWarning,
+        )
 
 
 def strategy_of(problem: Problem, request: Request) -> Strategy:

@@ -40,6 +40,8 @@ class OutputModel(CallbackProblem):
     hvp : callable, optional
         ``hvp(w, v) -> (d,)``, the Hessian of F, loss and factor c included, times v. Default: from jvp and
         vjp, and a difference of vjp along v.
+    solve : callable, optional
+        As in :class:`Objective`: solves with the Hessian of F, on the device where the model lives.
     linearize : callable, optional
         ``linearize(w) -> (outputs, state)``, called once at each point where derivatives are wanted. jvp,
         vjp, gram and hvp then get this state in place of w: the graph of the forward pass, say.
@@ -109,6 +111,7 @@ class OutputModel(CallbackProblem):
         loss: str | Loss = "squares",
         gram: Function | None = None,
         hvp: Function | None = None,
+        solve: Function | None = None,
         linearize: Function | None = None,
         test: tuple[Function, ArrayLike] | None = None,
         scale: str | float = "mean",
@@ -140,6 +143,7 @@ class OutputModel(CallbackProblem):
             "vjp": vjp,
             "gram": gram,
             "hvp": hvp,
+            "solve": solve,
             "linearize": linearize,
         }
         super().__init__(as_count("num_params", num_params), self.shape, 1.0, functions, parameters)

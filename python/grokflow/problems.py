@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from numpy.typing import ArrayLike
 
@@ -45,6 +46,8 @@ class Problem:
     """
 
     _hash: str | None = None  # what tells the data from others; functions do not tell
+    _finest = 0.0  # rtol below which its numbers are too coarse
+    _notes: Mapping[str, str] = {}  # of the stats of its runs, beside counts
     _kinks = ""  # why the gradient flow is not smooth, where it is not and no solver takes care of that
 
     def __init__(self, compiled: core.Problem) -> None:
@@ -124,6 +127,11 @@ class Problem:
         residuals = f", num_residuals={self.num_residuals}" if self.num_residuals else ""
         return f"<{type(self).__name__}: num_params={self.num_params}{residuals}, scale={self.scale:.6g}>"
 
+    def _require_ready(self) -> None:
+        """Look at what may have changed since it was made, and warn where no solver fits it."""
+        if self._kinks:
+            warn(self._kinks)
+
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)
 
@@ -147,6 +155,5 @@ def require_problem(problem: object) -> Problem:
 def as_problem(problem: object) -> Problem:
     """Return `problem` for a solver, checked to be one, with a warning where no solver fits it."""
     checked = require_problem(problem)
-    if checked._kinks:
-        warn(checked._kinks)
+    checked._require_ready()
     return checked

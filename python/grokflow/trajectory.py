@@ -26,7 +26,7 @@ class Trajectory:
     w_events: list[NDArray[np.float64]] = field(default_factory=list)
     status: str = "finished"
     message: str = ""
-    stats: dict[str, int | float] = field(default_factory=dict)
+    stats: dict[str, int | float | str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, NDArray[Any]] = field(default_factory=dict)
     mode_changes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, MODE_CHANGE))

@@ -387,6 +387,7 @@ CALLABLES = {
             "gradient": function("gradient"),
             "num_params": count("num_params", huge="GiB"),
             "hvp": function("hvp", none=True),
+            "solve": function("solve", none=True),
             "hessian": function("hessian", none=True),
             "parameters": [
                 (["u"], TypeError, "parameters is ['u']; it must map names to shapes"),
@@ -413,7 +414,7 @@ CALLABLES = {
         OUTPUTS,
         {
             **{name: function(name) for name in ("outputs", "jvp", "vjp")},
-            **{name: function(name, none=True) for name in ("gram", "hvp", "linearize")},
+            **{name: function(name, none=True) for name in ("gram", "hvp", "solve", "linearize")},
             "num_params": count("num_params", huge="GiB"),
             "shape": [
                 (3, ValueError, "shape is 3; it must be (n,) or (n, k)"),

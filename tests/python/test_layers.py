@@ -13,7 +13,7 @@ LAYERS = [  # each sees those before it, and a folder itself
     "_start _backend _validate _warnings _arithmetic memory methods files pointers",
     "snapshots threads problems provenance losses",
     "callbacks outputs _results check _taylor",
-    "models",
+    "models frameworks",
     "checkpoint",
     "trajectory curves clocks",
     "figures",
@@ -28,6 +28,8 @@ LAYERS = [  # each sees those before it, and a folder itself
 FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms.split()}
 LATE = {  # imports of the package that wait, and why they must
     ("_backend", "_core"),  # the build is chosen at import; only type checkers read the stub
+    ("frameworks.from_torch", "frameworks.torch_model"),  # torch may be missing, and takes a second to import
+    ("frameworks.from_jax", "frameworks.jax_model"),  # and so does jax
     ("cli", "app.commands"),  # its requirements may be missing, which is told to the user
 }
 

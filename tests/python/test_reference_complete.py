@@ -11,8 +11,8 @@ import reference
 # Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
 # against it in test_faults_system.py; `Solution`, `Clocks`, `ProblemReport`, `TangentProjection`, `Landing`,
 # `GrokkingTimes` and `TwoPhase` hold results, of which the last computes more by methods that have their
-# twins (below); `sweep` calls the others, and `phase_diagram` draws; the rest are settings, bases and
-# exceptions.
+# twins (below); `sweep` calls the others, and `phase_diagram` draws; `from_torch` and `from_jax` make an
+# `OutputModel`; the rest are settings, bases and exceptions.
 NOT_COMPUTING = {
     "Auto",
     "BDF",
@@ -33,6 +33,8 @@ NOT_COMPUTING = {
     "ROCK2",
     "Radau",
     "Solution",
+    "from_jax",
+    "from_torch",
     "TangentProjection",
     "Tsit5",
     "TwoPhase",
@@ -50,6 +52,8 @@ NOT_COMPUTING = {
 KEPT = {"checkpoint", "checkpoint_every", "checkpoint_errors"}
 LIMITS = {"max_step", "max_steps", "max_time", "callback", "progress"} | KEPT
 KNOBS = {
+    "Objective": {"solve"},
+    "OutputModel": {"solve"},
     "gradient_flow": {"method", "curvature", "first_step", "save_states"} | LIMITS,
     "limit_map": {"method", "curvature", "t_eval", "observe", "save_states"} | LIMITS,
     "norm_flow": {"method", "curvature", "first_step", "save_states"} | LIMITS,

@@ -40,6 +40,7 @@ class OutputProblem : public PiecewiseProblem {
   bool is_quadratic() const override;
   bool may_be_noisy() const override { return train_.outputs->may_be_noisy(); }
   bool has_hvp() const override { return true; }
+  bool solves() const override { return train_.outputs->solves(); }
   bool attained() const override { return train_.loss->attained(); }
 
   void residual(const ConstVectorRef& w, VectorRef out) const override;

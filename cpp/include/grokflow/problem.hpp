@@ -91,6 +91,10 @@ class Linearization {
   /// out (d) = Hess F(w) v: the full Hessian, with the factor c. Only if `Problem::has_hvp()`.
   virtual void hvp(const ConstVectorRef& v, VectorRef out) const;
 
+  /// v <- (diag(alpha) + beta Hess F)^-1 v up to an error of `tolerance`, relative to the solution; alpha has d
+  /// entries, or one for all. False where negative curvature was met. Only if `Problem::solves()`.
+  virtual bool solve(const ConstVectorRef& alpha, double beta, double tolerance, VectorRef v) const;
+
   /// H (d x d, both triangles) = Hess F(w). Default: d products `hvp`.
   virtual void hessian(MatrixRef H) const;
 
@@ -133,6 +137,9 @@ class Problem {
   virtual bool has_hvp() const { return false; }
   /// Whether the linearisation offers `hessian`, by `hvp` or otherwise.
   virtual bool has_hessian() const { return has_hvp(); }
+  /// Whether the linearisation offers `solve`, which `krylov` then uses: where the model lives on another device,
+  /// vectors cross once a solve instead of once a product.
+  virtual bool solves() const { return false; }
   /// Whether the linearisation offers `hvp_through`.
   virtual bool has_hvp_through() const { return false; }
   /// Whether F may have a minimiser at finite w, as far as its loss tells: a label that is certain has none.

@@ -75,6 +75,7 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
     default:
       break;
   }
+  if (problem.solves()) return CurvatureKind::krylov;
   if (gram_fits && n <= d) return CurvatureKind::gram;
   const Index most = krylov_possible && !problem.is_quadratic() ? kDenseFirst : kDenseLimit;
   if (dense_possible && d <= most && dense_fits) return CurvatureKind::dense;

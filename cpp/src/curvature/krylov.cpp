@@ -74,6 +74,8 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     z_ = z;
     reference_ = Scalar(1) + z * curvature_.decay().groups().front().rate;
     shift_ = reference_ / (in_kernel_space_ ? z * curvature_.problem().scale() : z);
+    if constexpr (real)
+      if (curvature_.problem().solves()) set_alpha();
     return true;
   }
 
@@ -81,6 +83,12 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   void state(Archive& archive) override { archive(length_, slope_); }
 
   bool solve(Eigen::Ref<VectorS> v) override {
+    if constexpr (real) {
+      if (curvature_.problem().solves()) {
+        ++curvature_.stats().nsolve;
+        return curvature_.linearization().solve(alpha_, z_, curvature_.forcing(), v);
+      }
+    }
     if (!in_kernel_space_ || !curvature_.full_hessian()) return solve_once(v, curvature_.forcing());
     return full_hessian_.solve(
         curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(),
@@ -109,6 +117,17 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
       }
     }
   };
+
+  /// I + z D, for a problem that solves for itself.
+  void set_alpha() {
+    const Decay& decay = curvature_.decay();
+    if (decay.groups().size() == 1) {
+      alpha_.setConstant(1, reference_);
+    } else {
+      alpha_.setOnes(curvature_.problem().num_params());
+      decay.add_product(z_, Vector::Ones(alpha_.size()), alpha_);
+    }
+  }
 
   bool solve_once(Eigen::Ref<VectorS> v, double forcing) {
     forcing_ = forcing;
@@ -227,6 +246,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   ConjugateGradients<Scalar> cg_;
   FullHessianSolver<Scalar> full_hessian_;
   Scalar z_{}, reference_{1.0}, shift_{};
+  Vector alpha_;
   double forcing_ = 0.0;
   VectorS direction_, search_;  // in parameter space
   VectorS rows_;

@@ -1,0 +1,1 @@
+"""Models of PyTorch and JAX as problems; neither is imported before it is asked for."""

@@ -1,0 +1,195 @@
+"""What models of torch and of JAX share: an `OutputModel` whose functions are those of a network."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._validate import FloatArray
+from grokflow.losses import NAMES, CrossEntropy, Loss, as_loss
+from grokflow.outputs import OutputModel
+
+KERNELS = ["auto", "hooks", "parameters", "none"]
+COUPLED = "no tangent kernel sample by sample (do samples see each other?): products with J take over"
+SINGLE = 1e-5  # the smallest rtol that single precision keeps
+
+
+class Outputs(ABC):
+    """The outputs (n, k) of a network at its training samples, as functions of its weights w, (d,)."""
+
+    parameters: dict[str, tuple[int, ...]]
+    shape: tuple[int, int]
+    single_precision: bool
+    remote = False
+    """Whether the network lives on another device than the solver, so that it had better solve for itself."""
+
+    @cached_property
+    def blocks(self) -> dict[str, slice]:
+        """Where each parameter lies in w."""
+        ends = np.cumsum([0, *(math.prod(shape) for shape in self.parameters.values())]).tolist()
+        return {name: slice(*ends[i : i + 2]) for i, name in enumerate(self.parameters)}
+
+    def names_within(self, begin: int, end: int) -> tuple[str, ...]:
+        """The parameters that lie in begin <= i < end."""
+        return tuple(n for n, block in self.blocks.items() if begin <= block.start and block.stop <= end)
+
+    @abstractmethod
+    def choose_kernel(self, wanted: str) -> str:
+        """Return how K is made, "hooks", "parameters" or "none" (by products); warn of what takes over."""
+
+    @abstractmethod
+    def weights(self) -> FloatArray:
+        """The weights that the network came with."""
+
+    @abstractmethod
+    def set_loss(self, criterion: Loss, targets: Any, scale: float) -> None:
+        """Let F, of which `hvp` is, be this loss of the library."""
+
+    @abstractmethod
+    def inputs(self, name: str, X: Any) -> Any:
+        """`X`, checked, as `at` takes it."""
+
+    @abstractmethod
+    def at(self, w: FloatArray, X: Any) -> FloatArray:
+        """The outputs at the samples X."""
+
+    @abstractmethod
+    def outputs(self, w: FloatArray) -> FloatArray:
+        """The outputs at the training samples."""
+
+    @abstractmethod
+    def linearize(self, w: FloatArray) -> tuple[FloatArray, Any]:
+        """The outputs at w, and what the functions below take for w."""
+
+    @abstractmethod
+    def jvp(self, point: Any, v: FloatArray) -> FloatArray: ...
+    @abstractmethod
+    def vjp(self, point: Any, u: FloatArray) -> FloatArray: ...
+    @abstractmethod
+    def gram(self, point: Any, begin: int, end: int) -> FloatArray: ...
+    @abstractmethod
+    def hvp(self, point: Any, v: FloatArray) -> FloatArray: ...
+
+    def solve(self, point: Any, alpha: Any, beta: float, v: FloatArray, tol: float) -> FloatArray | None:
+        """The solution x of ``(alpha + beta Hess F) x = v``; None where negative curvature is met."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def require_function_of_weights(self) -> None:
+        """Raise ValueError if the outputs depend on anything else than w and, each, its own sample."""
+
+
+class FrameworkModel(OutputModel):
+    """A network with a loss, as a problem. See :func:`grokflow.from_torch` and :func:`grokflow.from_jax`.
+
+    Attributes
+    ----------
+    kernel : {"hooks", "parameters", "none"}
+        How the tangent kernel is made: layer by layer, from rows of J for one parameter at a time, or by
+        products.
+    """
+
+    def __init__(
+        self,
+        network: Outputs,
+        y: Any,
+        remake: Callable[[], FrameworkModel],
+        *,
+        loss: str | Loss,
+        test: tuple[Any, Any] | None,
+        label_smoothing: float,
+        scale: str | float,
+        kernel: str,
+    ) -> None:
+        self._network, self._remake = network, remake
+        if test is not None:
+            if not isinstance(test, tuple | list) or len(test) != 2:
+                raise ValueError("test must be a tuple (X, y)")
+            X_test = network.inputs("test X", test[0])
+            test = (lambda w: network.at(w, X_test)), as_numpy(test[1])
+        criterion = with_smoothing(as_loss(loss), label_smoothing)
+        targets = criterion._targets("y", as_numpy(y), network.shape)
+        attained = criterion._compiled(targets, network.shape).attained
+        self.kernel = network.choose_kernel(kernel) if attained else "none"  # no solver asks for K then
+        known = type(criterion) in NAMES.values()
+        super().__init__(
+            outputs=network.outputs,
+            jvp=network.jvp,
+            vjp=network.vjp,
+            gram=None if self.kernel == "none" else network.gram,
+            hvp=network.hvp if known else None,
+            solve=network.solve if known and network.remote and not attained else None,
+            linearize=network.linearize,
+            num_params=sum(math.prod(shape) for shape in network.parameters.values()),
+            shape=network.shape,
+            targets=targets,
+            loss=criterion,
+            test=test,
+            scale=scale,
+            parameters=network.parameters,
+        )
+        if known:
+            network.set_loss(criterion, self.targets, self.scale)
+        self._finest = SINGLE if network.single_precision else 0.0
+        self._notes = {"kernel": self.kernel}
+
+    def initial_weights(self) -> FloatArray:
+        """Return the weights that the network came with, (d,)."""
+        return self._network.weights()
+
+    def predict(self, w: ArrayLike, X: Any = None) -> FloatArray:
+        """Return the outputs (samples, k) at the samples `X`, by default those of training."""
+        if X is None:
+            return self.outputs(w)
+        return self._network.at(self._weights(w), self._network.inputs("X", X))
+
+    def accuracy(self, w: ArrayLike, X: Any = None, y: Any = None) -> float:
+        """Return the share of the samples whose largest output is that of their class; default: of training.
+
+        With a single output its sign is the class.
+
+        Raises
+        ------
+        ValueError
+            If one of `X` and `y` is given without the other.
+        """
+        if (X is None) != (y is None):
+            raise ValueError("accuracy takes X and y, or neither")
+        targets = self.targets if y is None else as_numpy(y)
+        return float(np.mean(classes_of(self.predict(w, X)) == classes_of(targets)))
+
+    def __reduce__(self) -> tuple[Callable[[], FrameworkModel], tuple[()]]:
+        return self._remake, ()
+
+    def _require_ready(self) -> None:
+        super()._require_ready()
+        self._network.require_function_of_weights()
+
+
+def classes_of(values: Any) -> Any:
+    """Return the class of each row: its largest entry, or the sign of a single one; integers are classes."""
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        return values
+    return values.argmax(axis=1) if values.ndim == 2 and values.shape[1] > 1 else values.reshape(-1) > 0
+
+
+def with_smoothing(criterion: Loss, label_smoothing: float) -> Loss:
+    """Return `criterion` with that smoothing of labels."""
+    if label_smoothing == 0.0:
+        return criterion
+    if not isinstance(criterion, CrossEntropy):
+        raise ValueError(
+            f"label_smoothing is {label_smoothing}, which is of loss='cross_entropy', not of {criterion!r}"
+        )
+    return CrossEntropy(label_smoothing)
+
+
+def as_numpy(y: Any) -> Any:
+    """Return targets, a tensor or an array, as an array."""
+    return y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)

@@ -1,0 +1,178 @@
+"""A module of torch as a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from grokflow._validate import FloatArray, as_choice
+from grokflow._warnings import warn
+from grokflow.frameworks.model import COUPLED, KERNELS, FrameworkModel, Outputs
+from grokflow.frameworks.probe import SAMPLES, beside, wrong_blocks
+from grokflow.frameworks.torch_kernel import Kernel
+from grokflow.frameworks.torch_losses import as_function
+from grokflow.frameworks.torch_network import Network
+from grokflow.frameworks.torch_point import Point
+from grokflow.frameworks.torch_solve import solve
+from grokflow.losses import Loss
+
+
+class TorchOutputs(Outputs):
+    """The outputs of a module at its training samples."""
+
+    def __init__(self, module: nn.Module, X: Any, *, dtype: str, chunk: int) -> None:
+        self.network = Network(module, dtype)
+        self.network.require_function_of_weights()
+        self.parameters = dict(zip(self.network.names, self.network.shapes, strict=True))
+        self.single_precision = self.network.dtype != torch.float64
+        self.remote = self.network.device.type != "cpu"
+        self._X = self.inputs("X", X)
+        self._loss: Any = None
+        self.shape = self._shape()
+        self._kernel = Kernel(self.network, chunk)
+
+    def _shape(self) -> tuple[int, int]:
+        """The shape of the outputs, checked, as is that they are the same twice."""
+        n, f = len(self._X), self._values(self._X)
+        if not isinstance(f, Tensor):
+            raise TypeError(f"module returned a {type(f).__name__}; it must return a tensor (n, k)")
+        if f.ndim != 2 or len(f) != n:
+            raise ValueError(f"outputs have shape {tuple(f.shape)}, expected ({n}, k), one row per sample")
+        if not torch.equal(f, self._values(self._X)):
+            raise ValueError(
+                "two calls of module at the same weights differ: the loss is no function of the weights "
+                "alone; call module.eval(), and take out what is random"
+            )
+        return n, f.shape[1]
+
+    def _values(self, X: Tensor, w: FloatArray | None = None) -> Any:
+        network = self.network
+        with network.computing(), torch.no_grad():
+            return network(network.tree(network.leaf(network.weights() if w is None else w)), X)
+
+    def require_function_of_weights(self) -> None:
+        """Raise ValueError if a layer has been set to training mode since."""
+        self.network.require_function_of_weights()
+
+    def set_loss(self, criterion: Loss, targets: Any, scale: float) -> None:
+        """Let F be that loss."""
+        total: Any = as_function(criterion, targets, self._X.new_empty(0, dtype=self.network.dtype))
+        self._loss = lambda f: scale * total(f)
+
+    def weights(self) -> FloatArray:
+        """The trainable parameters of the module as they are."""
+        return self.network.weights()
+
+    def inputs(self, name: str, X: Any) -> Tensor:
+        """`X` as a tensor on the device."""
+        return self.network.inputs(name, X)
+
+    def at(self, w: FloatArray, X: Tensor) -> FloatArray:
+        """The outputs at the samples X."""
+        with self.network.lock:
+            return np.array(self.network.to_host(self._values(X, w)))
+
+    def outputs(self, w: FloatArray) -> FloatArray:
+        """The outputs at the training samples."""
+        return self.at(w, self._X)
+
+    def linearize(self, w: FloatArray) -> tuple[FloatArray, Point]:
+        """The outputs and their graph."""
+        with self.network.computing():
+            point = Point(self.network, self._kernel, w, self._X, self._loss)
+            return self.network.to_host(point.f), point
+
+    def jvp(self, point: Point, v: FloatArray) -> FloatArray:
+        """J v."""
+        return self._product(point.jvp, v)
+
+    def vjp(self, point: Point, u: FloatArray) -> FloatArray:
+        """J^T u."""
+        return self._product(lambda sent: point.vjp(sent.view(point.f.shape)), u)
+
+    def hvp(self, point: Point, v: FloatArray) -> FloatArray:
+        """Hess F v."""
+        return self._product(point.hvp, v)
+
+    def solve(self, point: Point, alpha: Any, beta: float, v: FloatArray, tol: float) -> FloatArray | None:
+        """The solution x of ``(alpha + beta Hess F) x = v``; None where negative curvature is met."""
+        send, fetch = self.network.to_device, self.network.to_host
+        with self.network.computing():
+            scale = send(alpha).clone() if isinstance(alpha, np.ndarray) else alpha
+            x = solve(point.hvp, scale, beta, send(v), tol)
+            return None if x is None else fetch(x)
+
+    def _product(self, product: Callable[[Tensor], Tensor], x: FloatArray) -> FloatArray:
+        with self.network.computing():
+            return self.network.to_host(product(self.network.to_device(x)))
+
+    def gram(self, point: Point, begin: int, end: int) -> FloatArray:
+        """J_S J_S^T for the parameters S = begin, ..., end - 1."""
+        with self.network.computing():
+            return self.network.to_host(point.gram(self.names_within(begin, end)))
+
+    def choose_kernel(self, wanted: str) -> str:
+        """Return how K is made: as wanted, if that is K, else what takes over, with a warning."""
+        if as_choice("kernel", wanted, KERNELS) == "none":
+            return "none"
+        if wanted == "parameters":
+            self._kernel.hooked = set()
+        missed = self._misses()
+        self._kernel.hooked -= set(missed)
+        if missed and self._misses():
+            warn(COUPLED)
+            return "none"
+        if missed:
+            warn(
+                f"the kernel by layers does not see all that {', '.join(missed)} does (another use of it?): "
+                "its rows of J take over"
+            )
+        return "hooks" if self._kernel.hooked else "parameters"
+
+    def _misses(self) -> list[str]:
+        """The parameters whose part of K is not that of J, as far as a few samples tell."""
+        few = self._X[:SAMPLES]
+        try:
+            with self.network.computing():
+                point = Point(self.network, self._kernel, beside(self.weights()), few)
+                return wrong_blocks(
+                    self.blocks,
+                    jvp=lambda v: np.ravel(self.jvp(point, v)),
+                    vjp=lambda u: self.vjp(point, u),
+                    gram=lambda name: self.network.to_host(point.gram([name])),
+                    size=point.f.numel(),
+                    tolerance=1e-3 if self.single_precision else 1e-8,
+                )
+        except (RuntimeError, NotImplementedError):  # an operation without a batching rule, say
+            return list(self.blocks)
+
+
+class TorchModel(FrameworkModel):
+    """A module of torch with a loss; see :func:`grokflow.from_torch`."""
+
+    _network: TorchOutputs
+
+    def load_into(self, module: nn.Module, w: ArrayLike) -> None:
+        """Write the weights `w` into the parameters of `module`, which has those of the model's own module.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing or has another shape.
+        """
+        parts = self.unflatten(w)
+        own = dict(module.named_parameters())
+        for name, part in parts.items():
+            if name not in own or tuple(own[name].shape) != part.shape:
+                found = f"has shape {tuple(own[name].shape)}" if name in own else "is missing"
+                raise ValueError(
+                    f"parameter {name!r} {found} in this module; w has shape {part.shape} for it"
+                )
+        with torch.no_grad():
+            for name, part in parts.items():
+                own[name].copy_(torch.tensor(part))

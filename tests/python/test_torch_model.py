@@ -1,0 +1,210 @@
+"""Modules of torch as problems: what they compute, how they train, and what is refused before any work."""
+
+import pickle
+import warnings
+
+import grokflow as gf
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch_networks import Coupled, Hidden, make, mlp  # noqa: E402
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((6, 64))
+CLASSES = np.array([0, 1, 2, 0, 1, 2])
+Y = np.eye(3)[CLASSES]
+LOSSES = {
+    "mse": ("mse", Y),
+    "huber": (gf.losses.Huber(delta=0.3), Y),
+    "cross_entropy": ("cross_entropy", CLASSES),
+    "soft": ("cross_entropy", 0.7 * Y + 0.1),
+    "smoothed": (gf.losses.CrossEntropy(label_smoothing=0.2), CLASSES),
+    "logistic": ("logistic", 2 * Y - 1),
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return mlp(5, 4, 3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_all_derivatives_agree(loss):
+    loss, y = LOSSES[loss]
+    problem = gf.from_torch(network(), X, y, loss=loss)
+    report = gf.check_problem(problem, problem.initial_weights())
+    assert report, report
+
+
+@pytest.mark.parametrize("loss", ["mse", "smoothed", "cross_entropy"])
+def test_a_flow_is_that_of_the_model_of_the_library(loss):
+    """The two lay out w alike: weights row by row, then biases, layer by layer."""
+    loss, y = LOSSES[loss]
+    problem = gf.from_torch(network(), X, y, loss=loss, test=(X[:2], y[:2]))
+    twin = gf.models.MLP(X, y, (5, 4), activation="tanh", loss=loss, test=(X[:2], y[:2]))
+    w0 = problem.initial_weights()
+    assert problem.num_params == twin.num_params
+    assert problem.gradient(w0) == pytest.approx(twin.gradient(w0), rel=1e-12, abs=1e-14)
+    ours, theirs = (
+        gf.gradient_flow(p, w0, (0, 100), weight_decay=1e-2, rtol=1e-5, t_eval=[1.0, 30.0, 100.0])
+        for p in (problem, twin)
+    )
+    assert ours.w == pytest.approx(theirs.w, abs=1e-4)
+    assert ours["test_loss"] == pytest.approx(theirs["test_loss"], rel=1e-3)
+
+
+def test_biases_without_decay_by_the_kernel_of_the_others():
+    problem = gf.from_torch(network(), X, Y)
+    options = {"weight_decay": {"*": 1e-1, "*.bias": 0.0}, "rtol": 1e-5}
+    w0 = problem.initial_weights()
+    gram, dense = (
+        gf.gradient_flow(problem, w0, (0, 20), curvature=curvature, **options)
+        for curvature in ("gram", "dense")
+    )
+    assert gram.final == pytest.approx(dense.final, abs=1e-4)
+    assert gram.stats["njvp"] <= gram.stats["nsolve"] + gram.stats["niter"] + 10  # no kernel by products
+    assert gram.stats["kernel"] == "hooks"
+
+
+def test_the_module_is_left_alone_until_weights_are_loaded():
+    net, inputs = make("images")
+    before = {name: x.clone() for name, x in net.state_dict().items()}
+    problem = gf.from_torch(net, inputs, Y)
+    w = problem.initial_weights()
+    problem.gradient(w)
+    problem.gram(w)
+    assert all(torch.equal(x, before[name]) for name, x in net.state_dict().items())
+    assert problem.predict(w) == pytest.approx(net(inputs).detach().numpy(), abs=1e-5)
+    problem.load_into(net, w + 0.1)
+    assert problem.predict(w + 0.1, inputs) == pytest.approx(net(inputs).detach().numpy(), abs=1e-4)
+    assert list(problem.blocks) == [name for name, _ in net.named_parameters()]
+    with pytest.raises(ValueError, match=r"parameter '1.weight' is missing in this module"):
+        problem.load_into(network(), w)
+
+
+def test_frozen_parameters_are_constants():
+    net = network()
+    net[0].weight.requires_grad_(False)
+    problem = gf.from_torch(net, X, Y)
+    assert "0.weight" not in problem.blocks
+    assert gf.check_problem(problem, problem.initial_weights())
+
+
+def test_accuracy_and_prediction():
+    problem = gf.from_torch(network(), X, CLASSES, loss="cross_entropy")
+    w = gf.gradient_flow(problem, problem.initial_weights(), (0, 1e3), weight_decay=1e-3, rtol=1e-4).final
+    assert problem.accuracy(w) == 1.0
+    assert problem.accuracy(w, X[:2], [1, 1]) == 0.5
+    assert np.array_equal(problem.predict(w, X[:2]), problem.predict(w)[:2])
+    with pytest.raises(ValueError, match="takes X and y, or neither"):
+        problem.accuracy(w, X)
+
+
+def test_what_takes_over_from_a_kernel_that_is_wrong():
+    tokens = torch.randint(0, 5, (6, 3))
+    with pytest.warns(UserWarning, match=r"does not see all that embed\.weight does .*rows of J take over"):
+        problem = gf.from_torch(Hidden(), tokens, np.eye(5)[[0, 1, 2, 3, 4, 0]])
+    assert problem.kernel == "hooks"
+    assert gf.check_problem(problem, problem.initial_weights())
+    with pytest.warns(UserWarning, match="do samples see each other"):
+        problem = gf.from_torch(Coupled(), X, Y[:, :2])
+    assert problem.kernel == "none"
+    assert gf.check_problem(problem, problem.initial_weights())
+    assert gf.from_torch(network(), X, Y, kernel="parameters").kernel == "parameters"
+
+
+def test_single_precision_is_told_what_it_can_keep():
+    problem = gf.from_torch(network(), X, Y, dtype="module")
+    exact = gf.from_torch(network(), X, Y)
+    w0 = problem.initial_weights()
+    options = {"weight_decay": 1e-2, "max_steps": 20}
+    with pytest.warns(gf.PrecisionWarning, match=r"rtol = 1e-05, or for dtype='float64'"):
+        gf.gradient_flow(problem, w0, (0, 1.0), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coarse, fine = (gf.gradient_flow(p, w0, (0, 1.0), **options, rtol=1e-4) for p in (problem, exact))
+    assert coarse.final == pytest.approx(fine.final, abs=1e-4)
+
+
+def test_problems_are_pickled():
+    problem = gf.from_torch(network(), X, Y, test=(X, Y))
+    again = pickle.loads(pickle.dumps(problem))
+    w = problem.initial_weights()
+    assert np.array_equal(again.gradient(w), problem.gradient(w))
+    assert again.quantities == problem.quantities
+
+
+VALUE, ENTROPY = ValueError, {"loss": "cross_entropy"}
+ELSEWHERE = torch.zeros(6, 64, device="meta")
+
+
+def with_layer(layer):
+    return nn.Sequential(nn.Linear(64, 3), layer)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "targets", "options", "error", "message"),
+    [
+        (with_layer(nn.Dropout(0.5)), X, Y, {}, VALUE, r"holds Dropout \('1'\) in training .*eval\(\)"),
+        (with_layer(nn.BatchNorm1d(3)), X, Y, {}, VALUE, r"BatchNorm1d .*couples the samples.*eval\(\)"),
+        (nn.LSTM(64, 3, dropout=0.5, num_layers=2), X, Y, {}, VALUE, "LSTM in training mode"),
+        (network(), ELSEWHERE, Y, {}, VALUE, "X is on meta, the parameters of module on cpu"),
+        (with_layer(nn.Flatten(0)), X, Y, {}, VALUE, r"outputs have shape \(18,\), expected \(6, k\)"),
+        (network(), X, [0, 1, 2, 3, 0, 0], ENTROPY, VALUE, r"y\[3\] is class 3; there are 3 outputs"),
+        (network(), X, Y[:4], {}, VALUE, r"y has shape \(4, 3\)"),
+        (network(), X, 0.5 * Y, ENTROPY, VALUE, r"y\[0\] sums to 0.5"),
+        (network(), X, Y, {"loss": "hinge"}, VALUE, "loss is 'hinge'; choose from 'squares', 'mse'"),
+        (network(), X, Y, {"label_smoothing": 0.1}, VALUE, "is 0.1, which is of loss='cross_entropy'"),
+        (network(), X, Y, {"kernel": "fast"}, VALUE, "kernel is 'fast'; choose from 'auto', 'hooks'"),
+        (network(), X, Y, {"dtype": "float16"}, VALUE, "dtype is 'float16'; choose from 'float64'"),
+        (network(), X, Y, {"chunk": 0}, VALUE, "chunk is 0"),
+        (network(), X, Y, {"test": X}, VALUE, r"test must be a tuple \(X, y\)"),
+        (network(), np.zeros((0, 64)), Y, {}, VALUE, "X has shape"),
+        (nn.Flatten(), X, Y, {}, VALUE, "no parameter that requires grad"),
+        (np.tanh, X, Y, {}, TypeError, "it must be a torch.nn.Module"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_before_any_work(module, inputs, targets, options, error, message):
+    with pytest.raises(error, match=message):
+        gf.from_torch(module, inputs, targets, **options)
+
+
+class Noisy(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + torch.rand(())
+
+
+def test_chance_is_told_before_any_work():
+    with pytest.raises(ValueError, match="two calls of module at the same weights differ"):
+        gf.from_torch(Noisy(64, 3), X, Y)
+    net = with_layer(nn.Dropout(0.5)).eval()
+    problem = gf.from_torch(net, X, Y)
+    net.train()
+    with pytest.raises(ValueError, match="in training mode"):
+        gf.gradient_flow(problem, problem.initial_weights(), (0, 1.0), weight_decay=0.1)
+
+
+@pytest.mark.parametrize("name", ["residual", "jvp", "vjp", "loss", "gradient", "hvp"])
+def test_a_tensor_that_requires_grad_is_refused_by_the_name_of_the_callback(name):
+    leaf = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    right = {
+        "residual": lambda w: w[:1], "jvp": lambda w, v: v[:1], "vjp": lambda w, u: np.append(u, 0.0),
+        "loss": lambda w: w @ w / 2, "gradient": lambda w: w, "hvp": lambda w, v: v,
+    }  # fmt: skip
+    wrong = {
+        **right,
+        name: lambda *_: leaf.sum() if name == "loss" else leaf[: 1 + (name in ("vjp", "gradient", "hvp"))],
+    }
+    w = np.ones(2)
+    if name in ("residual", "jvp", "vjp"):
+        functions = {f: wrong[f] for f in ("residual", "jvp", "vjp")}
+        problem = gf.LeastSquares(**functions, num_params=2, num_residuals=1)
+    else:
+        problem = gf.Objective(**{f: wrong[f] for f in ("loss", "gradient", "hvp")}, num_params=2)
+    with pytest.raises(gf.CallbackError, match=rf"{name} returned a Tensor.*\.detach\(\)"):
+        getattr(problem, name)(
+            w, *([w[: 1 if name == "vjp" else 2]] if name in ("jvp", "vjp", "hvp") else [])
+        )
