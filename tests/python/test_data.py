@@ -22,7 +22,7 @@ def table(tmp_path):
 
 
 def test_csv(table):
-    found = read(table("a,b,y\n1,2,3\n-4e1, 5.5 ,6\n"), "y")
+    found = read(table("a,b,y\n1,2,3\n-4e1, 5.5 ,6\n"), ["y"])
     assert found.features == ("a", "b")
     assert np.array_equal(found.X, [[1.0, 2.0], [-40.0, 5.5]])
     assert np.array_equal(found.y, [3.0, 6.0])
@@ -39,14 +39,14 @@ def test_csv(table):
     ids=["crlf", "quotes", "blank line", "byte order mark"],
 )
 def test_csv_as_spreadsheets_write_it(table, text, encoding):
-    found = read(table(text, encoding=encoding), "y")
+    found = read(table(text, encoding=encoding), ["y"])
     assert found.features == ("a",)
     assert found.X.tolist() == [[1.0]]
     assert found.y.tolist() == [2.0]
 
 
 def test_columns_can_be_left_out(table):
-    found = read(table("id,a,y,note\nx1,1,2,\nx2,3,4,good\n"), "y", ["id", "note"])
+    found = read(table("id,a,y,note\nx1,1,2,\nx2,3,4,good\n"), ["y"], ["id", "note"])
     assert found.features == ("a",)
     assert found.X.tolist() == [[1.0], [3.0]]
 
@@ -77,32 +77,32 @@ def test_columns_can_be_left_out(table):
 )
 def test_bad_csv_is_refused_with_its_place(table, text, message):
     with pytest.raises(FileError, match=r"table\.csv.*" + message):
-        read(table(text), "y")
+        read(table(text), ["y"])
 
 
 def test_a_misspelt_column_gets_a_suggestion(table):
     path = table("weight,height,y\n1,2,3\n")
     with pytest.raises(FileError, match="unknown column 'heigth'; did you mean 'height'"):
-        read(path, "heigth")
+        read(path, ["heigth"])
     with pytest.raises(FileError, match="unknown column 'heigth'; did you mean 'height'"):
-        read(path, "y", ["heigth"])
+        read(path, ["y"], ["heigth"])
 
 
 def test_other_files_are_refused(table, tmp_path):
     with pytest.raises(FileError, match="not UTF-8"):
-        read(table("a,y\n1,2\n", encoding="utf-16"), "y")
+        read(table("a,y\n1,2\n", encoding="utf-16"), ["y"])
     with pytest.raises(FileError, match=r"neither \.csv nor \.npz"):
-        read(table("a,y\n", "table.xlsx"), "y")
+        read(table("a,y\n", "table.xlsx"), ["y"])
     with pytest.raises(FileError, match="--target"):
-        read(table("a,y\n1,2\n"), None)
+        read(table("a,y\n1,2\n"), [])
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "missing.csv", "y")
+        read(tmp_path / "missing.csv", ["y"])
 
 
 def test_npz(tmp_path):
     path = tmp_path / "table.npz"
     np.savez(path, X=np.arange(6, dtype=np.float32).reshape(3, 2), y=np.array([1, 2, 3]))
-    found = read(path, None)
+    found = read(path, [])
     assert found.X.dtype == found.y.dtype == np.float64
     assert found.features == ("x0", "x1")
 
@@ -128,7 +128,7 @@ def test_bad_npz_is_refused(tmp_path, arrays, message):
     path = tmp_path / "table.npz"
     np.savez(path, **arrays)
     with pytest.raises(FileError, match=r"table\.npz.*" + message):
-        read(path, None)
+        read(path, [])
 
 
 def test_a_broken_npz_is_refused(tmp_path):
@@ -137,11 +137,11 @@ def test_a_broken_npz_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:-30])
     with pytest.raises(FileError, match="its end is missing"):
-        read(path, None)
+        read(path, [])
     data[150] ^= 1  # among the numbers of X
     path.write_bytes(data)
     with pytest.raises(FileError, match="cannot be read"):
-        read(path, None)
+        read(path, [])
 
 
 def test_damage_anywhere_in_an_npz_is_told_or_harmless(tmp_path):
@@ -154,7 +154,7 @@ def test_damage_anywhere_in_an_npz_is_told_or_harmless(tmp_path):
     for data in [*flipped, *(whole[:length] for length in range(0, len(whole), 7))]:
         path.write_bytes(data)
         with suppress(FileError):
-            found = read(path, None)
+            found = read(path, [])
             assert np.array_equal(found.X, X)
             assert np.array_equal(found.y, y)
 
@@ -167,7 +167,7 @@ def test_an_npz_larger_than_memory_is_refused(tmp_path):
     gf.set_memory_limit(1e6)
     try:
         with pytest.raises(MemoryError, match=r"table\.npz: the array X has 8000128 bytes"):
-            read(path, None)
+            read(path, [])
     finally:
         gf.set_memory_limit(None)
     assert gf.get_memory_limit() == before
@@ -177,17 +177,17 @@ def test_targets_of_an_npz_may_be_columns(tmp_path):
     path = tmp_path / "table.npz"
     X = np.arange(6.0).reshape(3, 2)
     np.savez(path, X=X, y=X[:, :1])
-    assert np.array_equal(read(path, None).y, X[:, 0])
+    assert np.array_equal(read(path, []).y, X[:, 0])
     np.savez(path, X=X, y=X)
-    assert np.array_equal(read(path, None).y, X)
-    parts = split(read(path, None), 0.0, 0, standardise=True)
+    assert np.array_equal(read(path, []).y, X)
+    parts = split(read(path, []), 0.0, 0, standardise=True)
     assert parts.y.shape == (3, 2)
     assert parts.y_mean.shape == (2,)
 
 
 def test_an_unnamed_index_is_left_out(table):
     """As pandas writes it: the first column, whatever it holds."""
-    found = read(table(",a,y\n2000-01-01,1,2\nrow two,3,4\n"), "y")
+    found = read(table(",a,y\n2000-01-01,1,2\nrow two,3,4\n"), ["y"])
     assert found.features == ("a",)
     assert np.array_equal(found.X, [[1.0], [3.0]])
 
@@ -249,3 +249,63 @@ def test_standardising_the_largest_numbers_and_constants():
 def test_a_split_that_leaves_nothing_to_train_on(numbers):
     with pytest.raises(ValueError, match=r"test_fraction is 0.995: of 50 rows none is left"):
         split(numbers, 0.995, 0, True)
+
+
+def test_several_targets(table):
+    found = read(table("a,u,b,v\n1,2,3,4\n5,6,7,8\n"), ["v", "u"])
+    assert found.features == ("a", "b")
+    assert np.array_equal(found.X, [[1.0, 3.0], [5.0, 7.0]])
+    assert np.array_equal(found.y, [[4.0, 2.0], [8.0, 6.0]])
+    with pytest.raises(FileError, match="'u' is a target, and is to be left out"):
+        read(table("a,u,b\n1,2,3\n"), ["u"], ["u"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "columns"),
+    [
+        (("cat", "dog", "cat", "ant"), ("ant", "cat", "dog"), (1, 2, 1, 0)),
+        (("10", "9", "10", "-1"), ("-1", "9", "10"), (2, 1, 2, 0)),
+    ],
+)
+def test_a_column_of_classes(table, labels, names, columns):
+    """In the order of numbers, or else of texts; not standardised."""
+    path = table("a,y\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels)))
+    found = read(path, ["y"], loss="cross_entropy")
+    assert found.classes == names
+    assert np.array_equal(found.y, np.eye(3)[list(columns)])
+    assert np.array_equal(split(found, 0.0, 0, standardise=True).y, found.y)
+    with pytest.raises(FileError, match="3 classes; loss 'logistic' takes 2: take cross_entropy"):
+        read(path, ["y"], loss="logistic")
+
+
+def test_two_classes_of_one_output(table, tmp_path):
+    found = read(table("a,y\n1,no\n2,yes\n3,no\n"), ["y"], loss="logistic")
+    assert found.classes == ("no", "yes")
+    assert found.y.tolist() == [0.0, 1.0, 0.0]
+    np.savez(tmp_path / "t.npz", X=np.ones((3, 2)), y=np.array([7, 3, 7]))
+    found = read(tmp_path / "t.npz", [], loss="cross_entropy")
+    assert found.classes == ("3", "7")
+    assert found.y.tolist() == [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+
+
+def test_columns_of_codes_stay_as_they_are(table):
+    found = read(table("a,p,q\n1,1,0\n2,0,1\n"), ["p", "q"], loss="cross_entropy")
+    assert np.array_equal(split(found, 0.0, 0, standardise=True).y, np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,y\n1,x\n2,x\n", "one class only, 'x'"),
+        ("a,y\n1,\n2,x\n", "row 2, column 'y': the cell is empty"),
+        ("a,y\n" + "".join(f"1,{i / 7}\n" for i in range(200)), "200 classes.*learned by 'squares'"),
+    ],
+)
+def test_bad_classes(table, text, message):
+    with pytest.raises(FileError, match=message):
+        read(table(text), ["y"], loss="cross_entropy")
+
+
+def test_texts_to_predict_need_a_loss_of_classes(table):
+    with pytest.raises(FileError, match=r"'x' is not a number.*--loss cross_entropy"):
+        read(table("a,y\n1,x\n"), ["y"])

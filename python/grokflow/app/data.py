@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -17,15 +18,21 @@ from grokflow.files import FileError
 from grokflow.memory import MemoryLimitError, require_memory
 
 Array = NDArray[np.float64]
+CLASSIFYING = ("cross_entropy", "logistic")  # losses whose targets are classes
+MOST_CLASSES = 100
 
 
 @dataclass(frozen=True)
 class Table:
-    """Inputs ``X`` (n, p), with the names of their columns, and targets ``y`` (n,) or (n, outputs)."""
+    """Inputs ``X`` (n, p), with the names of their columns, and targets ``y`` (n,) or (n, outputs).
+
+    Classes are one-hot rows of `y`, in the order of their names; two of them for one output are 0 and 1.
+    """
 
     X: Array
     y: Array
     features: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,13 @@ class Split:
     X_std: Array
     y_mean: Array
     y_std: Array
+    classes: NDArray[np.str_]
 
 
-def read(path: Path, target: str | None, ignore: Sequence[str] = ()) -> Table:
-    """Read a ``.csv`` (``target``: the column to predict, ``ignore``: columns to leave out) or an ``.npz``.
+def read(path: Path, target: Sequence[str], ignore: Sequence[str] = (), loss: str = "squares") -> Table:
+    """Read a ``.csv`` (``target``: the columns to predict, ``ignore``: those to leave out) or an ``.npz``.
+
+    With `loss` "cross_entropy" or "logistic" a single column of targets holds classes: texts or numbers.
 
     Raises
     ------
@@ -58,23 +68,30 @@ def read(path: Path, target: str | None, ignore: Sequence[str] = ()) -> Table:
     OSError
         The file cannot be read.
     """
+    classified = loss in CLASSIFYING
     if path.suffix == ".npz":
-        return _read_npz(path)
-    if path.suffix == ".csv":
-        return _read_csv(path, target, ignore)
-    raise FileError(f"{path} is neither .csv nor .npz; save the table as one of these")
+        table, labels = _read_npz(path)
+    elif path.suffix == ".csv":
+        table, labels = _read_csv(path, target, ignore, classified)
+    else:
+        raise FileError(f"{path} is neither .csv nor .npz; save the table as one of these")
+    return _with_classes(path, table, labels, loss) if classified else table
 
 
-def split(table: Table, test_fraction: float, seed: int, standardise: bool) -> Split:
-    """Draw round(test_fraction * n) rows for the test, and standardise both parts by the rest."""
+def split(table: Table, test_fraction: float, seed: int, standardise: bool, indices: bool = False) -> Split:
+    """Draw round(test_fraction * n) rows for the test, and standardise both parts by the rest.
+
+    Classes stay as they are, and so do inputs that are `indices`.
+    """
     n = len(table.y)
     num_test = round(test_fraction * n)
     if num_test >= n:
         raise ValueError(f"test_fraction is {test_fraction}: of {n} rows none is left to train on")
     order = np.random.default_rng(seed).permutation(n)
     rows, test_rows = np.sort(order[num_test:]), np.sort(order[:num_test])
-    X, X_mean, X_std = _standardised(table.X, rows) if standardise else _as_they_are(table.X)
-    y, y_mean, y_std = _standardised(table.y, rows) if standardise else _as_they_are(table.y)
+    plain = bool(table.classes) or not standardise
+    X, X_mean, X_std = _as_they_are(table.X) if indices or not standardise else _standardised(table.X, rows)
+    y, y_mean, y_std = _as_they_are(table.y) if plain else _standardised(table.y, rows)
     return Split(
         X=X[rows],
         y=y[rows],
@@ -86,6 +103,7 @@ def split(table: Table, test_fraction: float, seed: int, standardise: bool) -> S
         X_std=X_std,
         y_mean=y_mean,
         y_std=y_std,
+        classes=np.array(table.classes, dtype=np.str_),
     )
 
 
@@ -116,8 +134,11 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} {name!r}{hint} (known: {', '.join(names)})"
 
 
-def _read_csv(path: Path, target: str | None, ignore: Sequence[str]) -> Table:
-    if target is None:
+def _read_csv(
+    path: Path, target: Sequence[str], ignore: Sequence[str], classified: bool
+) -> tuple[Table, list[str]]:
+    """Return the table, and the texts of its last target; these need be no numbers if they are classes."""
+    if not target:
         raise FileError(f"{path} needs a target: name the column to predict with --target COLUMN")
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
@@ -130,24 +151,35 @@ def _read_csv(path: Path, target: str | None, ignore: Sequence[str]) -> Table:
     if not rows:
         raise FileError(f"{path} is empty; the first row must hold the names of the columns")
     header = [name.strip() for name in rows[0][1]]
-    _check_header(path, header, [target, *ignore])
+    _check_header(path, header, [*target, *ignore])
     if len(rows) == 1:
         raise FileError(f"{path} has a header, but no rows of numbers below it")
     keep = [j for j, name in enumerate(header) if name and name not in ignore]
     values = np.empty((len(rows) - 1, len(keep)))
+    labels: list[str] = []
+    classes = header.index(target[0]) if classified and len(target) == 1 else None
     for i, (line, cells) in enumerate(rows[1:]):
         if len(cells) != len(header):
             raise FileError(
                 f"{path}, row {line}: {len(cells)} cells, but the header has {len(header)} columns"
             )
         for k, j in enumerate(keep):
-            values[i, k] = _number(cells[j], f"{path}, row {line}, column {header[j]!r}")
+            place = f"{path}, row {line}, column {header[j]!r}"
+            if j == classes:
+                labels.append(_label(cells[j], place))
+                values[i, k] = 0.0
+            else:
+                values[i, k] = _number(cells[j], place)
     names = [header[j] for j in keep]
-    at = names.index(target)
-    features = (*names[:at], *names[at + 1 :])
+    for name in target:
+        if name not in names:
+            raise FileError(f"{path}: {name!r} is a target, and is to be left out")
+    at = [names.index(name) for name in target]
+    features = tuple(name for name in names if name not in target)
     if not features:
-        raise FileError(f"{path} has no column left beside the target {target!r}")
-    return Table(np.delete(values, at, axis=1), values[:, at].copy(), features)
+        raise FileError(f"{path} has no column left beside the target {', '.join(map(repr, target))}")
+    y = values[:, at[0]].copy() if len(at) == 1 else values[:, at]
+    return Table(np.delete(values, at, axis=1), y, features), labels
 
 
 def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
@@ -169,12 +201,40 @@ def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
             raise FileError(f"{path}: {unknown('column', name, header)}")
 
 
+def _with_classes(path: Path, table: Table, labels: Sequence[str], loss: str) -> Table:
+    """Return the table with its labels as classes: in the order of numbers, or else of texts."""
+    if table.y.ndim == 2:  # codes or probabilities, one column for each
+        names = [f"y{j}" for j in range(table.y.shape[1])]
+        return dataclasses.replace(table, classes=tuple(names))
+    names = sorted(set(labels), key=float if all(map(_is_number, labels)) else str)
+    most = 2 if loss == "logistic" else MOST_CLASSES
+    if len(names) < 2:
+        raise FileError(f"{path}: the target has one class only, {names[0]!r}")
+    if len(names) > most:
+        other = "take cross_entropy" if most == 2 else "numbers are learned by 'squares' or 'huber'"
+        raise FileError(f"{path}: the target has {len(names)} classes; loss {loss!r} takes {most}: {other}")
+    index = {name: i for i, name in enumerate(names)}
+    found = np.array([index[label] for label in labels])
+    y = found.astype(np.float64) if loss == "logistic" else np.eye(len(names))[found]
+    return Table(table.X, y, table.features, tuple(names))
+
+
+def _label(cell: str, place: str) -> str:
+    text = cell.strip()
+    if not text:
+        raise FileError(f"{place}: the cell is empty; fill it, or drop the row")
+    return text
+
+
 def _number(cell: str, place: str) -> float:
     text = cell.strip()
     if not text:
         raise FileError(f"{place}: the cell is empty; fill it, or drop the row, or ignore the column")
     if not _is_number(text):
-        raise FileError(f"{place}: {text!r} is not a number; encode it as one, or ignore the column")
+        raise FileError(
+            f"{place}: {text!r} is not a number; encode it as one, or ignore the column (classes to predict "
+            "take --loss cross_entropy)"
+        )
     value = float(text)
     if not math.isfinite(value):
         raise FileError(f"{place}: {text!r} is not finite; fill it, or drop the row, or ignore the column")
@@ -189,7 +249,8 @@ def _is_number(text: str) -> bool:
     return "_" not in text  # Python's own literals may have one
 
 
-def _read_npz(path: Path) -> Table:
+def _read_npz(path: Path) -> tuple[Table, list[str]]:
+    """Return the table, and the targets as texts, for those that are classes."""
     arrays = _arrays(path, ("X", "y"))
     X, y = arrays["X"], arrays["y"]
     if X.ndim != 2 or y.ndim not in (1, 2) or len(y) != len(X) or 0 in X.shape + y.shape:
@@ -202,7 +263,9 @@ def _read_npz(path: Path) -> Table:
         if bad.size:
             index = ", ".join(map(str, bad[0]))
             raise FileError(f"{path}: {name}[{index}] is {array[tuple(bad[0])]}; all entries must be finite")
-    return Table(X, y[:, 0] if y.shape[1:] == (1,) else y, tuple(f"x{j}" for j in range(X.shape[1])))
+    targets = y[:, 0] if y.shape[1:] == (1,) else y
+    labels = [f"{label:.17g}" for label in targets] if targets.ndim == 1 else []
+    return Table(X, targets, tuple(f"x{j}" for j in range(X.shape[1]))), labels
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:

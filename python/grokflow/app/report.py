@@ -26,6 +26,9 @@ LEGEND = (
 )
 
 
+SHOWN = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+
 def writable_directory(path: Path) -> Path:
     """Make ``path`` a directory that files can be written to, or say now why that fails."""
     try:
@@ -78,14 +81,15 @@ def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> Non
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for title in ("t", "train loss", "test loss", "|w|^2", "evals", "seconds"):
+    shown = [name for name in SHOWN if any(name in sol.observed for sol in solutions.values())]
+    for title in ("t", *(name.replace("_", " ") for name in shown), "|w|^2", "evals", "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, sol in solutions.items():
         clocks = gf.clocks(sol)
         for label, t in (("t_GF", clocks.t_gf), ("landing", clocks.t_wd), ("end", clocks.t_final)):
             first, last = label == "t_GF", label == "end"
             cost = (str(sol.stats["nfev"]), f"{sol.stats['seconds']:.3f}") if last else ()
-            losses = (_number(_value(sol, quantity, t)) for quantity in ("train_loss", "test_loss"))
+            losses = (_number(_value(sol, quantity, t)) for quantity in shown)
             norm = _number(_value(sol, "norm", t) ** 2)
             table.add_row(name if first else "", label, _number(t), *losses, norm, *cost, end_section=last)
     console.print(table)

@@ -14,6 +14,7 @@ import tomli_w
 
 from grokflow.app.data import unknown
 from grokflow.files import FileError
+from grokflow.losses import NAMES as LOSSES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,7 +22,8 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-MODELS = ("two-layer", "mlp", "linear", "diagonal")
+MODELS = ("two-layer", "mlp", "linear", "diagonal", "matrix")
+WIDTH = 200  # of a two-layer network
 PATHS = ("data", "out", "checkpoint")  # relative to the settings file that names them
 NAMES = {  # of the types of settings, one and several
     str: ("a text in quotes", "texts"),
@@ -44,18 +46,34 @@ class Common:
     In the file and here words are joined by "_", on the command line by "-".
     """
 
-    data: str | None = option(None, "Table to learn: .csv with a header, or .npz with X (n, p) and y (n,).")
-    target: str | None = option(None, "Column to predict (.csv).")
+    data: str | None = option(
+        None, "Table to learn: .csv with a header, or .npz with X (n, p) and y (n,) or (n, k)."
+    )
+    target: list[str] = dataclasses.field(
+        default_factory=list,
+        metadata={"help": "Column to predict (.csv): numbers or classes; repeat the option for several."},
+    )
     ignore: list[str] = dataclasses.field(
         default_factory=list, metadata={"help": "Column to leave out (.csv)."}
     )
     test_fraction: float = option(0.2, "Fraction of the rows that is held out for the test loss.")
     split_seed: int = option(0, "Seed of the split.")
     standardise: bool = option(
-        True, "Shift and scale columns and target to mean 0 and deviation 1 (of the training rows)."
+        True,
+        "Shift and scale columns and targets, not classes, to mean 0 and deviation 1 (of the training rows).",
     )
-    model: str = option("two-layer", "two-layer, mlp, linear or diagonal.")
-    width: int = option(200, "Hidden neurons (two-layer).")
+    model: str = option(
+        "two-layer",
+        "two-layer, mlp, linear, diagonal, matrix (of a table of row, column, value), or "
+        "torch:FILE.py:FUNCTION, where FUNCTION(inputs, outputs), or FUNCTION(), returns a module.",
+    )
+    loss: str = option("squares", "squares, cross_entropy or logistic (of classes), or huber.")
+    label_smoothing: float = option(
+        0.0, "Share of the targets that is spread over all classes (cross_entropy)."
+    )
+    width: int | None = option(
+        None, "Hidden neurons (two-layer), or rank at most (matrix).  [default: 200; the smaller side]"
+    )
     widths: str = option("200,200", "Neurons of each hidden layer, from the inputs on (mlp).")
     activation: str = option(
         "tanh",
@@ -167,7 +185,17 @@ def read_settings(
     for name in PATHS:
         if name in values:
             values[name] = str(path.parent / values[name])
+    if "model" in values:
+        values["model"] = beside(path.parent, values["model"])
     return values
+
+
+def beside(directory: Path, model: str) -> str:
+    """Return the name of a model, the file of which counts from that directory."""
+    file, _, function = model.removeprefix("torch:").rpartition(":")
+    return (
+        f"torch:{(directory / file).resolve()}:{function}" if model.startswith("torch:") and file else model
+    )
 
 
 def merge(kind: type[S], from_file: Mapping[str, Any], from_command_line: Mapping[str, Any]) -> S:
@@ -177,11 +205,14 @@ def merge(kind: type[S], from_file: Mapping[str, Any], from_command_line: Mappin
     if "data" in given and "data_sha256" not in given:
         values.pop("data_sha256", None)  # that was the checksum of another table
     settings = kind(**values)
+    settings = dataclasses.replace(settings, model=beside(Path(), settings.model))
     _check(settings)
     if isinstance(settings, Settings) and settings.t_end is None:
         settings = dataclasses.replace(settings, t_end=10.0 / settings.weight_decay)
-    if settings.output_scale is None:
-        settings = dataclasses.replace(settings, output_scale=settings.width**-0.5)
+    if settings.model == "two-layer":
+        width = settings.width or WIDTH
+        scale = width**-0.5 if settings.output_scale is None else settings.output_scale
+        settings = dataclasses.replace(settings, width=width, output_scale=scale)
     return settings
 
 
@@ -204,7 +235,7 @@ def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:
     """Return a value from a file as what it must be; an integer is a number as well."""
     listed = get_origin(kind) is list
     item = get_args(kind)[0] if listed else kind
-    items = value if listed else [value]
+    items = value if listed and not isinstance(value, str) else [value]
     if isinstance(items, list):
         items = [float(x) if item is float and type(x) is int else x for x in items]
         if all(type(x) is item for x in items):
@@ -218,15 +249,19 @@ def _check(settings: Common) -> None:
     """Check what no later step does."""
     if settings.data is None:
         raise ValueError("no data: give a table with --data FILE.csv, or a settings file that names one")
-    if settings.model not in MODELS:
-        raise ValueError(unknown("model", settings.model, MODELS))
+    if settings.model not in MODELS and not settings.model.startswith("torch:"):
+        raise ValueError(unknown("model", settings.model, (*MODELS, "torch:FILE.py:FUNCTION")))
+    if settings.loss not in LOSSES:
+        raise ValueError(unknown("loss", settings.loss, LOSSES))
+    if settings.label_smoothing and settings.loss != "cross_entropy":
+        raise ValueError(f"label_smoothing is of loss = 'cross_entropy', and loss is {settings.loss!r}")
     as_widths(settings)
     if not 0.0 <= settings.test_fraction < 1.0:
         raise ValueError(f"test_fraction is {settings.test_fraction}; it must be at least 0 and below 1")
     for name in ("seed", "split_seed"):
         if getattr(settings, name) < 0:
             raise ValueError(f"{name} is {getattr(settings, name)}; it must not be negative")
-    if settings.width < 1:
+    if settings.width is not None and settings.width < 1:
         raise ValueError(f"width is {settings.width}; it must be at least 1")
     if not isinstance(settings, Settings):
         return  # two_phase checks its own

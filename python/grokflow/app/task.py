@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
+import inspect
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,7 @@ class Task(Generic[S]):
 
     settings: S
     parts: data.Split
-    problem: gf.models.Model
+    problem: Any  # with initial_weights
     w0: NDArray[np.float64]
     out: Path
 
@@ -100,7 +102,8 @@ def taken_up(journal: Journal, out: Path | None) -> Task[Any]:
 def begin(settings: S, parts: data.Split) -> Task[S]:
     """Build the model and make the directory."""
     problem = build(settings, parts)
-    w0 = problem.initial_weights(settings.init_scale, settings.seed)
+    start = () if settings.model.startswith("torch:") else (settings.init_scale, settings.seed)
+    w0 = problem.initial_weights(*start)
     return Task(settings, parts, problem, w0, writable_directory(Path(settings.out)))
 
 
@@ -112,30 +115,89 @@ def load(settings: S) -> tuple[S, data.Split]:
         raise FileError(
             f"{path} has changed since these settings were written; to use it as it is, remove data_sha256"
         )
-    table = data.read(path, settings.target, settings.ignore)
-    parts = data.split(table, settings.test_fraction, settings.split_seed, settings.standardise)
+    table = data.read(path, settings.target, settings.ignore, settings.loss)
+    indices = settings.model == "matrix"
+    parts = data.split(table, settings.test_fraction, settings.split_seed, settings.standardise, indices)
     return dataclasses.replace(settings, data_sha256=checksum), parts
 
 
-def build(settings: Common, parts: data.Split) -> gf.models.Model:
+def build(settings: Common, parts: data.Split) -> Any:
     """Return the model that ``settings`` name on the training part, with the test part if there is one."""
+    if settings.model == "matrix":
+        return matrix(settings, parts)
     test = (parts.X_test, parts.y_test) if len(parts.y_test) else None
+    options: dict[str, Any] = {"test": test}
+    if settings.loss == "cross_entropy":
+        options["loss"] = gf.losses.CrossEntropy(settings.label_smoothing)
+    elif settings.loss not in ("squares", "mse"):
+        options["loss"] = settings.loss
+    if settings.model.startswith("torch:"):
+        return gf.from_torch(made_module(settings, parts), parts.X, parts.y, **options)
     if settings.model == "linear":
-        return gf.models.LinearRegression(parts.X, parts.y, test=test)
+        return gf.models.LinearRegression(parts.X, parts.y, **options)
     if settings.model == "diagonal":
-        return gf.models.DiagonalLinearNetwork(parts.X, parts.y, test=test)
+        return gf.models.DiagonalLinearNetwork(parts.X, parts.y, **options)
     activation: dict[str, Any] = {
         name: getattr(settings, name) for name in ("activation", "negative_slope", "smoothing")
     }
     if settings.model == "mlp":
-        return gf.models.MLP(parts.X, parts.y, as_widths(settings), test=test, **activation)
-    assert settings.output_scale is not None  # merge has filled it in
+        return gf.models.MLP(parts.X, parts.y, as_widths(settings), **options, **activation)
+    assert settings.width is not None  # merge has filled it in
+    assert settings.output_scale is not None
     return gf.models.TwoLayerNetwork(
         parts.X,
         parts.y,
         width=settings.width,
         output_bias=settings.output_bias,
         output_scale=settings.output_scale,
-        test=test,
+        **options,
         **activation,
     )
+
+
+def matrix(settings: Common, parts: data.Split) -> gf.models.MatrixCompletion:
+    """Return the factorisation of a matrix of which a table holds row, column and value of some entries."""
+    X = np.concatenate([parts.X, parts.X_test])
+    if X.shape[1] != 2 or parts.y.ndim != 1 or settings.loss not in ("squares", "mse"):
+        raise ValueError(
+            "model 'matrix' takes two columns, row and column, a value to predict and loss 'squares'; there "
+            f"are {X.shape[1]} columns beside {parts.y[0].size} target(s), and the loss is {settings.loss!r}"
+        )
+    bad = np.flatnonzero(((X < 0) | (np.floor(X) != X) | (X >= 2**31)).any(axis=1))
+    if bad.size:
+        raise ValueError(
+            f"model 'matrix': a row and a column are counted 0, 1, ...; found {X[bad[0]].tolist()}"
+        )
+    rows, columns = (int(n) + 1 for n in X.max(axis=0))
+    known, held_out = parts.X.astype(np.int64).T, parts.X_test.astype(np.int64).T
+    return gf.models.MatrixCompletion(
+        known[0],
+        known[1],
+        parts.y,
+        shape=(rows, columns),
+        width=settings.width or min(rows, columns),
+        test=(held_out[0], held_out[1], parts.y_test) if len(parts.y_test) else None,
+    )
+
+
+def made_module(settings: Common, parts: data.Split) -> Any:
+    """Return the module of PyTorch that the function of a file of the user's makes."""
+    file, _, name = settings.model.removeprefix("torch:").rpartition(":")
+    if not file or not name:
+        raise ValueError(f"model is {settings.model!r}; it must be torch:FILE.py:FUNCTION")
+    if settings.init_scale is not None:
+        raise ValueError("init_scale is given, but a module comes with its initial weights; leave it out")
+    import torch
+
+    spec = importlib.util.spec_from_file_location("grokflow_user_model", file)
+    if spec is None or spec.loader is None or not Path(file).is_file():
+        raise FileError(f"{file} is no Python file with a model")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    if not callable(getattr(made, name, None)):
+        raise FileError(f"{file} has no function {name!r}")
+    make = getattr(made, name)
+    torch.manual_seed(settings.seed)
+    takes = len(inspect.signature(make).parameters)
+    outputs = int(np.prod(parts.y.shape[1:]))
+    return make(parts.X.shape[1], outputs) if takes >= 2 else make()
