@@ -227,7 +227,7 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
     problem_->residual(w, r);
     landing.residual_norm = r.norm();
   }
-  if (status == Status::time_limit) return landing;
+  if (status == Status::time_limit || status == Status::no_minimiser) return landing;
   budget_ = std::numeric_limits<std::int64_t>::max();
   timed_ = true;
   const Landing before = landing;

@@ -160,6 +160,11 @@ LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const Run
                              options.limits.whole_steps}) {}
 
 Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message) {
+  if (const double escape = problem()->escape_loss(); escape > 0.0 && problem()->loss(w) < escape) {
+    message =
+        "The loss has no minimiser at finite weights: every sample is on its side, and the weights run away.";
+    return Status::no_minimiser;
+  }
   Status status = watch_.step(t, w, stats());
   // Newton's method may take over once it stays in the mode.
   if (status == Status::landed && modes() && !modes()->contains(watch_.settle(w, status).w))

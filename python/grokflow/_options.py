@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -186,10 +186,11 @@ def as_times(t_eval: object, span: Span, span_name: str) -> FloatArray | str | N
     return times
 
 
-def as_observables(observe: Observe, known: tuple[str, ...]) -> dict[str, Observable]:
+def as_observables(observe: Observe, known: Collection[str]) -> dict[str, Observable]:
     """Return a mapping from names to quantities of the flow, by name, or to functions f(t, w)."""
     if observe is None:
-        usual = ("train_loss", "test_loss", "norm", "grad_norm", "regularizer")
+        accuracies = ("train_accuracy", "test_accuracy", "margin")
+        usual = ("train_loss", "test_loss", *accuracies, "norm", "grad_norm", "regularizer")
         return {name: name for name in usual if name in known}
     if isinstance(observe, (str, bytes)) or not isinstance(observe, (Sequence, Mapping)):
         raise TypeError(
@@ -268,7 +269,7 @@ class FlowOptions:
 def as_options(
     request: Request,
     w0: FloatArray,
-    quantities: tuple[str, ...],
+    quantities: Mapping[str, Observable],
     *,
     blocks: Mapping[str, slice],
     methods: tuple[type[Method], ...] = STIFF,
@@ -278,9 +279,9 @@ def as_options(
 ) -> FlowOptions:
     """Check every option of a flow from `w0`, whose named parts are `blocks`.
 
-    `quantities` are the names that can be observed, `methods` those that can integrate the flow, `piecewise`
-    whether it is smooth only piece by piece, `span_name` is what the caller calls the span of time, and
-    `finest` the default of atol at least.
+    `quantities` are what can be observed, by the names of the core or as functions f(t, w), `methods` those
+    that can integrate the flow, `piecewise` whether it is smooth only piece by piece, `span_name` is what the
+    caller calls the span of time, and `finest` the default of atol at least.
     """
     size = w0.size
     warn_of_flushing()
@@ -308,7 +309,10 @@ def as_options(
         count = num_samples(times)
         require_memory(f"save_states keeps {count} states of {size} parameters", count * size)
     # Last: after a snapshot nothing of its time can fail any more.
-    recorded = [*observables.items(), *([("snapshots", snapshots)] if snapshots else [])]
+    by_core = {
+        name: quantities[what] if isinstance(what, str) else what for name, what in observables.items()
+    }
+    recorded = [*by_core.items(), *([("snapshots", snapshots)] if snapshots else [])]
     compiled = core.RunOptions(
         t0=span.t0,
         t1=span.t1,

@@ -30,6 +30,7 @@ from grokflow._validate import (
     finite,
     require_entries,
 )
+from grokflow.classes import one_hot_classes
 
 __all__ = ["CrossEntropy", "Huber", "Logistic", "Loss", "Squares"]
 
@@ -101,6 +102,10 @@ class Loss:
                 f"{name} has shape {targets.shape}; there must be {shape[0]} targets, one per sample"
             )
         return targets
+
+    def _classes(self, targets: Any) -> Any:
+        """Return the classes of the samples, as :class:`grokflow.classes.Classes` has them; None without."""
+        return one_hot_classes(targets)
 
     def _compiled(self, targets: Any, shape: tuple[int, ...]) -> core.Loss:
         n, k = shape[0], int(np.prod(shape[1:]))
@@ -212,6 +217,10 @@ class Logistic(_Compiled):
             raise ValueError(f"{name}[{index}] is {value:g}; {others}")
         return labels
 
+    def _classes(self, targets: FloatArray) -> Any:
+        single = targets.size == len(targets)
+        return np.where(targets.reshape(-1) == 1.0, 1, -1) if single else None
+
     def _compiled(self, targets: FloatArray, shape: tuple[int, ...]) -> core.Loss:
         return core.logistic(np.where(targets.reshape(-1) == 1.0, 1.0, -1.0))
 
@@ -266,6 +275,9 @@ class CrossEntropy(_Compiled):
             i = int(np.argmax(off))
             raise ValueError(f"{name}[{i}] sums to {sums[i]:g}; the probabilities of a sample must sum to 1")
         return q.copy()
+
+    def _classes(self, targets: Any) -> Any:
+        return targets if targets.ndim == 1 else targets.argmax(axis=1)
 
     def _compiled(self, targets: Any, shape: tuple[int, ...]) -> core.Loss:
         k = int(np.prod(shape[1:]))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_count, as_real
 from grokflow.callbacks import CallbackProblem, Function, Shapes, require
+from grokflow.classes import Classes
 from grokflow.losses import Loss, as_loss
 
 __all__ = ["OutputModel"]
@@ -147,6 +148,10 @@ class OutputModel(CallbackProblem):
             "linearize": linearize,
         }
         super().__init__(as_count("num_params", num_params), self.shape, 1.0, functions, parameters)
+        classes = self.criterion._classes(self.targets)
+        if classes is not None:
+            held_out = None if test is None else self.criterion._classes(self.test_targets)
+            self._classes = Classes(classes, held_out)
 
     def outputs(self, w: ArrayLike) -> FloatArray:
         """Return the outputs at `w`, of shape `shape`."""
@@ -163,6 +168,9 @@ class OutputModel(CallbackProblem):
         if self._test is None:
             raise ValueError("this model has no test data; make it with test=...")
         return self._core.test_outputs(self._weights(w)).reshape(self._test_shape)
+
+    def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
+        return self.test_outputs(w) if test else self.outputs(w)
 
     def _compile(self) -> core.OutputProblem:
         def fit(outputs: core.Problem, targets: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_choice, as_vector
 from grokflow._warnings import warn
+from grokflow.classes import Classes
 from grokflow.memory import require_memory
 
 
@@ -34,8 +38,6 @@ class Problem:
         The named parts of `w`, in order.
     is_piecewise : bool
         Whether F is smooth only piece by piece: a network whose activation has a kink.
-    quantities : tuple of str
-        The names that :meth:`quantity` evaluates and that a flow can observe.
 
     Raises
     ------
@@ -48,6 +50,8 @@ class Problem:
     _hash: str | None = None  # what tells the data from others; functions do not tell
     _finest = 0.0  # rtol below which its numbers are too coarse
     _notes: Mapping[str, str] = {}  # of the stats of its runs, beside counts
+    _costs: Mapping[str, float] = MappingProxyType({})  # of one's own functions, once measured
+    _classes: Classes | None = None
     _kinks = ""  # why the gradient flow is not smooth, where it is not and no solver takes care of that
 
     def __init__(self, compiled: core.Problem) -> None:
@@ -60,8 +64,24 @@ class Problem:
         self.blocks: dict[str, slice] = {
             name: slice(begin, begin + math.prod(shape)) for name, (begin, shape) in self._shapes.items()
         }
-        self.quantities: tuple[str, ...] = tuple(name for name, _ in compiled.quantities())
+        self._compiled_quantities = tuple(name for name, _ in compiled.quantities())
         self.is_piecewise: bool = core.is_piecewise(compiled)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The names that :meth:`quantity` evaluates and that a flow can observe."""
+        return self._compiled_quantities + (self._classes.names if self._classes else ())
+
+    @property
+    def _observables(self) -> dict[str, str | Callable[[float, FloatArray], Any]]:
+        """Of each quantity what a run takes: a name that the core knows, or a function f(t, w)."""
+        return {
+            name: name if name in self._compiled_quantities else partial(self._at_time, name)
+            for name in self.quantities
+        }
+
+    def _at_time(self, name: str, t: float, w: FloatArray) -> float | FloatArray:
+        return self.quantity(name, w)
 
     def loss(self, w: ArrayLike) -> float:
         """Return the training loss F(w)."""
@@ -116,7 +136,11 @@ class Problem:
 
     def quantity(self, name: str, w: ArrayLike) -> float | FloatArray:
         """Return the quantity `name`, one of `quantities`, at `w`: a float, or an array of shape (k,)."""
-        return self._core.quantity(as_choice("name", name, self.quantities), self._weights(w))
+        point = self._weights(w)
+        if as_choice("name", name, self.quantities) in self._compiled_quantities:
+            return self._core.quantity(name, point)
+        assert self._classes is not None
+        return self._classes.value(name, self._outputs_at(point, name == "test_accuracy"), point)
 
     def unflatten(self, w: ArrayLike) -> dict[str, FloatArray]:
         """Return the named parts of `w`, each in its own shape: views of `w` if that is a float64 array."""
@@ -134,6 +158,10 @@ class Problem:
 
     def _weights(self, w: ArrayLike) -> FloatArray:
         return as_vector("w", w, self.num_params)
+
+    def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
+        """Return the outputs at the training or the test samples, of a problem that has classes."""
+        raise NotImplementedError
 
     def _require_matrix(self, what: str, rows: int, columns: int) -> None:
         require_memory(f"{what} has {rows} x {columns} entries", rows * columns)

@@ -34,7 +34,7 @@ def integrate(
     """Integrate ``dy/dt = f(y)`` with a dense Jacobian: how the methods are held against stiff problems."""
     request = Request.of(locals(), observe={}, save_states=True)
     start = as_array("y0", y0, 1)
-    options = as_options(request, start, (), blocks={"y": slice(None)})
+    options = as_options(request, start, {}, blocks={"y": slice(None)})
     flow = core.ode(
         lambda t, y: f(y), lambda t, y: jacobian(y), "dense", 0.0, np.inf, start, options.compiled
     )

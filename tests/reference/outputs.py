@@ -15,6 +15,7 @@ class OutputModel:
         self.scale = {"mean": 1.0 / count, "sum": 1.0}[scale] if isinstance(scale, str) else scale
         self._outputs, self._jvp, self._vjp, self._hvp = outputs, jvp, vjp, hvp
         self._test, self._given_scale = test, scale
+        self.test_targets = None if test is None else test[1]
         self._parameters = parameters or {"w": num_params}
 
     def outputs(self, w):

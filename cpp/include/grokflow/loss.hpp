@@ -30,6 +30,9 @@ class Loss {
 
   /// Whether l has a minimiser at finite f: g = 0 there, and rho with it.
   virtual bool attained() const { return true; }
+  /// Whether each label is certain. Then l < log 2 puts every sample on its side, g . f < 0 in each, and the flow
+  /// of a model that is linear in its last weights u runs away: u . grad_u F = c g . f does not vanish.
+  virtual bool is_certain() const { return false; }
   /// Whether S is the same everywhere.
   virtual bool is_quadratic() const { return false; }
 

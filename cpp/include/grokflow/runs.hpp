@@ -99,6 +99,8 @@ class FlowRun {
   FlowRun(std::shared_ptr<const Problem> problem, std::unique_ptr<Flow> flow, std::unique_ptr<Modes> modes,
           const ConstVectorRef& w0, const RunOptions& options, Run::Watch watch = {});
 
+  /// Null for a flow of one's own.
+  const Problem* problem() const { return problem_.get(); }
   Flow& flow() { return *flow_; }
   Modes* modes() { return modes_.get(); }
 

@@ -25,9 +25,11 @@ class CrossEntropy final : public Loss {
   CrossEntropy(Vector targets, Index outputs)
       : Loss(targets.size() / outputs, outputs, outputs - 1),
         targets_(std::move(targets)),
-        attained_((targets_.array() > 0.0).all()) {}
+        attained_((targets_.array() > 0.0).all()),
+        certain_((targets_.array() == 0.0 || targets_.array() == 1.0).all()) {}
 
   bool attained() const override { return attained_; }
+  bool is_certain() const override { return certain_; }
   Index factor_size() const override { return num_outputs(); }
 
   double value(const ConstVectorRef& f) const override {
@@ -122,7 +124,7 @@ class CrossEntropy final : public Loss {
   }
 
   Vector targets_;
-  bool attained_;
+  bool attained_, certain_;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ class Elementwise : public Loss {
       : Loss(targets.size(), 1, 1), term_(term), targets_(std::move(targets)) {}
 
   bool attained() const override { return Term::attained; }
+  bool is_certain() const override { return !Term::attained; }
   bool is_quadratic() const override { return Term::quadratic; }
 
   double value(const ConstVectorRef& f) const override {

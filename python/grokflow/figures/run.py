@@ -5,6 +5,7 @@ The pieces (`draw_losses`, `draw_norm`, `mark_clocks`) draw on any axes, to make
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from grokflow.figures.style import (
     BLUE,
     GREEN,
     GREY,
+    ORANGE,
+    PURPLE,
     VERMILION,
     canvas,
     draw_over_time,
@@ -35,7 +38,10 @@ def plot(sol: Trajectory, ax: Axes | None = None, figure: Figure | None = None) 
     """Draw losses and squared norm of a run on `ax`, or on a `figure`; see `Solution.plot`."""
     with canvas((5.2, 4.4), ax, figure) as drawn:
         if ax is None:
-            draw_run(drawn.subplots(2, 1, sharex=True, height_ratios=(3, 2)), sol)
+            panels = panels_of(sol)
+            drawn.set_figheight(drawn.get_figheight() + 1.6 * (len(panels) - 2))
+            heights = [3 if draw is draw_losses else 2 for draw in panels]
+            draw_run(drawn.subplots(len(panels), 1, sharex=True, height_ratios=heights), sol)
             return drawn
         draw_losses(ax, sol)
         right = ax.twinx()
@@ -46,14 +52,54 @@ def plot(sol: Trajectory, ax: Axes | None = None, figure: Figure | None = None) 
         return drawn
 
 
+def panels_of(sol: Trajectory) -> list[Callable[[Axes, Trajectory], None]]:
+    """Return what is drawn of a run, from above: accuracies where there are classes, losses, the norm.
+
+    The loss of labels that are certain has no minimiser: what then has a limit is the direction of the
+    weights, and the margin tells how good it is.
+    """
+    panels: list[Callable[[Axes, Trajectory], None]] = [draw_losses, draw_norm]
+    if "train_accuracy" in sol.observed or "test_accuracy" in sol.observed:
+        panels.insert(0, draw_accuracies)
+    if "margin" in sol.observed and sol.problem is not None and not sol.problem.attained:
+        panels.append(draw_direction)
+    return panels
+
+
 def draw_run(axes: Any, sol: Trajectory) -> None:
-    """Draw losses on the first of two axes and the squared norm on the second, with clocks and time axis."""
-    upper, lower = axes
-    draw_losses(upper, sol)
-    draw_norm(lower, sol)
-    mark_clocks(upper, sol)
-    mark_clocks(lower, sol, label=False)
-    lower.set_xlabel(time_label(sol))
+    """Draw the panels of a run on as many axes, with clocks and time axis."""
+    for i, (ax, draw) in enumerate(zip(axes, panels_of(sol), strict=True)):
+        draw(ax, sol)
+        mark_clocks(ax, sol, label=i == 0)
+    axes[-1].set_xlabel(time_label(sol))
+
+
+def draw_accuracies(ax: Axes, sol: Trajectory) -> None:
+    """Draw the shares of training and test samples on the right side."""
+    names = {"train_accuracy": ("train", BLUE), "test_accuracy": ("test", VERMILION)}
+    for name, (label, colour) in names.items():
+        if name in sol.observed:
+            draw_over_time(ax, sol, sol[name], color=colour, label=label)
+    ax.set_ylabel("accuracy")
+    ax.set_ylim(-0.03, 1.03)
+    time_axis(ax, sol)
+    legend_above(ax)
+
+
+def draw_direction(ax: Axes, sol: Trajectory) -> None:
+    """Draw the smallest margin and, if states were kept, how far w / |w| is from where it is at the end."""
+    draw_over_time(ax, sol, sol["margin"], color=PURPLE)
+    ax.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
+    ax.set_ylabel("margin", color=PURPLE)
+    time_axis(ax, sol)
+    if sol.w is None or not len(sol.w):
+        return
+    directions = sol.w / np.linalg.norm(sol.w, axis=1, keepdims=True)
+    right = ax.twinx()
+    right.spines["right"].set_visible(True)
+    draw_over_time(right, sol, np.linalg.norm(directions - directions[-1], axis=1), color=ORANGE)
+    right.set_ylabel(r"$|w/\|w\| - w_T/\|w_T\||$", color=ORANGE)
+    right.set_ylim(bottom=0.0)
 
 
 def draw_losses(ax: Axes, sol: Trajectory) -> None:

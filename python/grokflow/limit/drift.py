@@ -14,6 +14,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, Request, as_options
 from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
+from grokflow.costs import measure
 from grokflow.integrator import Driver
 from grokflow.limit.regularizer import Regularization, as_regularizer, describe
 from grokflow.limit.tangent import (
@@ -22,6 +23,7 @@ from grokflow.limit.tangent import (
     length,
     project,
     require_kernel_space,
+    require_minimiser,
 )
 from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem, as_problem
@@ -180,15 +182,17 @@ def drift(
 ) -> Solution:
     """Run the drift from a point near the manifold, in slow time."""
     point = as_vector("w", w, problem.num_params)
-    name, budget, _ = as_curvature(request.curvature)
+    wanted = as_curvature(request.curvature)
+    name, budget, _ = wanted
     require_kernel_space(problem, name)
+    require_minimiser(problem)
     threshold = as_rtol_rank(rtol_rank)
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
     compiled = as_regularizer(regularizer, problem)
 
     def begin(watched: Request) -> DriftDriver:
-        quantities = (*problem.quantities, "regularizer")
+        quantities = problem._observables | {"regularizer": "regularizer"}
         options = as_options(
             watched,
             point,
@@ -198,6 +202,7 @@ def drift(
             span_name="s_span",
             finest=RESOLVED * length(point),
         )
+        measure(problem, point, wanted, request)
         _, slope = compiled.evaluate(point)
         start, chosen = onto_manifold(problem, point, slope, name, budget, threshold)
         options.settings.update(

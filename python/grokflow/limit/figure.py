@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 
 DROP = 3.0  # slow time at which most of the drop is over: e^-3 is 5 percent
 LOSSES = {"train_loss": ("train loss", BLUE), "test_loss": ("test loss", VERMILION)}
+ACCURACIES = {"train_accuracy": BLUE, "test_accuracy": VERMILION}
 LIMIT: Any = {"color": "black", "linewidth": 0.9, "linestyle": (0, (3.5, 2))}
 INSET = (0.28, 0.32)  # width and height, in those of the axes
 
 
 def plot(phases: Phases, lam: float, figure: Figure | None = None) -> Figure:
     """Draw the flow with weight decay `lam` and the distances, on `figure` if given; see `TwoPhase.plot`."""
-    with canvas((5.6, 6.6 if compared(phases) else 4.6), figure=figure) as drawn:
+    height = 4.6 + 2.0 * compared(phases) + 1.6 * classified(phases, lam)
+    with canvas((5.6, height), figure=figure) as drawn:
         drawn.suptitle(rf"$\lambda$ = {scientific(lam)}")
         draw_phases(drawn, phases, lam)
     return drawn
@@ -49,16 +51,21 @@ def plot(phases: Phases, lam: float, figure: Figure | None = None) -> Figure:
 
 def draw_phases(figure: Figure, phases: Phases, lam: float) -> None:
     """Draw losses and squared norm over fast time and, where they are known, the distances below."""
-    known = compared(phases)
-    rows = figure.add_gridspec(3 if known else 2, 2, height_ratios=(3, 2, 2) if known else (3, 2))
-    losses = figure.add_subplot(rows[0, :])
-    norm = figure.add_subplot(rows[1, :], sharex=losses)
+    known, classes = compared(phases), classified(phases, lam)
+    heights = (*((2,) if classes else ()), 3, 2, *((2,) if known else ()))
+    rows = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+    losses = figure.add_subplot(rows[classes, :])
+    norm = figure.add_subplot(rows[classes + 1, :], sharex=losses)
     draw_losses(losses, phases, lam)
     draw_norm(norm, phases, lam)
-    for ax in (losses, norm):
+    panels = [losses, norm]
+    if classes:
+        panels.append(figure.add_subplot(rows[0, :], sharex=losses))
+        draw_accuracies(panels[-1], phases, lam)
+    for ax in panels:
         shade(ax, phases, lam)
+        ax.tick_params(labelbottom=ax is norm)
     legend_above(losses)
-    losses.tick_params(labelbottom=False)
     norm.set_xlabel("$t$")
     draw_inset(losses, phases, lam)
     if phases.slow is None:
@@ -69,9 +76,9 @@ def draw_phases(figure: Figure, phases: Phases, lam: float) -> None:
         norm.set_title(note, fontsize=8, color=GREY)
     if known:
         several = not np.isnan(phases.slope)
-        draw_distances(figure.add_subplot(rows[2, 0] if several else rows[2, :]), phases)
+        draw_distances(figure.add_subplot(rows[-1, 0] if several else rows[-1, :]), phases)
         if several:
-            draw_slope(figure.add_subplot(rows[2, 1]), phases)
+            draw_slope(figure.add_subplot(rows[-1, 1]), phases)
         legend_below(figure)
 
 
@@ -108,6 +115,25 @@ def draw_losses(ax: Axes, phases: Phases, lam: float) -> None:
     ax.set_ylim(seen)  # without its first order in lam the train loss of the limit falls to round-off
     if phases.slow is not None:
         ax.plot([], [], **LIMIT, label=r"limit $\lambda\to0$")
+
+
+def classified(phases: Phases, lam: float) -> bool:
+    """Whether the share of samples on the right side was observed."""
+    return not {*ACCURACIES}.isdisjoint(phases.flows[lam].observed)
+
+
+def draw_accuracies(ax: Axes, phases: Phases, lam: float) -> None:
+    """Draw the shares of training and test samples on the right side, and over them those of the limit."""
+    sol = phases.flows[lam]
+    after = sol.t > 0.0
+    for name, colour in ACCURACIES.items():
+        if name in sol.observed:
+            ax.plot(sol.t[after], sol[name][after], color=colour)
+            if phases.slow is not None:
+                ax.plot(sol.t[after], limit_of(name, phases, sol, lam)[after], **LIMIT)
+    ax.set_ylabel("accuracy")
+    ax.set_ylim(-0.03, 1.03)
+    time_axis(ax, sol)
 
 
 def draw_norm(ax: Axes, phases: Phases, lam: float) -> None:

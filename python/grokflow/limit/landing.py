@@ -14,6 +14,7 @@ from grokflow._backend import core
 from grokflow._options import Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
+from grokflow.costs import measure
 from grokflow.curves import first_crossing, value_at
 from grokflow.integrator import Driver, require_finite_start
 from grokflow.limit.tangent import as_rtol_rank
@@ -209,9 +210,10 @@ def land(
     require_finite_start(problem, start, 0.0)
 
     def begin(watched: Request) -> LandingDriver:
+        measure(problem, start, wanted, request)
         whole = replace(watched, t_span=(0.0, end), atol=atol)
         options = as_options(
-            whole, start, problem.quantities, blocks=problem.blocks, piecewise=problem.is_piecewise
+            whole, start, problem._observables, blocks=problem.blocks, piecewise=problem.is_piecewise
         )
         options.settings.update(weight_decay=0.0, **provenance(problem, start))
         run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled)
@@ -252,6 +254,12 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings
     status, message = found["status"], found["message"] or path.message
     if path.status == "finished" and settings["t_max"] is not None:
         status, message = "finished", f"The flow had not landed at t_max = {path.t_final:g}; raise t_max."
+    if path.status == "no_minimiser":
+        margin = problem.quantity("margin", found["w"]) if problem._classes else math.nan
+        message = (
+            f"{message} The smallest margin is {margin:.3g} at t = {path.t_final:.3g}. For a limit leave the "
+            "labels some doubt (label_smoothing=), or take loss='squares'."
+        )
     return Landing(
         w=found["w"],
         t=path.t_final,
@@ -268,7 +276,7 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings
         curvature=found["curvature"],
         status=status,
         message=message,
-        stats=work | {"seconds": path.stats["seconds"]},
+        stats=path.stats | work,
         settings=settings,
         path=path,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._options import Request, WeightDecay
-from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.clocks import Clocks
 from grokflow.curves import nearest, stays_below
 from grokflow.flows import flow
@@ -32,8 +32,8 @@ class GrokkingTimes:
     Attributes
     ----------
     train, test : float
-        First time from which on the train loss stays below its tolerance, and the test loss below its own;
-        nan if that does not happen.
+        First time from which on the train loss (or the share of wrong answers) stays below its tolerance, and
+        that of the test data below its own; nan if that does not happen.
     delay : float
         ``test - train``.
     predicted_delay : float
@@ -178,26 +178,32 @@ class Phases:
         excess: FloatArray = 0.5 * self.problem.scale * np.sum(np.square(residuals), axis=1)
         return self.problem.loss(slow.w[0]) + excess
 
-    def grokking_times(self, train_tol: float, test_tol: float) -> dict[float, GrokkingTimes]:
-        """Return when each flow has learned its training data, and when the test data.
+    def grokking_times(
+        self, train_tol: float, test_tol: float, by: str = "loss"
+    ) -> dict[float, GrokkingTimes]:
+        """Return when each flow has learned its training data, and when the test data, for good.
 
         Parameters
         ----------
         train_tol, test_tol : float
-            The loss below which the data count as learned.
+            The loss below which the data count as learned; by accuracy the share of samples that may be on
+            the wrong side: less than that.
+        by : {"loss", "accuracy"}, default "loss"
+            What tells.
 
         Raises
         ------
         ValueError
-            Train or test loss were not observed.
+            Train or test loss (or accuracy) were not observed.
 
         References
         ----------
         The delay is defined as in arXiv:2601.19791.
         """
+        as_choice("by", by, ("loss", "accuracy"))
         tolerances = {
-            "train_loss": as_positive("train_tol", train_tol),
-            "test_loss": as_positive("test_tol", test_tol),
+            f"train_{by}": as_positive("train_tol", train_tol),
+            f"test_{by}": as_positive("test_tol", test_tol),
         }
         for name in tolerances:
             if any(name not in sol.observed for sol in self.flows.values()):
@@ -206,7 +212,7 @@ class Phases:
                 )
         found = {}
         for lam, sol in self.flows.items():
-            train, test = (stays_below(sol.t, sol[name], tol) for name, tol in tolerances.items())
+            train, test = (learned(sol, name, tol) for name, tol in tolerances.items())
             found[lam] = GrokkingTimes(train, test, test - train, self._predicted_delay(lam, tolerances))
         return found
 
@@ -242,8 +248,14 @@ class Phases:
     def _predicted_delay(self, lam: float, tolerances: Mapping[str, float]) -> float:
         if self.slow is None:
             return math.nan
-        train = stays_below(self.fast.t, self.fast["train_loss"], tolerances["train_loss"])
-        slow = stays_below(self.slow.t, self.slow["test_loss"], tolerances["test_loss"])
-        fast = stays_below(self.fast.t, self.fast["test_loss"], tolerances["test_loss"])
+        (train_name, train_tol), (test_name, test_tol) = tolerances.items()
+        train = learned(self.fast, train_name, train_tol)
+        slow, fast = (learned(part, test_name, test_tol) for part in (self.slow, self.fast))
         test = fast if slow == 0.0 else slow / lam
         return test - train
+
+
+def learned(sol: Solution, name: str, tol: float) -> float:
+    """Return the time from which on a loss, or the share of wrong answers, is below `tol`."""
+    values = 1.0 - sol[name] if name.endswith("accuracy") else sol[name]
+    return stays_below(sol.t, values, tol)

@@ -170,6 +170,17 @@ def require_kernel_space(problem: Problem, curvature: str) -> None:
         )
 
 
+def require_minimiser(problem: Problem) -> None:
+    """Raise ValueError if the loss of `problem` is known to have no minimiser at finite weights."""
+    if not problem.attained:
+        raise ValueError(
+            "the loss has no minimiser at finite weights, for its labels are certain: the flow has no limit, "
+            "and no drift follows it. Leave the labels some doubt (label_smoothing=), or take "
+            "loss='squares'. What there is instead, the margin and the direction w / |w| over log t, is what "
+            "gradient_flow observes"
+        )
+
+
 def length(v: FloatArray) -> float:
     """Return ``||v||``, without overflow."""
     largest = float(np.max(np.abs(v)))

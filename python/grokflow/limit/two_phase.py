@@ -23,7 +23,7 @@ from grokflow.limit.drift import drift
 from grokflow.limit.landing import land
 from grokflow.limit.phases import Phases
 from grokflow.limit.regularizer import Regularization
-from grokflow.limit.tangent import NoTangentSpace, require_kernel_space
+from grokflow.limit.tangent import NoTangentSpace, require_kernel_space, require_minimiser
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
@@ -64,7 +64,8 @@ class TwoPhase(Phases):
     def plot(self, weight_decay: float | None = None) -> Figure:
         """Draw a flow with the limit that describes it, and the distances of all flows to the drift.
 
-        Above: losses and squared norm of the flow, and dashed over them those of the composite; its train
+        Above: accuracies (where there are classes), losses and squared norm of the flow, and dashed over them
+        those of the composite; its train
         loss is :meth:`predicted_loss` once it has landed. Shaded are the plateau, from `t_gf` to eps/lam,
         and the drop, from there to 3/lam; an inset shows the test loss in linear time, in which the drop is
         not sudden. Below: the distances against slow time with the horizons, and the largest ones from `eps`
@@ -197,6 +198,7 @@ def two_phase(
     if atol is not None:
         as_positive("atol", atol)
     require_kernel_space(problem, as_curvature(curvature).name)
+    require_minimiser(problem)
     regularizer = drift_of(decays)
 
     def run(journal: Journal | None) -> TwoPhase:

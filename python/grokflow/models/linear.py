@@ -48,6 +48,7 @@ class LinearRegression(Regression):
         scale: Scale = "mean",
     ) -> None:
         arguments = sample_arguments(X, y, test, scale, loss)
+        self._degree = 1
         super().__init__(core.LinearRegression, {"w": 1.0}, arguments)
 
 
@@ -94,4 +95,5 @@ class DiagonalLinearNetwork(Regression):
     ) -> None:
         arguments = sample_arguments(X, y, test, scale, loss)
         std = dict.fromkeys("uv", 0.1**0.5)
+        self._degree = 2
         super().__init__(core.DiagonalLinearNetwork, std, arguments)

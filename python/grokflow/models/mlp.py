@@ -120,6 +120,8 @@ class MLP(Regression):
             bias=own["bias"],
         )
         std = {f"{part}{l}": before**-0.5 for l, (before, _) in enumerate(layers, 1) for part in "Wb"}
+        if activation == "identity" and not own["bias"]:
+            self._degree = len(layers)
         super().__init__(kind, std, arguments)
         if activation in KINKED:
             self._kinks = (

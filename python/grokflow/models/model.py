@@ -23,6 +23,7 @@ from grokflow._validate import (
     as_real,
     as_targets,
 )
+from grokflow.classes import Classes
 from grokflow.losses import Loss, Squares, as_loss
 from grokflow.problems import Problem
 from grokflow.provenance import digest
@@ -118,6 +119,8 @@ class Regression(Model):
         As the loss takes them; `test_targets` is None without `test`.
     """
 
+    _degree = 0  # of the outputs as a positively homogeneous function of the weights; 0: they are none
+
     def __init__(self, kind: Kind, std: Mapping[str, float], arguments: dict[str, Any]) -> None:
         """`kind` makes the compiled model of training and test samples, each (X, flat targets, c)."""
         self.criterion: Loss = arguments.get("loss", Squares())
@@ -139,6 +142,13 @@ class Regression(Model):
             self._model = parts[0][0]
             compiled = core.OutputProblem(*parts, *[None] * (2 - len(parts)))
         super().__init__(compiled, std, arguments)
+        classes = self.criterion._classes(self.targets)
+        if classes is not None:
+            held_out = None if self.test_targets is None else self.criterion._classes(self.test_targets)
+            self._classes = Classes(classes, held_out, self._degree)
+
+    def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
+        return self.predict(w, self._arguments["test"][0] if test else None)
 
     def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
         """Return the outputs at the rows of `X`, shape (k,) or (k, outputs).

@@ -20,6 +20,9 @@ from grokflow.models.model import (
     sample_arguments,
 )
 
+# The activations that are positively homogeneous, and their degrees.
+DEGREES = {"relu": 1, "leaky_relu": 1, "abs": 1, "identity": 1, "quadratic": 2}
+
 
 class TwoLayerNetwork(Regression):
     """A network with one hidden layer and one output.
@@ -112,4 +115,6 @@ class TwoLayerNetwork(Regression):
             output_bias=own["output_bias"],
             output_scale=own["output_scale"],
         )
+        if not own["output_bias"]:
+            self._degree = DEGREES.get(activation, -1) + 1
         super().__init__(kind, std, arguments)

@@ -1,0 +1,159 @@
+"""Accuracy and margin by name, and losses whose labels are certain: no minimiser, no limit."""
+
+import grokflow as gf
+import numpy as np
+import pytest
+from reference.outputs import OutputModel as Reference
+
+RNG = np.random.default_rng(0)
+N, P, K = 12, 4, 3
+X, X_TEST = RNG.standard_normal((N, P)), RNG.standard_normal((7, P))
+W_TRUE = RNG.standard_normal((P, K))
+CLASSES, CLASSES_TEST = (X @ W_TRUE).argmax(axis=1), (X_TEST @ W_TRUE).argmax(axis=1)
+
+
+def linear(loss, targets, targets_test, k=K, inputs=X):
+    """A linear model of k outputs, as keywords of `OutputModel`."""
+    shape = (N, k) if k > 1 else (N,)
+    functions = {
+        "outputs": lambda w: (inputs @ w.reshape(P, k)).reshape(shape),
+        "jvp": lambda w, v: (inputs @ v.reshape(P, k)).reshape(shape),
+        "vjp": lambda w, u: (inputs.T @ u.reshape(N, k)).ravel(),
+        "test": (lambda w: (X_TEST @ w.reshape(P, k)).reshape((-1, *shape[1:])), targets_test),
+    }
+    return functions | {"num_params": P * k, "shape": shape, "targets": targets, "loss": loss}
+
+
+def signs(classes):
+    return np.where(classes == 0, 1.0, -1.0)
+
+
+CASES = {
+    "classes": linear("cross_entropy", CLASSES, CLASSES_TEST),
+    "probabilities": linear("cross_entropy", 0.7 * np.eye(K)[CLASSES] + 0.1, np.eye(K)[CLASSES_TEST]),
+    "codes": linear("squares", np.eye(K)[CLASSES], np.eye(K)[CLASSES_TEST]),
+    "signs": linear("logistic", signs(CLASSES), signs(CLASSES_TEST), k=1),
+    "zeros": linear("logistic", (CLASSES == 0) * 1.0, (CLASSES_TEST == 0) * 1.0, k=1),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_quantities_are_those_of_the_definition(name):
+    ours, twin = gf.OutputModel(**CASES[name]), Reference(**CASES[name])
+    for w in RNG.standard_normal((5, ours.num_params)):
+        for quantity in ("train_accuracy", "test_accuracy", "margin"):
+            assert ours.quantity(quantity, w) == pytest.approx(twin.quantity(quantity, w), abs=1e-14)
+
+
+def test_where_there_are_no_classes_there_is_no_accuracy():
+    ours = gf.OutputModel(**linear("squares", RNG.standard_normal((N, K)), RNG.standard_normal((7, K))))
+    assert not {"train_accuracy", "margin"} & set(ours.quantities)
+    with pytest.raises(ValueError, match="unknown observable 'margin'"):
+        gf.gradient_flow(ours, np.zeros(P * K), (0, 1), weight_decay=0.1, observe=["margin"])
+
+
+def test_a_flow_observes_them():
+    """By default; and the margin of separable data turns positive where the last sample is learned."""
+    ours = gf.OutputModel(**CASES["classes"])
+    sol = gf.gradient_flow(ours, 0.01 * np.ones(P * K), (0, 1e5), weight_decay=1e-4, save_states=True)
+    names = ("train_accuracy", "test_accuracy", "margin")
+    assert set(names) <= set(sol.observed)
+    for i in (0, len(sol.t) // 2, -1):
+        assert [sol[name][i] for name in names] == [ours.quantity(name, sol.w[i]) for name in names]
+    assert ((sol["margin"] > 0) == (sol["train_accuracy"] == 1.0)).all()
+    assert sol["train_accuracy"][-1] == 1.0
+    assert sol.settings["observe"]["margin"] == "margin"
+
+
+@pytest.mark.parametrize("name", ["classes", "signs"])
+def test_a_loss_of_certain_labels_has_no_limit(name):
+    """Said once the loss is below c log 2, and not where the weights have run away for ever."""
+    ours = gf.OutputModel(**CASES[name])
+    landing = gf.limit_map(ours, np.zeros(ours.num_params) + 0.1)
+    assert landing.status == landing.path.status == "no_minimiser"
+    assert landing.t < 1e4
+    assert landing.loss < ours.scale * np.log(2.0)
+    assert ours.quantity("margin", landing.w) > 0
+    assert "smallest margin" in landing.message
+    assert "label_smoothing" in landing.message
+
+
+def test_doubt_gives_it_one():
+    ours = gf.OutputModel(**CASES["classes"] | {"loss": gf.losses.CrossEntropy(label_smoothing=0.1)})
+    landing = gf.limit_map(ours, np.zeros(ours.num_params) + 0.1)
+    assert landing.success, landing.message
+    assert np.linalg.norm(ours.gradient(landing.w)) < 1e-10
+
+
+def test_data_that_are_not_separable_have_one_too():
+    """Each input once with each class: all outputs are equal there, and F = log k."""
+    inputs, targets = np.repeat(np.eye(P), K, axis=0), np.tile(np.arange(K), P)
+    ours = gf.OutputModel(**linear("cross_entropy", targets, CLASSES_TEST, inputs=inputs))
+    landing = gf.limit_map(ours, np.arange(P * K) / (P * K))
+    assert landing.success, landing.message
+    assert landing.loss == pytest.approx(np.log(K), rel=1e-12)
+    assert ours.quantity("margin", landing.w) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_no_drift_is_asked_of_it():
+    calls = []
+    case = CASES["classes"]
+    counted = {**case, "outputs": lambda w: calls.append(1) or case["outputs"](w)}
+    ours = gf.OutputModel(**counted)
+    calls.clear()
+    for run in (
+        lambda: gf.norm_flow(ours, np.ones(P * K), (0, 1)),
+        lambda: gf.two_phase(ours, np.ones(P * K), [1e-2]),
+    ):
+        with pytest.raises(ValueError, match=r"no minimiser at finite weights.*label_smoothing"):
+            run()
+    assert not calls
+
+
+def test_grokking_times_by_accuracy():
+    """The share of wrong answers takes the place of the loss."""
+    ours = gf.OutputModel(**CASES["codes"])
+    phases = gf.two_phase(ours, 0.3 * RNG.standard_normal(P * K), [1e-2, 1e-3], rtol=1e-4)
+    for lam, times in phases.grokking_times(0.1, 0.3, by="accuracy").items():
+        sol = phases.flows[lam]
+        for name, tol, found in (("train", 0.1, times.train), ("test", 0.3, times.test)):
+            wrong = 1.0 - sol[f"{name}_accuracy"]
+            last = np.flatnonzero(wrong >= tol)
+            if np.isnan(found):
+                assert wrong[-1] >= tol
+            elif last.size:
+                assert sol.t[last[-1]] <= found <= sol.t[last[-1] + 1]
+    with pytest.raises(ValueError, match="by is 'margin'"):
+        phases.grokking_times(0.1, 0.3, by="margin")
+
+
+@pytest.mark.parametrize(
+    ("make", "degree"),
+    [
+        (lambda y: gf.models.LinearRegression(X, y, loss="logistic"), 1),
+        (lambda y: gf.models.DiagonalLinearNetwork(X, y, loss="logistic"), 2),
+        (lambda y: gf.models.TwoLayerNetwork(X, y, width=4, activation="relu", loss="logistic"), 2),
+        (lambda y: gf.models.TwoLayerNetwork(X, y, width=4, activation="quadratic", loss="logistic"), 3),
+        (lambda y: gf.models.TwoLayerNetwork(X, y, width=4, loss="logistic"), 0),
+        (lambda y: gf.models.MLP(X, y, (4, 4), activation="identity", bias=False, loss="logistic"), 3),
+        (lambda y: gf.models.MLP(X, y, (4, 4), loss="logistic"), 0),
+    ],
+    ids=["linear", "diagonal", "relu", "quadratic", "tanh", "deep linear", "deep tanh"],
+)
+def test_the_margin_of_a_homogeneous_model_is_one_of_directions(make, degree):
+    problem = make(signs(CLASSES))
+    w = RNG.standard_normal(problem.num_params)
+    margin, plain = problem.quantity("margin", w), (signs(CLASSES) * problem.predict(w)).min()
+    assert margin == pytest.approx(plain / np.linalg.norm(w) ** degree, rel=1e-12)
+    if degree:
+        assert problem.quantity("margin", 3.0 * w) == pytest.approx(margin, rel=1e-12)
+
+
+def test_a_network_on_codes_and_on_classes():
+    codes = np.eye(K)[CLASSES]
+    squares = gf.models.MLP(X, codes, (5,), test=(X_TEST, np.eye(K)[CLASSES_TEST]))
+    entropy = gf.models.MLP(X, CLASSES, (5,), loss="cross_entropy", test=(X_TEST, CLASSES_TEST))
+    w = squares.initial_weights(seed=0)
+    for name in ("train_accuracy", "test_accuracy", "margin"):
+        assert squares.quantity(name, w) == entropy.quantity(name, w)
+    assert squares.quantity("train_accuracy", w) == np.mean(squares.predict(w).argmax(axis=1) == CLASSES)
