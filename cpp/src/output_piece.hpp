@@ -29,6 +29,7 @@ class OutputPiece final : public Piece {
 
   bool has_hvp() const override { return true; }
   bool attained() const override { return whole_.attained(); }
+  Cost cost() const override { return whole_.cost(); }
   void residual(const ConstVectorRef& w, VectorRef out) const override { whole_.residual(w, out); }
   double loss(const ConstVectorRef& w) const override { return whole_.loss(w); }
   void gradient(const ConstVectorRef& w, VectorRef out) const override { whole_.gradient(w, out); }

@@ -1,6 +1,7 @@
 #include "grokflow/output_problem.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -48,6 +49,17 @@ std::vector<Quantity> OutputProblem::quantities() const {
     if (std::none_of(quantities.begin(), quantities.end(), same)) quantities.push_back(std::move(own));
   }
   return quantities;
+}
+
+double OutputProblem::escape_loss() const {
+  return train_.loss->is_certain() ? scale() * std::log(2.0) : 0.0;
+}
+
+/// That of the outputs, and B^T K B.
+Cost OutputProblem::cost() const {
+  const double n = static_cast<double>(train_.loss->num_outputs()), m = static_cast<double>(num_residuals());
+  const Cost outputs = train_.outputs->cost();
+  return {outputs.gradient, outputs.gram + 4.0 * n * (n + m), outputs.measured};
 }
 
 WorkspacePool<OutputProblem::Scratch>::Lease OutputProblem::scratch() const {
@@ -135,7 +147,6 @@ class OutputProblem::At final : public Linearization {
     mirror_lower(K);
   }
 
-  double gram_cost() const override { return lin_->gram_cost(); }
   const Vector* scaled_residual() const override { return num_residuals() > 0 ? &rho_ : nullptr; }
 
   bool solve(const ConstVectorRef& alpha, double beta, double tolerance, VectorRef v) const override {

@@ -88,6 +88,12 @@ void Problem::gradient_through(const ConstVectorRef& w, const OnResiduals& outer
   lin->vjp(r, out);
 }
 
+Cost Problem::cost() const {
+  const double n = static_cast<double>(num_residuals_), d = static_cast<double>(num_params_);
+  if (n == 0.0) return {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+  return {6.0 * n * d, n * 6.0 * n * d};
+}
+
 double Problem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   std::unique_ptr<Linearization> here, beside;
   linearize(w, here);

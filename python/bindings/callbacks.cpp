@@ -8,6 +8,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ namespace py = pybind11;
 using namespace grokflow;
 
 namespace {
+
+constexpr double kRate = 3e10;  // operations a second, of a product of matrices on one core of today
 
 class CallbackProblem final : public Problem {
  public:
@@ -50,6 +53,13 @@ class CallbackProblem final : public Problem {
   void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   std::vector<Block> blocks() const override { return blocks_; }
+  Cost cost() const override { return cost_ ? *cost_ : Problem::cost(); }
+
+  /// What the gradient was measured to take, in seconds, and K, or nan where products with J and J^T make it.
+  void measured(double gradient, double gram) {
+    const double n = static_cast<double>(num_residuals());
+    cost_ = {kRate * gradient, kRate * (std::isnan(gram) ? n * gradient : gram), true};
+  }
 
   /// Whether the user gave J itself.
   bool has_jacobian() const { return jacobian_.given(); }
@@ -72,6 +82,7 @@ class CallbackProblem final : public Problem {
   Callback residual_, linearize_, jvp_, vjp_, jacobian_, gram_, gram_of_, hvp_, hessian_, solve_, loss_,
       gradient_;
   std::vector<Block> blocks_;
+  std::optional<Cost> cost_;
   mutable Argument w_, u_;
   mutable WorkspacePool<Scratch> pool_;
 };
@@ -331,5 +342,6 @@ void bind_callbacks(py::module_& m) {
       m, "CallbackProblem", py::custom_type_setup(collect_garbage))
       .def(py::init(&make_problem), py::arg("num_params"), py::arg("residuals"), py::arg("scale"),
            py::arg("functions"), py::arg("parameters"))
+      .def("measured", &CallbackProblem::measured, py::arg("gradient"), py::arg("gram"))
       .def("given_jacobian", &jacobian, py::arg("w"), py::call_guard<Unlocked>());
 }

@@ -319,6 +319,9 @@ void bind_run(py::module_& m) {
       .def("stats", [](const HeldRun& held) { return dict_of(held.run().stats()); });
 
   m.def("is_piecewise", [](const Problem& problem) { return piecewise(problem) != nullptr; });
+  m.def("krylov_rank", [](const Problem& problem, Index rank, double memory_budget) {
+    return krylov_rank(problem, {memory_budget, rank});
+  });
   m.def("curvature_of", [](const Problem& problem, const std::string& curvature, double memory_budget) {
     return to_string(choose_curvature(problem, curvature_kind(curvature), memory_budget));
   });

@@ -95,6 +95,12 @@ class CallbackProblem(Problem):
         super().__init__(
             self._compile() if pointers is None else _compiled(pointers, self._arguments, shapes)
         )
+        if self._costs:
+            self._set_costs(self._costs)
+
+    def _set_costs(self, costs: Mapping[str, float]) -> None:
+        self._costs = dict(costs)
+        self._callbacks.measured(costs["gradient_seconds"], costs.get("gram_seconds", math.nan))
 
     def _compile(self) -> core.Problem:
         """Return the problem that the functions make."""

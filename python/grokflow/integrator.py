@@ -18,6 +18,7 @@ from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDec
 from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
+from grokflow.costs import measure
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
@@ -108,11 +109,15 @@ class Driver:
             message=message,
             stats=run.stats()
             | dict(self._problem._notes if self._problem else {})
-            | {"seconds": self._elapsed()},
+            | {"seconds": self._elapsed()}
+            | self._costs(),
             settings=self._settings,
             mode_changes=np.array(run.mode_changes(), dtype=MODE_CHANGE),
             problem=self._problem,
         )
+
+    def _costs(self) -> dict[str, float]:
+        return {} if self._problem is None else dict(self._problem._costs)
 
     def _states(self, count: int) -> FloatArray | None:
         """The states at the `count` recorded times, if they were kept."""
@@ -308,9 +313,9 @@ def begin(
 ) -> tuple[core.FlowRun, FlowOptions]:
     """Return a gradient flow of the core at its start."""
     start, decay = as_vector("w0", w0, problem.num_params), as_decay(weight_decay, problem)
-    chosen = strategy_of(problem, request)
+    chosen = strategy_of(problem, start, request)
     options = as_options(
-        request, start, problem.quantities, blocks=problem.blocks, piecewise=problem.is_piecewise
+        request, start, problem._observables, blocks=problem.blocks, piecewise=problem.is_piecewise
     )
     options.settings.update(
         curvature=None if chosen.name == "none" else chosen.name,
@@ -333,11 +338,14 @@ def warn_of_precision(problem: Problem, rtol: float) -> None:
         )
 
 
-def strategy_of(problem: Problem, request: Request) -> Strategy:
+def strategy_of(problem: Problem, w0: FloatArray, request: Request) -> Strategy:
     """Return the curvature that a gradient flow uses: "none" if the method is explicit."""
     wanted = as_curvature(request.curvature)
     if not isinstance(as_method(request.method, piecewise=problem.is_piecewise), ROCK2):
-        return wanted._replace(name=core.curvature_of(problem._core, wanted.name, wanted.memory_budget))
+        measure(problem, w0, wanted, request)
+        name = core.curvature_of(problem._core, wanted.name, wanted.memory_budget)
+        rank = core.krylov_rank(problem._core, wanted.rank, wanted.memory_budget)
+        return wanted._replace(name=name, rank=rank)
     if wanted.name != "auto":
         raise ValueError(
             f"curvature is {request.curvature!r}, but ROCK2 solves no linear systems; leave curvature out"

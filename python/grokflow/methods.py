@@ -72,9 +72,10 @@ class Tsit5:
 
 @dataclass(frozen=True)
 class Auto:
-    """Gram if residuals exist, n <= d and K fits the memory budget; else dense or krylov.
+    """Gram if residuals exist, n <= d, and K fits the memory budget and its price; else dense or krylov.
 
-    That is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian).
+    K with its factorisation may cost 60 gradients, or more if d <= 200 or the loss is quadratic. Else
+    it is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian).
 
     Parameters
     ----------
@@ -130,8 +131,9 @@ class Krylov:
 
     Parameters
     ----------
-    rank : int, default 200
-        Rank of the preconditioner: the most vectors kept, of n or d entries.
+    rank : int, optional
+        Rank of the preconditioner: the most vectors kept, of n or d entries. Default: as many, a power of two
+        and at most 200, as cost half of a product with J and J^T or the Hessian.
     memory_budget : float, default 4 GiB
         Bytes that they may take: there are fewer if ``10 * rank * n`` (or d) exceeds it.
 
@@ -141,11 +143,12 @@ class Krylov:
     the form of the preconditioner; it is updated by the block BFGS formula on the directions of past solves.
     """
 
-    rank: int = 200
+    rank: int | None = None
     memory_budget: float = 4 * GIBIBYTE
 
     def __post_init__(self) -> None:
-        as_count("rank", self.rank, LARGEST_RANK)
+        if self.rank is not None:
+            as_count("rank", self.rank, LARGEST_RANK)
         as_positive("memory_budget", self.memory_budget)
 
 
@@ -198,6 +201,6 @@ def as_curvature(curvature: object) -> Strategy:
             f"curvature is {curvature!r}; choose from {', '.join(map(repr, named))}, "
             f"or give {' or '.join(f'{kind.__name__}(...)' for kind in kinds)}"
         )
-    rank = curvature.rank if isinstance(curvature, Krylov) else Krylov.rank
+    rank = (curvature.rank or 0) if isinstance(curvature, Krylov) else 0
     budget = min(curvature.memory_budget, get_memory_limit())
     return Strategy(type(curvature).__name__.lower(), budget, rank)

@@ -58,7 +58,9 @@ class Solution(Trajectory):
         Work: ``nfev`` gradients (a step with a fresh linearisation may need none), ``njvp``, ``nvjp``,
         ``nhvp``, ``ngram``, ``nhessian``, ``nfactor``, ``nsolve``, ``niter`` (iterations of solves without a
         matrix), ``nproject``, ``nlinearize``, ``nsteps``, ``nrejected``, ``nfailed``, ``nnonfinite``, and
-        ``seconds`` on the clock of the wall, spent in steps and in the functions that they call.
+        ``seconds`` on the clock of the wall, spent in steps and in the functions that they call. Where
+        functions of your own were timed to choose the curvature, also ``gradient_seconds`` and
+        ``gram_seconds``.
     settings : dict
         What was asked for, as JSON types: ``t_span`` (of a drift ``s_span``), ``method`` (its name, and
         ``max_order`` of BDF), ``curvature`` (the one chosen, None with an explicit method; and ``rank`` of
@@ -109,7 +111,10 @@ class Solution(Trajectory):
         return "\n".join([head, *(f"  {name:<16}{text}" for name, text in lines.items())])
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw losses and squared norm against time on a log axis.
+        """Draw losses and squared norm against time on a log axis, and accuracies where there are classes.
+
+        Where the labels are certain, so that the loss has no minimiser, also the smallest margin and how far
+        w / |w| is from where it ends.
 
         Parameters
         ----------

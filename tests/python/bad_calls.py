@@ -373,7 +373,7 @@ CALLABLES = {
         kind.__name__: (kind, {}, {"memory_budget": positive("memory_budget")})
         for kind in (gf.Auto, gf.Dense, gf.Gram)
     },
-    "Krylov": (gf.Krylov, {}, {"rank": count("rank"), "memory_budget": positive("memory_budget")}),
+    "Krylov": (gf.Krylov, {}, {"rank": count("rank", none=True), "memory_budget": positive("memory_budget")}),
     "Regularizer": (
         gf.Regularizer,
         {"value": np.sum, "gradient": np.ones_like},

@@ -221,7 +221,7 @@ def test_what_was_learnt_serves_an_operator_that_moves():
     """
     problem, w0 = network(80, 40)
     lam, stats = 1e-5, []
-    for curvature in (gf.Gram(), gf.Krylov(), gf.Krylov(rank=1)):
+    for curvature in (gf.Gram(), gf.Krylov(rank=200), gf.Krylov(rank=1)):
         sol = gf.gradient_flow(problem, w0, (0, 10 / lam), weight_decay=lam, curvature=curvature)
         assert sol.success, sol.message
         stats.append(sol.stats)
@@ -345,7 +345,7 @@ def test_a_budget_too_small_for_the_kernel():
     )
     assert sol.success
     assert sol.settings["curvature"] == "krylov"
-    assert sol.settings["rank"] == gf.Krylov().rank
+    assert 8 <= sol.settings["rank"] < 200  # more would cost more than half of a product
     with pytest.raises(ValueError, match=r"0.00477 GiB .* 400 x 400 .* memory_budget, or use 'krylov'"):
         gf.gradient_flow(problem, w0, (0, 1.0), weight_decay=1e-3, curvature=gf.Gram(memory_budget=1e6))
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
-    "_start _backend _validate _warnings _arithmetic memory methods files pointers",
+    "_start _backend _validate _warnings _arithmetic memory methods files pointers classes",
     "snapshots threads problems provenance losses",
     "callbacks outputs _results check _taylor",
     "models frameworks",
@@ -18,7 +18,7 @@ LAYERS = [  # each sees those before it, and a folder itself
     "trajectory curves clocks",
     "figures",
     "solution",
-    "_options progress integrator flows",
+    "_options progress costs integrator flows",
     "limit",
     "resume scipy sweeps",
     "grokflow",  # what `import grokflow` gives

@@ -61,14 +61,22 @@ constexpr Index kDenseFirst = 200;   ///< up to which it is preferred to product
 struct CurvatureOptions {
   double memory_budget =
       4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the preconditioner of `krylov`
-  Index rank = 200;              ///< its rank: vectors of n or d entries; fewer if they do not fit
-  double forcing = 0.02;         ///< error of a solve by `krylov`, relative to its solution
+  Index rank = 200;       ///< its rank: vectors of n or d entries, if they fit; 0: as many as are worth it
+  double forcing = 0.02;  ///< error of a solve by `krylov`, relative to its solution
 };
 
-/// `automatic` resolved: gram if residuals exist, n <= d and its matrices fit `memory_budget` bytes; else
-/// dense for d <= 200 (2000 for a quadratic loss, or without `hvp`); else krylov. Throws
+/// What it costs to linearise, to form K in that many parts and to factor it, in gradients.
+double kernel_cost(const Problem& problem, double parts = 1.0);
+
+/// `automatic` resolved: gram if residuals exist, n <= d, its matrices fit `memory_budget` bytes and are worth
+/// their price (d <= 200, a quadratic loss, or `kernel_cost` is at most 60: 40 iterations of krylov, each a
+/// gradient and half as much for the preconditioner); else dense for d <= 200 (2000 for a quadratic loss, or
+/// without `hvp`); else krylov. Throws
 /// std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
+
+/// Of the preconditioner of `krylov`: as many vectors as fit, and as are worth more than they cost.
+Index krylov_rank(const Problem& problem, const CurvatureOptions& options);
 
 /// A curvature of the given kind, which is not `automatic`. It counts its work in `stats`, which must outlive
 /// it.

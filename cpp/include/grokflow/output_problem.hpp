@@ -42,11 +42,13 @@ class OutputProblem : public PiecewiseProblem {
   bool has_hvp() const override { return true; }
   bool solves() const override { return train_.outputs->solves(); }
   bool attained() const override { return train_.loss->attained(); }
+  double escape_loss() const override;
 
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override { return train_.value(w); }
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+  Cost cost() const override;
   /// Not known: throws std::invalid_argument.
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override { return train_.outputs->blocks(); }

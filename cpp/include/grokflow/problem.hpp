@@ -52,6 +52,13 @@ struct Block {
   Index size() const;
 };
 
+/// Operations at the rate of a product of matrices, to a factor of two.
+struct Cost {
+  double gradient;        ///< of F; a pair of products with J and J^T costs about the same
+  double gram;            ///< the whole K
+  bool measured = false;  ///< by a clock: it may choose a strategy, which is told, but decide on no step
+};
+
 /// Something about w worth watching, e.g. {"test_loss", 0, ...} or {"singular_values", 10, ...}.
 struct Quantity {
   std::string name;
@@ -81,9 +88,6 @@ class Linearization {
   /// K (n x n, both triangles) = J_S J_S^T, where S are the parameters begin <= i < end.
   /// Default: n products with J^T and J; a model overrides it where its structure makes K cheap.
   virtual void gram(Index begin, Index end, MatrixRef K) const;
-
-  /// What the whole K costs, in gradients, to a factor of two. Default: n.
-  virtual double gram_cost() const { return static_cast<double>(num_residuals_); }
 
   /// c r, if it is at hand.
   virtual const Vector* scaled_residual() const { return nullptr; }
@@ -144,6 +148,9 @@ class Problem {
   virtual bool has_hvp_through() const { return false; }
   /// Whether F may have a minimiser at finite w, as far as its loss tells: a label that is certain has none.
   virtual bool attained() const { return true; }
+  /// F below which there is no critical point, for a model that is linear in its last weights: its flow runs away.
+  /// 0: none is known.
+  virtual double escape_loss() const { return 0.0; }
 
   /// out (n) = r(w).
   virtual void residual(const ConstVectorRef& w, VectorRef out) const;
@@ -156,6 +163,10 @@ class Problem {
   virtual void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const;
   /// Freezes r and J at w. `lin` is null, or a spent object of this problem whose memory is used again.
   virtual void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const = 0;
+
+  /// By which strategies are chosen. Default: six operations for each residual and parameter, and as many
+  /// gradients for K as there are residuals; not known (infinite) without residuals.
+  virtual Cost cost() const;
 
   /// tr K(w) = sum_i ||grad r_i||^2, and in `gradient` (d) its gradient 2 sum_i Hess r_i grad r_i. Default: n
   /// pairs of linearisations beside w, by central differences; a model overrides it by the closed formula.

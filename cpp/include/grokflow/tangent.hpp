@@ -101,8 +101,8 @@ class TangentSpace {
   virtual void state(Archive& /*archive*/) {}
 };
 
-/// `automatic` resolved: gram if residuals exist, n <= d and K fits the budget; else dense for d <= 2000;
-/// else krylov. Throws std::invalid_argument if the problem does not offer what `kind` needs.
+/// `automatic` resolved: gram if residuals exist, n <= d, K fits the budget and is worth its price (d <= 2000,
+/// a quadratic loss, or `kernel_cost` is at most 600); else dense for d <= 2000; else krylov. Throws std::invalid_argument if the problem does not offer what `kind` needs.
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget);
 
 /// The same at w, where `automatic` takes `gram` unless w is a critical point at which the residual stays.

@@ -20,6 +20,8 @@ std::string gibibytes(double bytes) {
 /// The matrix and its factor, real and complex: what Radau needs at most.
 double matrix_bytes(Index size) { return 4.0 * 8.0 * static_cast<double>(size) * static_cast<double>(size); }
 
+constexpr double kWorthwhile = 60.0;  // gradients, that K may cost
+
 [[noreturn]] void refuse(const std::string& text) { throw std::invalid_argument(text); }
 
 }  // namespace
@@ -37,6 +39,13 @@ const char* to_string(CurvatureKind kind) {
     default:
       return "auto";
   }
+}
+
+double kernel_cost(const Problem& problem, double parts) {
+  const double n = static_cast<double>(problem.num_residuals());
+  const double factor = 2.0 / 3.0 * n * n * n;  // n^3/3 operations at half the rate
+  const Cost cost = problem.cost();
+  return 0.5 + (parts * cost.gram + factor) / cost.gradient;
 }
 
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget) {
@@ -76,7 +85,8 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
       break;
   }
   if (problem.solves()) return CurvatureKind::krylov;
-  if (gram_fits && n <= d) return CurvatureKind::gram;
+  const bool cheap = d <= kDenseFirst || problem.is_quadratic();
+  if (gram_fits && n <= d && (cheap || kernel_cost(problem) <= kWorthwhile)) return CurvatureKind::gram;
   const Index most = krylov_possible && !problem.is_quadratic() ? kDenseFirst : kDenseLimit;
   if (dense_possible && d <= most && dense_fits) return CurvatureKind::dense;
   if (krylov_possible) return CurvatureKind::krylov;

@@ -1,6 +1,7 @@
 #include "curvature/gram.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "curvature/full_hessian_solver.hpp"
@@ -201,12 +202,10 @@ bool GramCurvature::factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& s
 }
 
 double GramCurvature::renewal_cost() const {
-  const double n = static_cast<double>(problem_->num_residuals());
+  if (problem_->cost().measured) return std::numeric_limits<double>::infinity();
   std::size_t parts = 0;
   for (const auto& group : decay_.groups()) parts += group.ranges.size();
-  // The forward pass, K, and its Cholesky factorisation at half the rate of a gradient.
-  return 0.5 + static_cast<double>(parts) * lin_->gram_cost() +
-         n * n / (9.0 * static_cast<double>(problem_->num_params()));
+  return kernel_cost(*problem_, static_cast<double>(parts));
 }
 
 void GramCurvature::rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef now) {

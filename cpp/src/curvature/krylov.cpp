@@ -12,6 +12,7 @@
 namespace grokflow {
 namespace {
 
+constexpr Index kMostWorth = 200;      // vectors of the preconditioner, if the user does not say
 constexpr int kMaxIterations = 2000;   // of conjugate gradients in one solve
 constexpr double kLooseForcing = 0.1;  // forcing of a solve that preconditions one with the full Hessian
 constexpr double kGaussNewtonSuffices = 0.15;  // contraction at which the full Hessian is given up again
@@ -266,7 +267,19 @@ bool prefers_kernel_space(const Problem& problem) {
   return problem.has_residuals() && problem.num_residuals() <= problem.num_params();
 }
 
+Index unknowns(const Problem& problem) {
+  return prefers_kernel_space(problem) ? problem.num_residuals() : problem.num_params();
+}
+
 }  // namespace
+
+Index krylov_rank(const Problem& problem, const CurvatureOptions& options) {
+  const double product = (prefers_kernel_space(problem) ? 1.0 : 2.0) * problem.cost().gradient;
+  const Index size = unknowns(problem);
+  const Index wanted =
+      options.rank > 0 ? options.rank : std::min(kMostWorth, RecycledSpectrum::rank_worth(product, size));
+  return std::min({wanted, size, RecycledSpectrum::rank_within(options.memory_budget, size)});
+}
 
 KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const Decay& decay, Stats& stats,
                                  const CurvatureOptions& options)
@@ -276,11 +289,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
       forcing_(options.forcing),
       hessian_(*problem_, stats_),
       in_kernel_space_(prefers_kernel_space(*problem_)),
-      spectrum_(
-          in_kernel_space_ ? problem_->num_residuals() : problem_->num_params(),
-          std::min(options.rank, RecycledSpectrum::rank_within(
-                                     options.memory_budget,
-                                     in_kernel_space_ ? problem_->num_residuals() : problem_->num_params()))),
+      spectrum_(unknowns(*problem_), krylov_rank(*problem_, options)),
       full_hessian_(problem_->has_hvp() && !in_kernel_space_) {}
 
 void KrylovCurvature::linearize(const ConstVectorRef& w) {

@@ -14,6 +14,12 @@ DiagonalLinearNetwork::DiagonalLinearNetwork(Samples train, std::optional<Sample
       test_(std::move(test)),
       size_(train_.X.cols()) {}
 
+/// Twice through X, which is read from memory, and X diag(u^2 + v^2) X^T.
+Cost DiagonalLinearNetwork::cost() const {
+  const double n = static_cast<double>(num_residuals()), D = static_cast<double>(size_);
+  return {8.0 * n * D, 2.0 * n * n * D};
+}
+
 std::vector<Block> DiagonalLinearNetwork::blocks() const {
   return {{"u", 0, {size_}}, {"v", size_, {size_}}};
 }

@@ -12,6 +12,12 @@ LinearRegression::LinearRegression(Samples train, std::optional<Samples> test)
       train_(std::move(train)),
       test_(std::move(test)) {}
 
+/// Twice through X, which is read from memory, and X X^T.
+Cost LinearRegression::cost() const {
+  const double n = static_cast<double>(num_residuals()), d = static_cast<double>(num_params());
+  return {8.0 * n * d, n * n * d};
+}
+
 std::vector<Quantity> LinearRegression::quantities() const {
   auto quantities = Problem::quantities();
   append_test_loss(quantities, *this, test_);

@@ -18,6 +18,13 @@ MatrixSensing::MatrixSensing(Measurements train, std::optional<Measurements> tes
       num_cols_(num_cols),
       width_(width) {}
 
+/// Twice through the A_i, which are read from memory; A_i V and A_i^T U, and their products.
+Cost MatrixSensing::cost() const {
+  const double n = static_cast<double>(num_residuals()), d = static_cast<double>(num_params()),
+               entries = static_cast<double>(num_rows_ * num_cols_);
+  return {8.0 * n * entries, n * (n * d + 4.0 * entries * static_cast<double>(width_))};
+}
+
 std::vector<Block> MatrixSensing::blocks() const {
   return {{"U", 0, {num_rows_, width_}}, {"V", num_rows_ * width_, {num_cols_, width_}}};
 }

@@ -87,16 +87,15 @@ void MLPLinearization::gram(Index begin, Index end, MatrixRef K) const {
   mirror_lower(K);
 }
 
-double MLPLinearization::gram_cost() const {
-  const double samples = static_cast<double>(net_.train_.X.rows()),
-               outputs = static_cast<double>(net_.num_outputs());
+Cost MLP::cost() const {
+  const double samples = static_cast<double>(train_.X.rows()), outputs = static_cast<double>(num_outputs());
   double back = 0.0, products = 0.0;  // per sample, and per pair of them
-  for (Index l = 0; l <= net_.hidden(); ++l) {
-    const double in = static_cast<double>(net_.layer(l).in), out = static_cast<double>(net_.layer(l).out);
-    if (l > 0 && l < net_.hidden()) back += 2.0 * outputs * in * out;
-    products += in + (l < net_.hidden() ? outputs * outputs * out : 0.0);
+  for (Index l = 0; l <= hidden(); ++l) {
+    const double in = static_cast<double>(layer(l).in), out = static_cast<double>(layer(l).out);
+    if (l > 0 && l < hidden()) back += 2.0 * outputs * in * out;
+    products += in + (l < hidden() ? outputs * outputs * out : 0.0);
   }
-  return (back + samples * products) / (6.0 * static_cast<double>(num_params()));
+  return {6.0 * samples * static_cast<double>(num_params()), samples * (back + samples * products)};
 }
 
 void MLPLinearization::add_layer(Index l, double weight, double offset, const Map& B, MatrixRef K) const {

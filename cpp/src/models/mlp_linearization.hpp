@@ -13,7 +13,6 @@ class MLPLinearization final : public Linearization {
   void jvp(const ConstVectorRef& v, VectorRef out) const override;
   void vjp(const ConstVectorRef& q, VectorRef out) const override;
   void gram(Index begin, Index end, MatrixRef K) const override;
-  double gram_cost() const override;
   const Vector* scaled_residual() const override { return &pass_.r; }
   void hvp(const ConstVectorRef& v, VectorRef out) const override;
   void hvp_through(const ConstVectorRef& g, const OnResiduals& S, const ConstVectorRef& v,

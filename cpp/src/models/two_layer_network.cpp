@@ -31,6 +31,12 @@ TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Ind
       output_bias_(output_bias),
       output_scale_(output_scale) {}
 
+/// X V^T, act and X^T E; A A^T and B B^T.
+Cost TwoLayerNetwork::cost() const {
+  const double n = static_cast<double>(num_residuals()), m = static_cast<double>(width_);
+  return {n * m * static_cast<double>(4 * inputs_ + kActivation), 2.0 * n * n * m};
+}
+
 std::vector<Block> TwoLayerNetwork::blocks() const {
   const Index m = width_, p = inputs_;
   std::vector<Block> blocks = {{"u", 0, {m}}, {"V", m, {m, p}}, {"b", m * (1 + p), {m}}};
@@ -186,10 +192,6 @@ class TwoLayerNetwork::At final : public Linearization {
   void vjp(const ConstVectorRef& q, VectorRef out) const override { net_.pull_back(q, u_, A_, A1_, out); }
 
   const Vector* scaled_residual() const override { return &g_; }
-
-  double gram_cost() const override {  // A A^T and B B^T, against X V^T, act and X^T E
-    return static_cast<double>(num_residuals()) / static_cast<double>(2 * net_.inputs_ + kActivation / 2);
-  }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
     const Index m = net_.width_, V = m, b = m * (1 + net_.inputs_), a = b + m, d = num_params();

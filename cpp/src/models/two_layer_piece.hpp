@@ -33,6 +33,7 @@ class TwoLayerNetwork::InMode final : public Piece {
   Index num_sliding() const override { return sliding_.num_surfaces(); }
   std::vector<Block> blocks() const override { return net_.blocks(); }
 
+  Cost cost() const override { return net_.cost(); }
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;

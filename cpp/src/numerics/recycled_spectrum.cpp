@@ -45,6 +45,15 @@ Index RecycledSpectrum::rank_within(double bytes, Index size) {
                             (8.0 * (1.0 + 2.0 * kShare) * static_cast<double>(std::max<Index>(size, 1))));
 }
 
+/// Measured: an iteration takes 100 size rank + 120 rank^2 operations at the rate of a product of matrices.
+Index RecycledSpectrum::rank_worth(double operations, Index size) {
+  constexpr double kPass = 100.0, kMerge = 120.0;
+  const double half = 0.5 * kPass / kMerge * static_cast<double>(size);
+  const double rank = std::sqrt(half * half + 0.5 * operations / kMerge) - half;
+  if (!(rank < static_cast<double>(size))) return size;
+  return std::max(kFewest, Index{1} << std::ilogb(std::max(rank, 1.0)));
+}
+
 template <class Scalar>
 void RecycledSpectrum::precondition(Scalar shift, const Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& residual,
                                     Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& step) {

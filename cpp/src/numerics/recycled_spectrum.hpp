@@ -40,6 +40,11 @@ class RecycledSpectrum {
   /// How many eigenpairs fit `bytes` for an operator of that size.
   static Index rank_within(double bytes, Index size);
 
+  /// The rank up to which preconditioning, and the merges that keep it up to date, cost at most half of a
+  /// product with the operator, which costs `operations`; a power of two, so that what was measured by a clock
+  /// mostly gives the same.
+  static Index rank_worth(double operations, Index size);
+
   template <class Scalar>
   void precondition(Scalar shift, const Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& residual,
                     Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& step);

@@ -45,12 +45,16 @@ bool residual_stays(const Problem& problem, const ConstVectorRef& w) {
   return pull.norm() * w.norm() <= kCritical * change.norm() * r.norm();
 }
 
+constexpr double kWorthwhile = 600.0;  // gradients, that K may cost beside a solve to many digits
+
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget) {
   const Index n = problem.num_residuals(), d = problem.num_params();
   const bool matrix_free = problem.has_residuals() || problem.has_hvp();
   if (kind != CurvatureKind::automatic) return choose_curvature(problem, kind, memory_budget);
   const auto fits = [&](Index size) { return 3.0 * 8.0 * double(size) * double(size) <= memory_budget; };
-  if (problem.has_residuals() && n <= d && fits(n)) return CurvatureKind::gram;
+  const bool cheap = d <= kDenseLimit || problem.is_quadratic();
+  if (problem.has_residuals() && n <= d && fits(n) && (cheap || kernel_cost(problem) <= kWorthwhile))
+    return CurvatureKind::gram;
   if ((problem.has_residuals() || problem.has_hessian()) && d <= kDenseLimit && fits(d))
     return CurvatureKind::dense;
   if (matrix_free) return CurvatureKind::krylov;

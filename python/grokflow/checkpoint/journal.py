@@ -95,6 +95,7 @@ class Journal:
         self.function = ""
         self.arguments: Mapping[str, Any] = {}
         self.every, self.errors = math.inf, "raise"
+        self.costs: Mapping[str, float] = {}  # of one's own functions, by which the curvature was chosen
         self._head: dict[str, Any] = {}
         self._arrays: Arrays = []
         self._states: dict[str, tuple[dict[str, Any], IO[bytes]]] = {}  # of the runs that were made
@@ -123,6 +124,7 @@ class Journal:
             journal.function = head["function"]
             journal.arguments = {name: decode(value, arrays) for name, value in head["arguments"].items()}
             journal._head, journal._arrays = head, arrays
+            journal.costs = head.get("costs", {})
             try:
                 for name, facts, size in head.pop("runs"):
                     journal._keep(name, facts, partial(reader.copy_to, size=size))
@@ -194,6 +196,7 @@ class Journal:
             "function": self.function,
             "arguments": encoded,
             "fingerprint": encode(found, self._arrays),
+            "costs": dict(self.costs),
         }
 
     def _keep(self, name: str, facts: dict[str, Any], write: Callable[[IO[bytes]], object]) -> None:

@@ -32,6 +32,7 @@ class MatrixCompletion final : public Problem {
   double loss(const ConstVectorRef& w) const override;
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+  Cost cost() const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
   /// Adds test_loss, if there are test entries, and singular_values (min(N, M, width) of them, of U V^T).

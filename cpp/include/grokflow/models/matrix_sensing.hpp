@@ -34,6 +34,7 @@ class MatrixSensing final : public Problem {
   double loss(const ConstVectorRef& w) const override;
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+  Cost cost() const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
   /// Adds test_loss, if there are test measurements, and singular_values (min(N, M, width) of them, of

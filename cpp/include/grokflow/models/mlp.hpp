@@ -47,6 +47,7 @@ class MLP final : public Problem {
   double loss(const ConstVectorRef& w) const override;
   void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
+  Cost cost() const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
   std::vector<Quantity> quantities() const override;

@@ -1,0 +1,119 @@
+"""The curvature is chosen by what it costs: declared by the models, measured for functions of one's own."""
+
+import time
+
+import grokflow as gf
+import numpy as np
+import pytest
+from grokflow._backend import core
+
+BUDGET = 2.0**32
+MEASURED = {"gradient_seconds", "gram_seconds"}
+
+
+def digits(n, outputs, widths):
+    """A network of the size that learns so many digits."""
+    y = np.ones((n, outputs)) if outputs > 1 else np.ones(n)
+    return gf.models.MLP(np.ones((n, 64)), y, widths=widths)
+
+
+def completion(side, count, width=10):
+    rows, cols = np.divmod(np.arange(count), side)
+    return gf.models.MatrixCompletion(rows, cols, np.ones(count), shape=(side, side), width=width)
+
+
+@pytest.mark.parametrize(
+    ("problem", "chosen"),
+    [
+        (digits(1000, 10, (200, 200, 200)), "krylov"),  # K takes a hundred gradients, its factor a thousand
+        (digits(400, 1, (200, 200)), "gram"),
+        (completion(20, 200), "gram"),
+        (completion(60, 1000), "krylov"),
+        (gf.models.DiagonalLinearNetwork(np.ones((200, 1000)), np.ones(200)), "gram"),
+        (gf.models.LinearRegression(np.ones((900, 1000)), np.ones(900)), "gram"),  # one K for all w
+        (gf.models.TwoLayerNetwork(np.ones((200, 3)), np.ones(200), width=100, activation="relu"), "gram"),
+    ],
+    ids=["digits", "one output", "completion", "large completion", "diagonal", "quadratic", "kinks"],
+)
+def test_models_declare_it(problem, chosen):
+    assert core.curvature_of(problem._core, "auto", BUDGET) == chosen
+
+
+def own(n=150, gram_takes=0.0, **others):
+    """A network as functions of the user's, whose K takes so many seconds more; and weights."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 8))
+    net = gf.models.TwoLayerNetwork(X, np.sin(X[:, 0]), width=60, activation="tanh")
+
+    def gram(w):
+        time.sleep(gram_takes)
+        return net.gram(w)
+
+    functions = {"residual": net.residual, "jvp": net.jvp, "vjp": net.vjp, "hvp": net.hvp, "gram": gram}
+    sizes = {"num_params": net.num_params, "num_residuals": n}
+    return gf.LeastSquares(**functions | others, **sizes), net.initial_weights(seed=0)
+
+
+def flow(problem, w0, **options):
+    return gf.gradient_flow(problem, w0, (0.0, 10.0), weight_decay=1e-2, rtol=1e-3, **options)
+
+
+@pytest.mark.parametrize(("gram_takes", "chosen"), [(0.0, "gram"), (0.3, "krylov")])
+def test_functions_of_ones_own_are_measured(gram_takes, chosen):
+    problem, w0 = own(gram_takes=gram_takes)
+    sol = flow(problem, w0)
+    assert sol.settings["curvature"] == chosen
+    assert sol.stats.keys() >= MEASURED
+    assert sol.stats["gram_seconds"] >= gram_takes
+
+
+def test_products_for_k_are_not_measured():
+    """There are n of them."""
+    problem, w0 = own(gram=None)
+    sol = flow(problem, w0)
+    assert sol.settings["curvature"] == "krylov"
+    assert sol.stats.keys() & MEASURED == {"gradient_seconds"}
+
+
+def test_nothing_is_measured_where_it_does_not_matter():
+    problem, w0 = own(n=50, gram_takes=0.3)
+    for options in ({}, {"curvature": "gram"}):
+        sol = flow(problem, w0, **options)
+        assert sol.settings["curvature"] == "gram"
+        assert not sol.stats.keys() & MEASURED
+
+
+def test_a_run_that_is_taken_up_does_not_measure_again(tmp_path):
+    """Its curvature is that of its begin, however fast the functions are by then."""
+    slow, w0 = own(gram_takes=0.3)
+    whole = flow(slow, w0)
+    path = tmp_path / "run.ckpt"
+    flow(slow, w0, checkpoint=path, max_steps=3)
+    fast, _ = own()
+    sol = gf.resume(path, problem=fast, max_steps=10**6)
+    assert sol.settings["curvature"] == "krylov"
+    assert sol.final.tolist() == whole.final.tolist()
+    assert sol.stats["gram_seconds"] == whole.stats["gram_seconds"]
+
+
+def test_landings_and_drifts_tell_what_was_measured():
+    problem, w0 = own(n=110)
+    landing = gf.limit_map(problem, w0, rtol=1e-3)
+    assert landing.success
+    assert landing.stats.keys() >= MEASURED
+    assert landing.path.stats["gram_seconds"] == landing.stats["gram_seconds"]
+    drift = gf.norm_flow(problem, landing.w, (0.0, 0.01), rtol=1e-3)
+    assert drift.stats["gram_seconds"] == landing.stats["gram_seconds"]
+
+
+def test_the_preconditioner_of_krylov_is_worth_its_price():
+    """The dearer a product, the more vectors; a rank that is asked for is taken."""
+    X = np.ones((800, 20))
+    ranks = []
+    for width in (2, 20, 200, 2000):
+        net = gf.models.TwoLayerNetwork(X, np.ones(800), width=width * 20, activation="tanh")
+        ranks.append(core.krylov_rank(net._core, 0, BUDGET))
+        assert core.krylov_rank(net._core, 77, BUDGET) == 77
+    assert ranks == sorted(ranks)
+    assert ranks[0] <= 16
+    assert ranks[-1] == 200
