@@ -26,7 +26,8 @@ LEGEND = (
 )
 
 
-SHOWN = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+LOSSES = {"train_loss": "train loss", "test_loss": "test loss"}
+ACCURACIES = {"train_accuracy": "train acc", "test_accuracy": "test acc"}
 
 
 def writable_directory(path: Path) -> Path:
@@ -81,8 +82,9 @@ def print_summary(console: Console, solutions: Mapping[str, gf.Solution]) -> Non
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
-    shown = [name for name in SHOWN if any(name in sol.observed for sol in solutions.values())]
-    for title in ("t", *(name.replace("_", " ") for name in shown), "|w|^2", "evals", "seconds"):
+    classified = any("train_accuracy" in sol.observed for sol in solutions.values())
+    shown = ACCURACIES if classified else LOSSES
+    for title in ("t", *shown.values(), "|w|^2", "evals", "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, sol in solutions.items():
         clocks = gf.clocks(sol)
