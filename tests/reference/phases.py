@@ -33,16 +33,20 @@ class TwoPhase:
         r = [first_order_residual(self.problem, w, decay) for w in self.slow.w]
         return self.problem.loss(self.slow.w[0]) + self.problem.scale / 2 * np.sum(np.square(r), axis=1)
 
-    def grokking_times(self, train_tol, test_tol):
+    def grokking_times(self, train_tol, test_tol, by="loss"):
         """Return {lam: train, test, delay, predicted_delay}."""
+
+        def learned(sol, name, tol):
+            values = sol[f"{name}_{by}"]
+            return stays_below(sol.t, values if by == "loss" else 1 - values, tol)
+
         found = {}
         for lam, sol in self.flows.items():
-            train = stays_below(sol.t, sol["train_loss"], train_tol)
-            test = stays_below(sol.t, sol["test_loss"], test_tol)
-            first = stays_below(self.fast.t, self.fast["train_loss"], train_tol)
-            second = stays_below(self.slow.t, self.slow["test_loss"], test_tol) / lam
+            train, test = learned(sol, "train", train_tol), learned(sol, "test", test_tol)
+            first = learned(self.fast, "train", train_tol)
+            second = learned(self.slow, "test", test_tol) / lam
             if second == 0:
-                second = stays_below(self.fast.t, self.fast["test_loss"], test_tol)
+                second = learned(self.fast, "test", test_tol)
             found[lam] = SimpleNamespace(
                 train=train, test=test, delay=test - train, predicted_delay=second - first
             )
