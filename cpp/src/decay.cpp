@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <string>
 
 namespace grokflow {
 namespace {
@@ -33,6 +34,18 @@ Decay::Decay(const std::vector<std::pair<Range, double>>& rates) {
       group->ranges.push_back(range);
   }
   if (groups_.empty()) throw std::invalid_argument("weight decay by range needs at least one range");
+}
+
+Index Decay::num_params() const {
+  Index end = 0;
+  for (const Group& group : groups_) end = std::max(end, group.ranges.back().end);
+  return end;
+}
+
+void Decay::require_size(Index num_params) const {
+  if (this->num_params() != num_params)
+    throw std::invalid_argument("weight decay is for " + std::to_string(this->num_params()) +
+                                " parameters; the problem has " + std::to_string(num_params));
 }
 
 double Decay::max_rate() const {

@@ -1,15 +1,26 @@
 #include "grokflow/gradient_flow.hpp"
 
+#include <stdexcept>
 #include <utility>
 
 namespace grokflow {
+namespace {
+
+const Problem& existing(const std::shared_ptr<const Problem>& problem) {
+  if (!problem) throw std::invalid_argument("the problem is a null pointer");
+  return *problem;
+}
+
+}  // namespace
 
 GradientFlow::GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature,
                            const CurvatureOptions& options)
     : problem_(std::move(problem)),
       decay_(std::move(decay)),
-      curvature_(choose_curvature(*problem_, curvature, options.memory_budget)),
-      options_(options) {}
+      curvature_(choose_curvature(existing(problem_), curvature, options.memory_budget)),
+      options_(options) {
+  decay_.require_size(size());
+}
 
 void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   problem_->gradient(w, out);

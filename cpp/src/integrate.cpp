@@ -48,6 +48,7 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
       previous_t_(t0),
       limits_(limits),
       deadline_(end_of(limits.max_time)) {
+  if (!stepper_) throw std::invalid_argument("the stepper is a null pointer");
   if (!std::isfinite(t0) || !std::isfinite(t1) || t1 < t0)
     throw std::invalid_argument("the time span must be finite and not reversed");
   if (w0.size() != flow.size()) throw std::invalid_argument("w0 has not the size of the flow");

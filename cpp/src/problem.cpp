@@ -20,11 +20,11 @@ Linearization::Linearization(Index num_params, Index num_residuals)
     : num_params_(num_params), num_residuals_(num_residuals) {}
 
 void Linearization::jvp(const ConstVectorRef&, VectorRef) const {
-  throw std::logic_error("this problem has no residuals, hence no product J v");
+  throw std::logic_error("no product J v: a problem with residuals overrides Linearization::jvp");
 }
 
 void Linearization::vjp(const ConstVectorRef&, VectorRef) const {
-  throw std::logic_error("this problem has no residuals, hence no product J^T u");
+  throw std::logic_error("no product J^T u: a problem with residuals overrides Linearization::vjp");
 }
 
 void Linearization::gram(Index begin, Index end, MatrixRef K) const {

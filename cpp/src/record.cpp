@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace grokflow {
@@ -14,6 +16,15 @@ Index entries(const Observable& observable) { return std::max<Index>(observable.
 
 }  // namespace
 
+SampleTimes SampleTimes::given(std::vector<double> times) {
+  // Not a number is never in order.
+  const auto down =
+      std::adjacent_find(times.begin(), times.end(), [](double a, double b) { return !(a <= b); });
+  if (down != times.end() || (times.size() == 1 && std::isnan(times[0])))
+    throw std::invalid_argument("the sample times are not sorted");
+  return {Mode::given, std::move(times)};
+}
+
 Recorder::Recorder(Index size, std::vector<Observable> observables, bool keep_states, SampleTimes when)
     : observables_(std::move(observables)),
       keep_states_(keep_states),
@@ -23,6 +34,15 @@ Recorder::Recorder(Index size, std::vector<Observable> observables, bool keep_st
   Index size_of_row = 0;
   for (const Observable& observable : observables_) size_of_row += entries(observable);
   row_.resize(size_of_row);
+}
+
+void Recorder::require_fit(Index size, double t0, double t1) const {
+  if (state_.size() != size)
+    throw std::invalid_argument("the recorder is for states of " + std::to_string(state_.size()) +
+                                " entries; those of the flow have " + std::to_string(size));
+  const std::vector<double>& times = when_.times;
+  if (!times.empty() && !(times.front() >= t0 && times.back() <= t1))
+    throw std::invalid_argument("a sample time is outside of the time span");
 }
 
 void Recorder::begin(const Integrator& integrator) {

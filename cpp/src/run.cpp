@@ -20,7 +20,9 @@ Run::Run(Integrator& integrator, Recorder& recorder, std::vector<Event> events, 
       watch_(std::move(watch)),
       t_(integrator.t()),
       w_(integrator.w()),
-      probe_(integrator.w()) {}
+      probe_(integrator.w()) {
+  recorder_.require_fit(w_.size(), t_, integrator_.end());
+}
 
 Status Run::step() {
   if (!begun_) begin();

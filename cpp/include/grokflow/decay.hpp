@@ -25,6 +25,10 @@ class Decay {
   /// One rate for each consecutive range; the ranges tile 0..d in order.
   explicit Decay(const std::vector<std::pair<Range, double>>& rates);
 
+  Index num_params() const;
+  /// Throws std::invalid_argument unless there is a rate for each of `num_params`.
+  void require_size(Index num_params) const;
+
   const std::vector<Group>& groups() const { return groups_; }
   double max_rate() const;
 

@@ -2,10 +2,13 @@
 //
 //   auto problem = std::make_shared<Chain>(y);                       // see problem.hpp
 //   grokflow::GradientFlow flow(problem, grokflow::Decay(problem->num_params(), 1e-3));
-//   auto stepper = grokflow::make_bdf(flow, {});                     // see stepper.hpp
-//   grokflow::Integrator integrator(*stepper, w0, 0.0, 1e4, {});     // see integrate.hpp
+//   grokflow::Integrator integrator(flow, grokflow::make_bdf(flow), w0, 0.0, 1e4);   // see integrate.hpp
 //   while (integrator.step() == grokflow::Status::running) {}
 //   // integrator.t(), integrator.w(), flow.stats()
+//
+// A problem that is smooth only piece by piece, as a network of ReLUs, wants a flow on a piece of it and
+// steps that end where the piece does (modes.hpp); `GradientRun` (runs.hpp) makes them, and chooses what
+// suits each problem.
 #pragma once
 
 #include <memory>

@@ -45,6 +45,7 @@ class Integrator {
   double t() const { return ended_ ? t1_ : t0_ + clock_.t(); }
   double previous_t() const { return previous_t_; }
   double end() const { return t1_; }
+  /// A view of the state, until the next step.
   const ConstVectorRef w() const { return stepper_->w(); }
   int order() const { return stepper_->order(); }
   double slack() const { return stepper_->slack(); }

@@ -25,14 +25,15 @@ struct Observable {
 /// both ends.
 class SampleTimes {
  public:
-  static SampleTimes given(std::vector<double> times) { return {Mode::given, std::move(times)}; }
+  /// Throws std::invalid_argument unless the times are sorted.
+  static SampleTimes given(std::vector<double> times);
   static SampleTimes steps() { return {Mode::steps, {}}; }
   static SampleTimes log() { return {Mode::log, {}}; }
 
  private:
   friend class Recorder;
   enum class Mode { given, steps, log };
-  SampleTimes(Mode mode, std::vector<double> times) : mode(mode), times(std::move(times)) {}
+  SampleTimes(Mode kind, std::vector<double> sorted) : mode(kind), times(std::move(sorted)) {}
   Mode mode;
   std::vector<double> times;
 };
@@ -40,6 +41,9 @@ class SampleTimes {
 class Recorder {
  public:
   Recorder(Index size, std::vector<Observable> observables, bool keep_states, SampleTimes when);
+
+  /// Throws std::invalid_argument unless states have this size and times lie in the span.
+  void require_fit(Index size, double t0, double t1) const;
 
   /// The initial state.
   void begin(const Integrator& integrator);

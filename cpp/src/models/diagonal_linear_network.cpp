@@ -12,7 +12,9 @@ DiagonalLinearNetwork::DiagonalLinearNetwork(Samples train, std::optional<Sample
     : Problem(2 * train.X.cols(), train.X.rows(), train.scale),
       train_(std::move(train)),
       test_(std::move(test)),
-      size_(train_.X.cols()) {}
+      size_(train_.X.cols()) {
+  require_sizes(train_, test_);
+}
 
 /// Twice through X, which is read from memory, and X diag(u^2 + v^2) X^T.
 Cost DiagonalLinearNetwork::cost() const {

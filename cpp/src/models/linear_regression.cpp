@@ -8,9 +8,9 @@
 namespace grokflow {
 
 LinearRegression::LinearRegression(Samples train, std::optional<Samples> test)
-    : Problem(train.X.cols(), train.X.rows(), train.scale),
-      train_(std::move(train)),
-      test_(std::move(test)) {}
+    : Problem(train.X.cols(), train.X.rows(), train.scale), train_(std::move(train)), test_(std::move(test)) {
+  require_sizes(train_, test_);
+}
 
 /// Twice through X, which is read from memory, and X X^T.
 Cost LinearRegression::cost() const {

@@ -1,11 +1,28 @@
 #include "grokflow/models/matrix_completion.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "numerics/products.hpp"
 
 namespace grokflow {
+namespace {
+
+void require_entries(const Entries& entries, Index num_rows, Index num_cols) {
+  const std::size_t count = static_cast<std::size_t>(entries.values.size());
+  if (entries.rows.size() != count || entries.cols.size() != count)
+    throw std::invalid_argument("entries need a row, a column and a value each");
+  const auto outside = [](const std::vector<Index>& indices, Index end) {
+    return std::any_of(indices.begin(), indices.end(), [end](Index i) { return i < 0 || i >= end; });
+  };
+  if (outside(entries.rows, num_rows) || outside(entries.cols, num_cols))
+    throw std::invalid_argument("an entry lies outside of the matrix of " + std::to_string(num_rows) + " x " +
+                                std::to_string(num_cols));
+}
+
+}  // namespace
 
 MatrixCompletion::MatrixCompletion(Entries train, std::optional<Entries> test, Index num_rows, Index num_cols,
                                    Index width)
@@ -17,6 +34,8 @@ MatrixCompletion::MatrixCompletion(Entries train, std::optional<Entries> test, I
       width_(width),
       row_lines_(num_rows),
       col_lines_(num_cols) {
+  require_entries(train_, num_rows, num_cols);
+  if (test_) require_entries(*test_, num_rows, num_cols);
   for (Index e = 0; e < num_residuals(); ++e) {
     Line &row = row_lines_[train_.rows[e]], &col = col_lines_[train_.cols[e]];
     row.entries.push_back(e);

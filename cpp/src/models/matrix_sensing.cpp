@@ -1,6 +1,8 @@
 #include "grokflow/models/matrix_sensing.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "grokflow/models/matrix_completion.hpp"
@@ -16,7 +18,12 @@ MatrixSensing::MatrixSensing(Measurements train, std::optional<Measurements> tes
       test_(std::move(test)),
       num_rows_(num_rows),
       num_cols_(num_cols),
-      width_(width) {}
+      width_(width) {
+  for (const Measurements* measured : {&train_, test_ ? &*test_ : nullptr})
+    if (measured && (measured->A.rows() != num_rows * num_cols || measured->A.cols() != measured->y.size()))
+      throw std::invalid_argument("A needs " + std::to_string(num_rows * num_cols) +
+                                  " rows, and a column for each measurement");
+}
 
 /// Twice through the A_i, which are read from memory; A_i V and A_i^T U, and their products.
 Cost MatrixSensing::cost() const {

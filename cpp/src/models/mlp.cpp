@@ -34,6 +34,7 @@ MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, 
       activation_(activation),
       bias_(bias) {
   widths.push_back(train_.y.size() / train_.X.rows());
+  require_sizes(train_, test_, widths.back());
   Index in = train_.X.cols(), begin = 0;
   for (const Index out : widths) {
     layers_.push_back({in, out, begin, begin + in * out});

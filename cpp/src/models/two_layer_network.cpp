@@ -29,7 +29,9 @@ TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Ind
       inputs_(train_.X.cols()),
       activation_(activation),
       output_bias_(output_bias),
-      output_scale_(output_scale) {}
+      output_scale_(output_scale) {
+  require_sizes(train_, test_);
+}
 
 /// X V^T, act and X^T E; A A^T and B B^T.
 Cost TwoLayerNetwork::cost() const {

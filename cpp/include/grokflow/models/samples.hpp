@@ -14,6 +14,10 @@ struct Samples {
   double scale;
 };
 
+/// Throws std::invalid_argument unless every input has its target, or one for each of `outputs`, and the
+/// tests as many features as the training inputs.
+void require_sizes(const Samples& train, const std::optional<Samples>& test, Index outputs = 1);
+
 /// Appends "test_loss", the loss over `test`, if there are test samples. The model must outlive the quantity.
 template <class Model>
 void append_test_loss(std::vector<Quantity>& quantities, const Model& model,
