@@ -1,6 +1,7 @@
 #include "grokflow/runs.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -13,6 +14,38 @@ namespace {
 
 constexpr double kShareOfStep = 0.03;  // tolerance of a step over that of a landing, to which all add up
 constexpr double kFinest = 100.0 * std::numeric_limits<double>::epsilon();  // relative, that a step keeps
+constexpr double kResolved = 1e-11;  // change of a weight, over ||w||, below which a drift is round-off
+constexpr double kZero = 1e-280;     // |w| below which rtol |w| comes near the smallest numbers
+
+void require_size(const Problem& problem, const ConstVectorRef& w) {
+  if (w.size() != problem.num_params())
+    throw std::invalid_argument("the weights have " + std::to_string(w.size()) +
+                                " entries; the problem has " + std::to_string(problem.num_params()) +
+                                " parameters");
+}
+
+/// The lower quartile of |w|, which a few weights that happen to be small do not change; zeros are left out.
+double size_of(const ConstVectorRef& w) {
+  std::vector<double> sizes;
+  for (const double entry : w)
+    if (std::abs(entry) > kZero) sizes.push_back(std::abs(entry));
+  if (sizes.empty()) return 1.0;
+  const auto quartile = sizes.begin() + static_cast<std::ptrdiff_t>((sizes.size() - 1) / 4);
+  std::nth_element(sizes.begin(), quartile, sizes.end());
+  return *quartile;
+}
+
+/// Small weights are weights: out of a saddle their errors grow as they do.
+RunOptions with_atol(RunOptions options, const Problem* problem, const ConstVectorRef& w0,
+                     double finest = 0.0) {
+  if (options.tolerance.atol.size() > 0) return options;
+  double size = 1.0;
+  for (const Block& block : problem ? problem->blocks() : std::vector<Block>{{"w", 0, {w0.size()}}})
+    if (block.begin + block.size() <= w0.size())  // w0 of another size is refused later
+      size = std::min(size, size_of(w0.segment(block.begin, block.size())));
+  options.tolerance.atol = Vector::Constant(1, std::max(1e-3 * options.tolerance.rtol * size, finest));
+  return options;
+}
 
 TangentOptions tangent_options(const RunOptions& options) {
   return {options.rtol_rank, options.solves.memory_budget, 0.0, options.checkpoint};
@@ -66,6 +99,10 @@ std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& deca
 
 std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
                                      const ConstVectorRef& w0, const RunOptions& options) {
+  require_size(*ground.whole, w0);
+  if (!regularizer) throw std::invalid_argument("the regularizer is a null pointer");
+  if (const auto* norm = dynamic_cast<const WeightedNorm*>(regularizer.get()))
+    norm->weights().require_size(w0.size());
   const CurvatureKind kind =
       choose_tangent_space(*ground.smooth, options.curvature, options.solves.memory_budget, w0);
   return std::make_unique<NormFlow>(ground.smooth, std::move(regularizer), kind, tangent_options(options));
@@ -110,11 +147,12 @@ Observable observe(std::shared_ptr<const Regularizer> regularizer, std::string n
 }
 
 Ground::Ground(std::shared_ptr<const Problem> problem) : whole(std::move(problem)), smooth(whole) {
+  if (!whole) throw std::invalid_argument("the problem is a null pointer");
   if (const auto* kinked = piecewise(*whole)) smooth = piece = kinked->make_piece();
 }
 
 FlowRun::FlowRun(std::unique_ptr<Flow> flow, const ConstVectorRef& w0, const RunOptions& options)
-    : FlowRun(nullptr, std::move(flow), nullptr, w0, options) {}
+    : FlowRun(nullptr, std::move(flow), nullptr, w0, with_atol(options, nullptr, w0)) {}
 
 FlowRun::FlowRun(std::shared_ptr<const Problem> problem, std::unique_ptr<Flow> flow,
                  std::unique_ptr<Modes> modes, const ConstVectorRef& w0, const RunOptions& options,
@@ -140,7 +178,7 @@ const std::vector<ModeChange>& FlowRun::mode_changes() const {
 
 GradientRun::GradientRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const Decay& decay,
                          const RunOptions& options)
-    : GradientRun(Ground(std::move(problem)), w0, decay, options) {}
+    : GradientRun(Ground(problem), w0, decay, with_atol(options, problem.get(), w0)) {}
 
 GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay,
                          const RunOptions& options)
@@ -149,7 +187,8 @@ GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const D
 
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
                        const RunOptions& options)
-    : LandingRun(Ground(std::move(problem)), w0, in_finer_steps(options), options.tolerance.rtol) {}
+    : LandingRun(Ground(problem), w0, in_finer_steps(with_atol(options, problem.get(), w0)),
+                 options.tolerance.rtol) {}
 
 LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol)
     : FlowRun(
@@ -183,14 +222,16 @@ void LandingRun::state(Archive& archive) {
 Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
                   const LandingOptions& options) {
   const Ground ground(std::move(problem));
+  require_size(*ground.whole, w);
   if (ground.piece) stay_on_surfaces(*ground.piece, w);
   return LandingWatch(ground.smooth, options).settle(w, Status::landed);
 }
 
 DriftRun::DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
                    const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
-    : DriftRun(Ground(std::move(problem)), std::move(regularizer), w0, with_method(options, "Tsit5"), stops) {
-}
+    : DriftRun(Ground(problem), std::move(regularizer), w0,
+               with_method(with_atol(options, problem.get(), w0, kResolved * w0.stableNorm()), "Tsit5"),
+               stops) {}
 
 DriftRun::DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
                    const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)

@@ -7,6 +7,7 @@
 
 #include "gil.hpp"
 #include "grokflow/threads.hpp"
+#include "grokflow/version.h"
 
 namespace py = pybind11;
 

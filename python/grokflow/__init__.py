@@ -16,6 +16,7 @@ from grokflow.callbacks import CallbackError, LeastSquares, Objective, Precision
 from grokflow.check import ProblemReport, check_problem
 from grokflow.checkpoint.journal import CheckpointWarning
 from grokflow.clocks import Clocks, clocks
+from grokflow.embedding import get_cmake_dir, get_include
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.frameworks.from_jax import from_jax
@@ -83,6 +84,8 @@ __all__ = [
     "first_order_residual",
     "from_jax",
     "from_torch",
+    "get_cmake_dir",
+    "get_include",
     "get_memory_limit",
     "get_num_threads",
     "gradient_flow",

@@ -1,24 +1,33 @@
-"""The C++ library by itself: its own tests, and a program that uses it installed and from its sources."""
+"""The library for programs in C++ and C: its own tests, and programs that use it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import grokflow as gf
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CONSUMER = ROOT / "tests" / "consumer"
 CMAKE = shutil.which("cmake", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CMAKE is None, reason="cmake is missing: pip install -r tests/requirements.txt"),
-]
+PACKAGE = Path(gf.__file__).parent
+needs_cmake = pytest.mark.skipif(
+    CMAKE is None, reason="cmake is missing: pip install -r tests/requirements.txt"
+)
+installed = pytest.mark.skipif(not (PACKAGE / "lib").is_dir(), reason="grokflow runs from its sources")
 
 
-def run(*command, cwd=None):
+def run(*command, cwd=None, **variables):
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=900
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
@@ -37,46 +46,124 @@ def build(source, directory, *options):
     run(CMAKE, "--build", directory, "--config", "Release", "--parallel", "2")
 
 
-@pytest.fixture(scope="module", params=[None, "clang++"], ids=["compiler", "clang"])
+def run_tests(directory, **variables):
+    ctest = Path(CMAKE).with_name("ctest")
+    run(ctest, "--test-dir", directory, "-C", "Release", "--output-on-failure", **variables)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(None, ["-DCMAKE_INSTALL_INCLUDEDIR=headers"]), ("clang++", ["-DBUILD_SHARED_LIBS=ON"])],
+    ids=["static", "shared by clang"],
+)
 def library(request, tmp_path_factory):
     """The library with its tests, built without a warning and installed: where it is, and its compiler."""
-    if request.param and not shutil.which(request.param):
-        pytest.skip(f"{request.param} is missing")
-    compiler = [f"-DCMAKE_CXX_COMPILER={request.param}"] if request.param else []
+    compiler, options = request.param
+    if compiler and not shutil.which(compiler):
+        pytest.skip(f"{compiler} is missing")
+    chosen = [f"-DCMAKE_CXX_COMPILER={compiler}"] if compiler else []
     directory = tmp_path_factory.mktemp("library")
-    build(ROOT, directory / "build", "-DGROKFLOW_TESTS=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON", *compiler)
+    strict = ["-DGROKFLOW_TESTS=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON"]
+    build(ROOT, directory / "build", *strict, *options, *chosen)
     run(CMAKE, "--install", directory / "build", "--config", "Release", "--prefix", directory / "prefix")
-    return directory, compiler
+    return directory, chosen
 
 
+@pytest.mark.slow
+@needs_cmake
 @pytest.mark.xdist_group("library")
-def test_cpp_tests(library):
-    directory, _ = library
-    ctest = Path(CMAKE).with_name("ctest")
-    run(ctest, "--test-dir", directory / "build", "-C", "Release", "--output-on-failure")
+class TestInstalledLibrary:
+    def test_cpp_tests(self, library):
+        run_tests(library[0] / "build")
+
+    def test_programs(self, library, tmp_path):
+        """They do not look for OpenMP."""
+        directory, compiler = library
+        root = f"-Dgrokflow_ROOT={(directory / 'prefix').as_posix()}"
+        without = "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON"
+        build(CONSUMER, tmp_path, "-DCMAKE_BUILD_TYPE=Release", without, root, *compiler)
+        run_tests(tmp_path)
+
+    def test_it_imposes_no_compiler_flags(self, library):
+        (targets,) = (library[0] / "prefix").rglob("grokflowTargets.cmake")
+        text = targets.read_text()
+        assert "INTERFACE_LINK_LIBRARIES" in text
+        for flag in ("INTERFACE_COMPILE_OPTIONS", "INTERFACE_LINK_OPTIONS", "march", "fopenmp"):
+            assert flag not in text
+
+    def test_it_shows_its_own_names_only(self, library):
+        shared = [file for file in (library[0] / "prefix").rglob("*.so") if not file.is_symlink()]
+        if not shared or not shutil.which("nm"):
+            pytest.skip("no shared library, or no nm")
+        names = {line.split()[-1] for line in run("nm", "-D", "--defined-only", *shared).splitlines()}
+        assert "grokflow_advance" in names
+        assert not [name for name in names if "grokflow" not in name]
 
 
-@pytest.mark.xdist_group("library")
-def test_consumer_of_the_installed_package(library, tmp_path):
-    directory, compiler = library
-    root = f"-Dgrokflow_ROOT={(directory / 'prefix').as_posix()}"
-    build(ROOT / "tests" / "consumer", tmp_path, "-DCMAKE_BUILD_TYPE=Release", root, *compiler)
-    (program,) = tmp_path.rglob("consumer.exe" if os.name == "nt" else "consumer")
-    run(program)
+@pytest.mark.slow
+@needs_cmake
+class TestSources:
+    def test_programs_without_threads(self, tmp_path):
+        """Not optimised, which takes a third of the time, and with Eigen's assertions."""
+        sources = f"-DGROKFLOW_SOURCE_DIR={ROOT.as_posix()}"
+        build(CONSUMER, tmp_path, sources, "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON")
+        run_tests(tmp_path)
 
 
-@pytest.mark.xdist_group("library")
-def test_installed_package_imposes_no_compiler_flags(library):
-    (targets,) = (library[0] / "prefix").rglob("grokflowTargets.cmake")
-    text = targets.read_text()
-    assert "INTERFACE_LINK_LIBRARIES" in text
-    for flag in ("INTERFACE_COMPILE_OPTIONS", "INTERFACE_LINK_OPTIONS", "march", "fopenmp"):
-        assert flag not in text
+@pytest.mark.slow
+@needs_cmake
+@installed
+class TestWheel:
+    def cmake_dir(self):
+        return f"-Dgrokflow_DIR={run(sys.executable, '-m', 'grokflow', '--cmakedir').strip()}"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="flags of GCC")
+    def test_programs_with_every_warning_and_address_sanitizer(self, tmp_path):
+        """Eigen allocates in another way under the sanitizer, unless the package tells it not to."""
+        flags = "-O1 -Werror -Wall -Wextra -Wconversion -Wshadow -fsanitize=address"
+        both = [f"-DCMAKE_{language}_FLAGS={flags}" for language in ("C", "CXX")]
+        build(CONSUMER, tmp_path, *both, "-DWARNINGS=ON", self.cmake_dir())
+        run_tests(tmp_path, ASAN_OPTIONS="detect_leaks=0")  # the runtime of OpenMP keeps its threads
+
+    def test_an_example_by_itself(self, tmp_path):
+        build(ROOT / "examples" / "embed", tmp_path, self.cmake_dir())
+        (program,) = (path for path in tmp_path.rglob("embed*") if path.stem == "embed" and path.is_file())
+        assert "landed" in run(program)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="flags of GCC")
+    def test_headers_of_another_allocation_are_refused(self, tmp_path):
+        """By the linker, which names what fits."""
+        source = tmp_path / "main.cpp"
+        source.write_text('#include "grokflow/status.hpp"\nint main() { return grokflow::abi::fits - 1; }\n')
+        flags = [f"-I{gf.get_include()}", f"-L{PACKAGE / 'lib'}", "-lgrokflow", "-std=c++17"]
+        flags += [f"-I{Path(p) / 'cmeel.prefix/include/eigen3'}" for p in sys.path] + [
+            "-I/usr/include/eigen3"
+        ]
+        command = ["c++", source, "-o", tmp_path / "program", "-DEIGEN_MAX_ALIGN_BYTES=128", *flags]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode != 0
+        assert re.search(r"version_\d+_\d+_eigen_\d+_\d+_aligned_128_malloc_0", done.stderr)
 
 
-def test_consumer_of_the_sources_without_threads(tmp_path):
-    """Not optimised, which takes a third of the time, and with Eigen's assertions."""
-    sources = f"-DGROKFLOW_SOURCE_DIR={ROOT.as_posix()}"
-    build(ROOT / "tests" / "consumer", tmp_path, sources, "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON")
-    (program,) = tmp_path.rglob("consumer.exe" if os.name == "nt" else "consumer")
-    run(program)
+def code_of(text):
+    """Return `text` without comments and blanks."""
+    return re.sub(r"\s|//.*", "", text)
+
+
+def test_examples_of_the_headers_are_compiled():
+    compiled = code_of((CONSUMER / "examples.cpp").read_text(encoding="utf-8"))
+    examples = 0
+    for header in sorted((ROOT / "cpp" / "include").rglob("*.hpp")):
+        comment = header.read_text(encoding="utf-8").split("#pragma once")[0]
+        for line in re.findall(r"^//   (.*grokflow::.*)$", comment, flags=re.MULTILINE):
+            if "..." not in line:
+                assert code_of(line) in compiled, f"{header.name}: {line}"
+                examples += 1
+    assert examples > 40
+
+
+def test_what_is_not_there_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("grokflow.embedding.PACKAGE", tmp_path)
+    for function in (gf.get_include, gf.get_cmake_dir):
+        with pytest.raises(FileNotFoundError, match="runs from its sources"):
+            function()

@@ -38,6 +38,8 @@ NOT_COMPUTING = {
     "TangentProjection",
     "Tsit5",
     "TwoPhase",
+    "get_cmake_dir",
+    "get_include",
     "get_num_threads",
     "set_num_threads",
     "get_memory_limit",

@@ -26,7 +26,7 @@ constexpr double kForever = 1e18;
 struct LandingOptions {
   double rtol = 1e-6;
   CurvatureKind curvature = CurvatureKind::automatic;
-  TangentOptions tangent;
+  TangentOptions tangent = {};
   double max_time = std::numeric_limits<double>::infinity();  ///< seconds from the start of the watch
   bool whole_looks = false;  ///< only the end of the flow has a time limit: as `Limits::whole_steps`
 };

@@ -7,7 +7,7 @@
 //
 //   struct Chain final : grokflow::Problem {
 //     struct At final : grokflow::Linearization {               // r and J frozen at w
-//       explicit At(const grokflow::ConstVectorRef& w) : Linearization(w.size(), w.size() - 1), w(w) {}
+//       explicit At(const grokflow::ConstVectorRef& at) : Linearization(at.size(), at.size() - 1), w(at) {}
 //       void jvp(const grokflow::ConstVectorRef& v, grokflow::VectorRef out) const override {
 //         const auto m = w.size() - 1;
 //         out = w.head(m).cwiseProduct(v.tail(m)) + w.tail(m).cwiseProduct(v.head(m));
@@ -20,7 +20,7 @@
 //       }
 //       grokflow::Vector w;
 //     };
-//     explicit Chain(grokflow::Vector y) : Problem(y.size() + 1, y.size(), 1.0), y(std::move(y)) {}
+//     explicit Chain(const grokflow::Vector& data) : Problem(data.size() + 1, data.size(), 1.0), y(data) {}
 //     void residual(const grokflow::ConstVectorRef& w, grokflow::VectorRef out) const override {
 //       out = w.head(y.size()).cwiseProduct(w.tail(y.size())) - y;
 //     }

@@ -16,7 +16,8 @@
 //   grokflow::DriftRun slow(problem, norm, landing.w, {0.0, 10.0});            // dw/ds = -P(w) w
 //   slow.advance();
 //
-// A run owns, or shares, all that it points to. It throws std::invalid_argument on misuse, before any work.
+// Each in one call, with a record of all that can be observed: solve.hpp. A run owns, or shares, all that it
+// points to. It throws std::invalid_argument on misuse, before any work.
 #pragma once
 
 #include <functional>
@@ -36,7 +37,9 @@ struct RunOptions {
   double t0 = 0.0, t1 = 0.0;    ///< start and end of time
   std::string method = "auto";  ///< "BDF", "Radau", "ROCK2" or "Tsit5"; "auto": what suits the run
   int max_order = 5;            ///< of BDF
-  Tolerance tolerance = {};     ///< of each step
+  /// Of each step. Without any atol it is rtol / 1000, times the size of the smallest block of w0 if that is
+  /// below 1.
+  Tolerance tolerance = {1e-6, Vector()};
   CurvatureKind curvature = CurvatureKind::automatic;
   CurvatureOptions solves = {};  ///< by that curvature
   double rtol_rank = 0.0;        ///< of a landing and a drift, as in `TangentOptions`

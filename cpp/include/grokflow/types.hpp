@@ -6,10 +6,7 @@
 #include <cstdint>
 #include <string>
 
-// Eigen allocates in its own way for each instruction set, and would free what it did not allocate.
-#if defined(GROKFLOW_EIGEN_ALIGNMENT) && GROKFLOW_EIGEN_ALIGNMENT != EIGEN_DEFAULT_ALIGN_BYTES
-#error "grokflow was built for another instruction set (-march): use the same flags, e.g. by add_subdirectory"
-#endif
+#include "grokflow/abi.hpp"
 
 namespace grokflow {
 

@@ -1,0 +1,3 @@
+#include "grokflow/abi.hpp"
+
+int grokflow::abi::GROKFLOW_ABI() { return 1; }
