@@ -251,7 +251,8 @@ std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> pro
                                               const Decay& weights) {
   const Ground ground(std::move(problem));
   if (!ground.piece) return ground.whole;
-  const auto modes = make_modes(ground, std::make_shared<WeightedNorm>(weights), {});
+  const auto modes =
+      make_modes(ground, std::make_shared<WeightedNorm>(weights), with_atol({}, ground.whole.get(), w));
   modes->begin(0.0, w);
   if (!modes->trouble().empty()) throw std::invalid_argument(modes->trouble());
   return {ground.piece.get(), [ground](const Problem*) {}};
