@@ -39,7 +39,8 @@ class Classes:
         )
         if name != "margin":
             return float(np.mean(found > 0.0))
-        return float(found.min() / np.linalg.norm(w) ** self.degree)
+        with np.errstate(all="ignore"):  # nan at w = 0, which has no direction
+            return float(found.min() / np.linalg.norm(w) ** self.degree)
 
 
 def margins(outputs: ArrayLike, classes: NDArray[np.int64]) -> FloatArray:

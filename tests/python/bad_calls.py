@@ -354,6 +354,8 @@ CALLABLES = {
     "get_num_threads": (gf.get_num_threads, {}, {}),
     "set_memory_limit": (gf.set_memory_limit, {}, {"limit": positive("limit", none=True)}),
     "get_memory_limit": (gf.get_memory_limit, {}, {}),
+    "get_include": (gf.get_include, {}, {}),
+    "get_cmake_dir": (gf.get_cmake_dir, {}, {}),
     "BDF": (
         gf.BDF,
         {},
@@ -646,6 +648,7 @@ CALLABLES = {
         },
     ),
     "Solution.to_xarray": (lambda: sol().to_xarray(), {}, {}),
+    "Solution.to_scipy": (lambda: sol().to_scipy(), {}, {}),
     "TwoPhase.composite": (
         lambda **options: phases().composite(**options),
         {"weight_decay": 1e-2},
@@ -666,7 +669,11 @@ CALLABLES = {
     "TwoPhase.grokking_times": (
         lambda **options: phases().grokking_times(**options),
         {"train_tol": 1e-2, "test_tol": 1e-2},
-        {"train_tol": positive("train_tol"), "test_tol": positive("test_tol")},
+        {
+            "train_tol": positive("train_tol"),
+            "test_tol": positive("test_tol"),
+            "by": [("norm", ValueError, "by is 'norm'")],
+        },
     ),
     "TwoPhase.plot": (
         lambda **options: phases().plot(**options),

@@ -43,7 +43,12 @@ RESULTS = {
     "ProblemReport",
     "TangentProjection",
 }
-ELSEWHERE = {"from_torch", "from_jax"}  # where what they need is installed: test_torch_model, test_jax_model
+ELSEWHERE = {  # in test_torch_model, test_jax_model, test_sweep and test_phase_diagram
+    "from_torch",
+    "from_jax",
+    "sweep",
+    "phase_diagram",
+}
 ABSTRACT = {"Problem", "Model", "Loss", "Solution", "TwoPhase"}  # made by the library; their methods count
 
 

@@ -39,6 +39,11 @@ ONE_LINE = {
     "rtol": [("0", "rtol is 0.0; it must be positive"), ("inf", "rtol is inf; it must be finite")],
     "atol": [("-1", "atol is -1.0; it must be positive")],
     "max_time": [("0", "max_time is 0.0; it must be positive")],
+    "loss": [("square", "unknown loss 'square'")],
+    "label_smoothing": [("0.1", "label_smoothing is of loss = 'cross_entropy', and loss is 'squares'")],
+    "checkpoint": [("table.csv", "where there is a file already")],
+    "checkpoint_every": [],  # of a checkpoint: test_cli_resume
+    "checkpoint_errors": [],
     "out": [("table.csv", "cannot write into table.csv")],
     "data_sha256": [("abc", "has changed since these settings were written")],
 }

@@ -136,6 +136,7 @@ def child(queue):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where other tests have imported it
 def test_fork_after_use():
     expected = run().w.tobytes()
     context = multiprocessing.get_context("fork")

@@ -64,9 +64,9 @@ def test_a_new_figure_has_two_panels_on_one_logarithmic_time_axis(sol):
 
 def test_a_given_figure_is_filled_like_a_new_one(sol):
     """As the commands do, for which pyplot has nothing to show."""
-    given = Figure()
+    given, shown = Figure(), plt.get_fignums()
     assert plot(sol, figure=given) is given
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == shown
     assert png(given) == png(sol.plot())
 
 

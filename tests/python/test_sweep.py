@@ -42,6 +42,7 @@ def test_a_flow_is_that_of_a_single_call_bit_for_bit():
             assert row["status"] == sol.status
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where other tests have imported it
 @pytest.mark.parametrize("make_executor", [lambda: ThreadPoolExecutor(3), lambda: ProcessPoolExecutor(2)])
 def test_the_executor_changes_no_bit(make_executor):
     with make_executor() as executor:

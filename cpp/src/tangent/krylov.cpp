@@ -52,8 +52,7 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
       rtol_rank_(options.rtol_rank > 0.0 ? options.rtol_rank : 1e-12),
       inverse_(
           problem_->num_residuals(), problem_->num_params(),
-          std::min({kRank, RecycledSpectrum::rank_within(options.memory_budget, problem_->num_residuals()),
-                    RecycledSpectrum::rank_worth(problem_->cost().gradient, problem_->num_residuals())}),
+          std::min(kRank, RecycledSpectrum::rank_within(options.memory_budget, problem_->num_residuals())),
           rtol_rank_),
       on_hessian_(problem_->has_hvp() ? problem_->num_params() : 0),
       rows_(problem_->num_residuals()),
