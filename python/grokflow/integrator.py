@@ -110,7 +110,7 @@ class Driver:
             stats=run.stats()
             | dict(self._problem._notes if self._problem else {})
             | {"seconds": self._elapsed()}
-            | self._costs(),
+            | self._costs(),  # type: ignore[operator]
             settings=self._settings,
             mode_changes=np.array(run.mode_changes(), dtype=MODE_CHANGE),
             problem=self._problem,

@@ -276,7 +276,7 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings
         curvature=found["curvature"],
         status=status,
         message=message,
-        stats=path.stats | work,
+        stats=path.stats | work,  # type: ignore[arg-type]
         settings=settings,
         path=path,
     )
