@@ -49,6 +49,8 @@ class Driver:
         try:
             with nullcontext() if self._snapshots is None else self._snapshots.writing():
                 yield self._run
+        except GeneratorExit:  # dropped by an interrupt before the first step, and closed whenever that is
+            raise
         except BaseException as error:
             if isinstance(error, CallbackError) and error.t is None:
                 error.t = self._run.t

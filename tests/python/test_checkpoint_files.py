@@ -13,16 +13,12 @@ from grokflow import files
 from grokflow.checkpoint import journal
 
 KILLS = Path(__file__).with_name("kills.py")
-TWO_PHASE = pytest.param(
-    "two_phase",
-    marks=pytest.mark.xfail(strict=False, reason="not mended: once in 50 kills a phase takes other steps"),
-)
 FEW_AND_MANY = [3, pytest.param(50, marks=pytest.mark.slow)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes of POSIX")
 @pytest.mark.parametrize("count", FEW_AND_MANY)
-@pytest.mark.parametrize("name", ["relu", "krylov", "functions", TWO_PHASE, "command"])
+@pytest.mark.parametrize("name", ["relu", "krylov", "functions", "two_phase", "command"])
 def test_runs_that_are_killed_lose_an_interval_and_end_in_the_same_bits(name, count):
     if name == "command":
         pytest.importorskip("typer")

@@ -164,15 +164,20 @@ class Journal:
         """
         if not self._head:
             self._begin()
-        if name in self._states:
-            facts, state = self._states.pop(name)
-            with state, contents_of(self.path, "checkpoint"):
+        known = name in self._states
+        if known:
+            facts, state = self._states[name]
+            with contents_of(self.path, "checkpoint"):
                 state.seek(0)
                 driver.load(facts, reading(state))
             if name == self._last:
                 driver.reopen()
         due = time.monotonic() + self.every
         with driver.driving() as run, deferred_signals() as pending:
+            if known and run.status != "running":
+                return  # done, and in the file as it is: before those that came after it
+            if known:
+                self._states.pop(name)[1].close()
             while run.status == "running" and not pending:
                 run.advance(to_end=False)
                 if time.monotonic() >= due:
