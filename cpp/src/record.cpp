@@ -76,7 +76,8 @@ void Recorder::end(double t, const ConstVectorRef& w) {
 }
 
 void Recorder::state(Archive& archive) {
-  archive(next_, grid_made_, closed_, when_.times, times_, states_, values_);
+  archive(grid_made_, closed_, when_.times, times_, states_, values_);
+  archive.bounded(next_, 0, static_cast<Index>(when_.times.size()));
   if (values_.size() != observables_.size())
     throw ArchiveError("another number of observables was recorded: name the same ones");
 }

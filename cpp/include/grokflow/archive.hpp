@@ -55,6 +55,13 @@ class Archive {
     (field(fields), ...);
   }
 
+  /// A number that is used as an index or a count: least <= value <= most.
+  template <class T>
+  void bounded(T& value, Index least, Index most) {
+    field(value);
+    require(static_cast<Index>(value) >= least && static_cast<Index>(value) <= most);
+  }
+
   /// The first `count` entries of an array whose room is not state.
   void entries(double* data, Index count) { block(Kind::real, data, static_cast<std::size_t>(count)); }
 
@@ -83,6 +90,7 @@ class Archive {
     std::int64_t rows = m.rows(), columns = m.cols();
     (*this)(rows, columns);
     require(rows >= 0 && columns >= 0 && (Rows < 0 || rows == Rows) && (Columns < 0 || columns == Columns));
+    require(m.size() == 0 || (rows == m.rows() && columns == m.cols()));  // a run keeps its sizes
     m.resize(rows, columns);
     if constexpr (sizeof(Scalar) == 1)
       block(Kind::byte, m.data(), static_cast<std::size_t>(m.size()));

@@ -138,8 +138,9 @@ class Bdf final : public Stepper {
 
   void state(Archive& archive) override {
     archive(clock_, history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, last_steepness_,
-            pace_, stale_, age_, lifetime_, short_lived_, h_, error_, outcome_, order_, last_order_,
-            equal_steps_, failures_);
+            pace_, stale_, age_, lifetime_, short_lived_, h_, error_, outcome_, equal_steps_, failures_);
+    archive.bounded(order_, 1, options_.max_order);
+    archive.bounded(last_order_, 0, options_.max_order);
     lin_.state(archive, solver_);
   }
 

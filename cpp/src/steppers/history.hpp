@@ -24,7 +24,11 @@ class History {
   /// A new state, a step h after the newest.
   void push(const ConstVectorRef& w, double h);
 
-  void state(Archive& archive) { archive(states_, age_, head_, count_); }
+  void state(Archive& archive) {
+    archive(states_, age_);
+    archive.bounded(head_, 0, kCapacity - 1);
+    archive.bounded(count_, 0, kCapacity);
+  }
 
   /// True states, the fictitious one not counted.
   int count() const { return count_; }
