@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
+from grokflow._manual import explained
 from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_decay, as_options
 from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
@@ -98,6 +99,7 @@ class Driver:
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
         if run.slack > 1:
             message = f"{message} {self._noise()}"
+        message = explained(status, message)
         times, observed, events = run.times(), run.observed(), run.events()
         return Solution(
             t=times,

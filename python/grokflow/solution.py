@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grokflow._html import card
 from grokflow._validate import as_path
 from grokflow.figures import network, run
 from grokflow.files import contents_of, pack, unpack, write_atomically
@@ -84,6 +85,18 @@ class Solution(Trajectory):
     """
 
     def __repr__(self) -> str:
+        lines = self._described()
+        for title, entries in self._cost().items():
+            text = ", ".join(f"{name} {value}" for name, value in entries.items())
+            lines[title] = f"\n{'':18}".join(textwrap.wrap(text, 92))
+        head = f"Solution: {self.status}, t = {self.t_final:.6g}"
+        return "\n".join([head, *(f"  {name:<16}{text}" for name, text in lines.items())])
+
+    def _repr_html_(self) -> str:
+        return card("Solution", self.status, self._described(), folded=self._cost())
+
+    def _described(self) -> dict[str, str]:
+        """What there is to say of the run, in lines by name."""
         times = f"{len(self.t)} times" + (f", {self.t[0]:.4g} ... {self.t[-1]:.4g}" if len(self.t) else "")
         states = "not kept" if self.w is None else "x".join(map(str, self.w.shape))
         lines = {"message": self.message, "t": times, "w": f"{states} (final: d = {self.final.size})"}
@@ -102,13 +115,14 @@ class Solution(Trajectory):
             lines["mode changes"] = ", ".join(
                 f"{count} {kind}" for kind, count in zip(kinds, counts, strict=True)
             )
-        for title, entries in (("stats", self.stats), ("settings", self.settings)):
-            text = ", ".join(
-                f"{name} {_short(value)}" for name, value in entries.items() if value is not None
-            )
-            lines[title] = f"\n{'':18}".join(textwrap.wrap(text, 92))
-        head = f"Solution: {self.status}, t = {self.t_final:.6g}"
-        return "\n".join([head, *(f"  {name:<16}{text}" for name, text in lines.items())])
+        return lines
+
+    def _cost(self) -> dict[str, dict[str, str]]:
+        """What the run has cost, and what was asked for."""
+        return {
+            title: {name: _short(value) for name, value in entries.items() if value is not None}
+            for title, entries in (("stats", self.stats), ("settings", self.settings))
+        }
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw losses and squared norm against time on a log axis, and accuracies where there are classes.

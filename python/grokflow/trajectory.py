@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grokflow._manual import ENDS
 from grokflow.problems import Problem
 
 MODE_CHANGE = np.dtype([("t", "f8"), ("neuron", "i8"), ("sample", "i8"), ("kind", "U7")])
@@ -35,7 +36,7 @@ class Trajectory:
     @property
     def success(self) -> bool:
         """Whether the flow came to the end of the time span, to a terminal event, or to rest."""
-        return self.status in {"finished", "event", "landed", "stationary"}
+        return self.status in ENDS
 
     @property
     def rank_changes(self) -> list[tuple[float, int, int]]:

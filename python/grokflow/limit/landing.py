@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
+from grokflow._html import card
+from grokflow._manual import explained
 from grokflow._options import Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
@@ -97,7 +99,17 @@ class Landing:
         return self.status == "landed"
 
     def __repr__(self) -> str:
-        lines = {
+        lines = self._described()
+        return "\n".join(
+            [f"Landing: {self.status}", *(f"  {name:<16}{text}" for name, text in lines.items())]
+        )
+
+    def _repr_html_(self) -> str:
+        return card("Landing", self.status, self._described(), folded={"stats": self.stats})
+
+    def _described(self) -> dict[str, str]:
+        """What there is to say of it, in lines by name."""
+        return {
             "message": self.message,
             "w": f"d = {self.w.size}, ||w|| = {np.linalg.norm(self.w):.6g}, pulled by {self.pulled:.3g}",
             "t": f"{self.t:.4g} (t_gf = {self.t_gf:.4g}, where the loss is {self.loss_gf:.3g})",
@@ -106,9 +118,6 @@ class Landing:
             "Hess F": f"rank {self.rank}, eigenvalues {self.eta:.4g} ... {self.largest:.4g}, "
             f"gap {self.gap:.3g} ({self.curvature})",
         }
-        return "\n".join(
-            [f"Landing: {self.status}", *(f"  {name:<16}{text}" for name, text in lines.items())]
-        )
 
 
 def limit_map(
@@ -251,7 +260,8 @@ def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings
     if "train_loss" in path.observed:
         loss_gf = value_at(path.t, path["train_loss"], t_gf)
     work = {name: path.stats[name] + count for name, count in found["stats"].items()}
-    status, message = found["status"], found["message"] or path.message
+    status = found["status"]
+    message = explained(status, found["message"]) if found["message"] else path.message
     if path.status == "finished" and settings["t_max"] is not None:
         status, message = "finished", f"The flow had not landed at t_max = {path.t_final:g}; raise t_max."
     if path.status == "no_minimiser":

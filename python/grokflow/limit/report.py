@@ -45,7 +45,15 @@ def table(phases: Phases) -> tuple[list[str], list[list[str]]]:
 
 
 def summary(phases: Phases) -> list[str]:
-    """Return the lines about landing, drift and distances, and about what has gone wrong."""
+    """Return the lines of `described`, for a terminal."""
+    lines = described(phases)
+    if "trouble" in lines:
+        lines["trouble"] = f"\n{'':10}".join(textwrap.wrap(lines["trouble"], WIDTH - 10))
+    return [f"{name:<10}{text}" for name, text in lines.items()]
+
+
+def described(phases: Phases) -> dict[str, str]:
+    """Return what there is to say about landing, drift and distances, and about what has gone wrong."""
     landing, slow = phases.landing, phases.slow
     norm = np.linalg.norm
     lines = {
@@ -62,8 +70,8 @@ def summary(phases: Phases) -> list[str]:
     if not math.isnan(phases.slope):
         lines["distance"] = f"of the flows to the drift ~ lam^{phases.slope:.3f}"
     if not phases.success:
-        lines["trouble"] = f"\n{'':10}".join(textwrap.wrap(phases.message, WIDTH - 10))
-    return [f"{name:<10}{text}" for name, text in lines.items()]
+        lines["trouble"] = phases.message
+    return lines
 
 
 def span(values: NDArray[Any]) -> str:

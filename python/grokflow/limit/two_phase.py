@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from grokflow._html import card
 from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay, as_rtol
 from grokflow._validate import as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
@@ -110,6 +111,10 @@ class TwoPhase(Phases):
 
     def __repr__(self) -> str:
         return "\n".join(["TwoPhase:", *(f"  {line}" for line in report.summary(self))])
+
+    def _repr_html_(self) -> str:
+        status = "finished" if self.success else "incomplete"
+        return card("TwoPhase", status, report.described(self), table=self.table())
 
 
 def two_phase(
