@@ -61,7 +61,12 @@ def write_reference() -> None:
         *((kind.capitalize(), "grokflow.", names) for kind, names in public_names().items()),
         *(
             (title, f"grokflow.{module}.", list(getattr(gf, module).__all__))
-            for title, module in (("Models", "models"), ("Losses", "losses"), ("Methods for SciPy", "scipy"))
+            for title, module in (
+                ("Models", "models"),
+                ("Losses", "losses"),
+                ("Observables", "observables"),
+                ("Methods for SciPy", "scipy"),
+            )
             if hasattr(gf, module)
         ),
     ]:

@@ -9,7 +9,7 @@ from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
 from grokflow import _start as _start
-from grokflow import losses, models
+from grokflow import losses, models, observables
 from grokflow._arithmetic import warn_of_flushing as _warn_of_flushing
 from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
@@ -17,6 +17,7 @@ from grokflow.check import ProblemReport, check_problem
 from grokflow.checkpoint.journal import CheckpointWarning
 from grokflow.clocks import Clocks, clocks
 from grokflow.embedding import get_cmake_dir, get_include
+from grokflow.figures.flows import plot_flows, plot_law
 from grokflow.files import FileError
 from grokflow.flows import gradient_flow
 from grokflow.frameworks.from_jax import from_jax
@@ -95,7 +96,10 @@ __all__ = [
     "models",
     "modular_addition",
     "norm_flow",
+    "observables",
     "phase_diagram",
+    "plot_flows",
+    "plot_law",
     "resume",
     "set_memory_limit",
     "set_num_threads",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from grokflow._html import card
 from grokflow._validate import as_path
-from grokflow.figures import network, run
+from grokflow.figures import flows, network, run
 from grokflow.files import contents_of, pack, unpack, write_atomically
 from grokflow.problems import Problem
 from grokflow.snapshots import read_reference, read_snapshots, reference_to
@@ -210,6 +210,35 @@ class Solution(Trajectory):
             matplotlib is missing.
         """
         return network.plot_function(self, times, self.problem if problem is None else problem, teacher, ax)
+
+    def plot_components(
+        self, name: str, highlight: Sequence[int] | None = None, ax: Axes | None = None
+    ) -> Figure:
+        """Draw the components of an observable that is a vector over time: coefficients, singular values.
+
+        Parameters
+        ----------
+        name : str
+            What was observed.
+        highlight : sequence of int, optional
+            The components that get a colour of their own; the others are thin. Default: all.
+        ax : matplotlib Axes, optional
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        KeyError
+            It was not observed.
+        ValueError
+            It is a number, or has no such component.
+        ImportError
+            matplotlib is missing.
+        """
+        return flows.plot_components(self, name, highlight, ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file (arrays and JSON, no pickle, with a checksum), atomically.

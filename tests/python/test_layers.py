@@ -16,7 +16,7 @@ LAYERS = [  # each sees those before it, and a folder itself
     "models frameworks",
     "checkpoint",
     "trajectory curves clocks",
-    "figures embedding",
+    "figures embedding observables",
     "solution",
     "_options progress costs integrator flows",
     "limit",

@@ -11,8 +11,8 @@ import reference
 # Public names that compute nothing of their own. `Integrator` is the loop of `gradient_flow` and is held
 # against it in test_faults_system.py; `Solution`, `Clocks`, `ProblemReport`, `TangentProjection`, `Landing`,
 # `GrokkingTimes` and `TwoPhase` hold results, of which the last computes more by methods that have their
-# twins (below); `sweep` calls the others, and `phase_diagram` draws; `from_torch` and `from_jax` make an
-# `OutputModel`; the rest are settings, bases and exceptions.
+# twins (below); `sweep` calls the others; `phase_diagram`, `plot_flows` and `plot_law` draw; `from_torch` and
+# `from_jax` make an `OutputModel`; the rest are settings, bases and exceptions.
 NOT_COMPUTING = {
     "Auto",
     "BDF",
@@ -48,6 +48,8 @@ NOT_COMPUTING = {
     "resume",
     "sweep",
     "phase_diagram",
+    "plot_flows",
+    "plot_law",
 }
 
 # Arguments that choose how an answer is computed, recorded or limited, and not what it is.
@@ -79,7 +81,7 @@ def public(namespace):
     }
 
 
-COMPUTING = public(gf) | public(gf.models) | public(gf.losses)
+COMPUTING = public(gf) | public(gf.models) | public(gf.losses) | public(gf.observables)
 
 
 def twin_of(name):
