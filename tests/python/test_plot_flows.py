@@ -95,6 +95,8 @@ def test_misuse_is_told():
         gf.plot_law([0.0, 2.0], {"t": [2.0, 1.0]})
     with pytest.raises(ValueError, match=r"shape \(1,\)"):
         gf.plot_law([1.0, 2.0], {"t": [1.0]})
+    with pytest.raises(ValueError, match="yscale is"):
+        gf.plot_flows({1e-2: sol}, yscale="sqrt")
     with pytest.raises(ValueError, match="y is"):
         gf.plot_law([1.0], {"t": [1.0]}, y="sqrt")
     with pytest.raises(KeyError):

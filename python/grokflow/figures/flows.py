@@ -40,6 +40,7 @@ def plot_flows(
     *,
     beside: str | None = None,
     symbol: str = r"\lambda",
+    yscale: str = "auto",
     ax: Axes | None = None,
 ) -> Figure:
     """Draw an observable of several runs over time on a log axis, in colours from dark to light.
@@ -49,11 +50,13 @@ def plot_flows(
     flows : mapping of number or str to Solution
         The runs, by what tells them apart: the value of a parameter, or a text for the legend.
     value : str, default "test_loss"
-        What is drawn, on a logarithmic axis if all of it is positive and spans decades.
+        What is drawn.
     beside : str, optional
         What is drawn dotted in the same colours, e.g. "train_loss".
     symbol : str, default r"\\lambda"
         The parameter, as mathematics.
+    yscale : {"auto", "log", "linear"}, default "auto"
+        Of the axis of `value`; "auto" is logarithmic for losses.
     ax : matplotlib Axes, optional
         Where to draw. By default a new figure.
 
@@ -66,12 +69,13 @@ def plot_flows(
     KeyError
         A run has not observed it.
     ValueError
-        There are no runs, or a curve has several components.
+        There are no runs, a curve has several components, or the scale is unknown.
     ImportError
         matplotlib is missing.
     """
     if not flows:
         raise ValueError("flows is empty; give at least one run")
+    as_choice("yscale", yscale, ("auto", "log", "linear"))
     names = [value] if beside is None else [value, beside]
     for sol in flows.values():
         require_trajectory(sol)
@@ -82,22 +86,22 @@ def plot_flows(
         from matplotlib import colormaps
 
         ax = figure.add_subplot() if ax is None else ax
+        left = min(start_of_axis(sol, *names) for sol in flows.values())
         shades = colormaps["viridis"](np.linspace(0.0, 0.85, len(flows)))
         for colour, (key, sol) in zip(shades, flows.items(), strict=True):
-            draw_over_time(ax, sol, sol[value], color=colour, label=_label(key, symbol))
+            draw_over_time(ax, sol, sol[value], left, color=colour, label=_label(key, symbol))
             if beside is not None:
                 style: Any = {"linestyle": (0, (1, 1.5)), "linewidth": 1.1}
-                draw_over_time(ax, sol, sol[beside], color=colour, **style)
+                draw_over_time(ax, sol, sol[beside], left, color=colour, **style)
         longest = max(flows.values(), key=lambda sol: sol.t_final)
         time_axis(ax, longest)
-        ax.set_xlim(left=min(start_of_axis(sol) for sol in flows.values()))
-        drawn = np.concatenate([sol[value] for sol in flows.values()])
-        if drawn.min() > 0.0 and drawn.max() > 30.0 * drawn.min():
+        ax.set_xlim(left=left)
+        if yscale == "log" or (yscale == "auto" and "loss" in value):
             ax.set_yscale("log")
         ax.set_xlabel(time_label(longest))
         title = value.replace("_", " ")
         ax.set_ylabel(title if beside is None else f"{title} (dotted: {beside.replace('_', ' ')})")
-        legend_above(ax)
+        legend_above(ax, entries_beside(ax))
     return figure
 
 
@@ -148,7 +152,8 @@ def plot_law(
         raise ValueError("x has numbers that are not positive")
     with canvas(SIZE, ax) as figure:
         ax = figure.add_subplot() if ax is None else ax
-        for colour, (name, values) in zip(_cycle(len(numbers)), numbers.items(), strict=True):
+        there = len(ax.get_legend_handles_labels()[0])  # laws that were drawn before
+        for colour, (name, values) in zip(_cycle(there, len(numbers)), numbers.items(), strict=True):
             known = np.isfinite(values)
             label = name
             if known.sum() > 1:
@@ -156,13 +161,13 @@ def plot_law(
                 slope, offset = np.polyfit(np.log(at[known]), over, 1)
                 line = slope * np.log(at[known]) + offset
                 ax.plot(at[known], np.exp(line) if y == "log" else line, color=colour, linewidth=0.9)
-                label = f"{name}, slope {slope:.3f}"
+                label = f"{name}, slope {round(slope, 3) + 0.0:.3f}"
             ax.plot(at[known], values[known], "o", color=colour, markersize=5, label=label)
         ax.set_xscale("log")
         ax.set_yscale(y)
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
-        legend_above(ax)
+        legend_above(ax, entries_beside(ax))
     return figure
 
 
@@ -179,15 +184,26 @@ def plot_components(
             raise ValueError(f"highlight has {i}; {name!r} has {values.shape[1]} components")
     with canvas(SIZE, ax) as figure:
         ax = figure.add_subplot() if ax is None else ax
+        left = start_of_axis(sol, name)
         others = [i for i in range(values.shape[1]) if i not in chosen]
         if others:
-            draw_over_time(ax, sol, values[:, others], color=SKY, linewidth=0.7)
-        for colour, i in zip(_cycle(len(chosen)), chosen, strict=True):
-            draw_over_time(ax, sol, values[:, i], color=colour, linewidth=1.3)
+            draw_over_time(ax, sol, values[:, others], left, color=SKY, linewidth=0.7)
+        for colour, i in zip(_cycle(0, len(chosen)), chosen, strict=True):
+            draw_over_time(ax, sol, values[:, i], left, color=colour, linewidth=1.3)
         time_axis(ax, sol)
+        ax.set_xlim(left=left)
         ax.set_xlabel(time_label(sol))
         ax.set_ylabel(name.replace("_", " "))
     return figure
+
+
+def entries_beside(ax: Axes) -> int:
+    """Return how many entries of the legend of `ax` fit above it beside each other."""
+    longest = max(
+        len(label.replace("\\lambda", "l").strip("$")) for label in ax.get_legend_handles_labels()[1]
+    )
+    inches = 0.5 + 0.06 * longest
+    return max(1, int(ax.get_window_extent().width / ax.figure.dpi / inches))
 
 
 def _label(key: object, symbol: str) -> str:
@@ -198,5 +214,5 @@ def _label(key: object, symbol: str) -> str:
     return f"${symbol}$ = " + (f"{number:g}" if simple else scientific(number))
 
 
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def _cycle(first: int, count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(first, first + count)]

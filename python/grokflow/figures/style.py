@@ -64,9 +64,11 @@ def canvas(
         yield figure
 
 
-def draw_over_time(ax: Axes, sol: Trajectory, values: FloatArray, **style: Any) -> None:
+def draw_over_time(
+    ax: Axes, sol: Trajectory, values: FloatArray, left: float | None = None, **style: Any
+) -> None:
     """Draw recorded values over the logarithm of the time since the start, also a single one."""
-    rows, times = on_axis(sol)
+    rows, times = on_axis(sol, left)
     marker = "o" if len(times) == 1 else None
     ax.plot(times, values[rows], marker=marker, clip_on=not marker, **style)
 
@@ -102,26 +104,31 @@ def elapsed(sol: Trajectory) -> FloatArray:
     return sol.t - start_of(sol)
 
 
-def on_axis(sol: Trajectory) -> tuple[slice, FloatArray]:
+def on_axis(sol: Trajectory, left: float | None = None) -> tuple[slice, FloatArray]:
     """Return which records a logarithmic axis shows, and at which times.
 
     The last one before its left end, maybe the start itself, is shown there: nothing has happened until then.
     """
-    since, left = elapsed(sol), start_of_axis(sol)
+    since = elapsed(sol)
+    left = start_of_axis(sol) if left is None else left
     first = max(int(np.searchsorted(since, left, "right")) - 1, 0)
     return slice(first, None), np.maximum(since[first:], left)
 
 
-def start_of_axis(sol: Trajectory) -> float:
-    """Return the power of ten before which nothing visible happens: loss and norm are within one percent."""
+def start_of_axis(sol: Trajectory, *drawn: str) -> float:
+    """Return the power of ten before which nothing visible happens.
+
+    Loss and norm, and what else is `drawn`, are within one percent of their first values.
+    """
     since = elapsed(sol)
     positive = since[since > 0.0]
     if positive.size == 0:
         return 0.1
     first = positive[-1] / 10.0
-    for name in ("train_loss", "norm"):
+    for name in ("train_loss", "norm", *drawn):
         if name in sol.observed:
-            moved = np.abs(sol[name] - sol[name][0]) > 0.01 * np.abs(sol[name][0])
+            values = sol[name].reshape(len(sol.t), -1)
+            moved = np.linalg.norm(values - values[0], axis=1) > 0.01 * np.linalg.norm(values[0])
             first = min([first, *since[moved & (since > 0.0)][:1]])
     return float(10.0 ** (np.ceil(np.log10(max(first, positive[0]))) - 1.0))
 
@@ -134,10 +141,10 @@ def scientific(x: float) -> str:
     return f"${factor}10^{{{int(exponent)}}}$"
 
 
-def legend_above(ax: Axes) -> None:
-    """Put the legend above the axes, where it cannot cover data."""
+def legend_above(ax: Axes, row: int = LEGEND_ROW) -> None:
+    """Put the legend above the axes, where it cannot cover data, in rows of so many entries."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        rows = -(-len(handles) // LEGEND_ROW)
+        rows = -(-len(handles) // row)
         columns = -(-len(handles) // rows)
         ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.06), ncols=columns, borderpad=0)
