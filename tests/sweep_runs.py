@@ -21,6 +21,14 @@ def threads(x):
     return gf.get_num_threads()
 
 
+def rank(x):
+    """The rank of MPI that computes."""
+    from mpi4py import MPI
+
+    time.sleep(0.01)
+    return MPI.COMM_WORLD.rank
+
+
 def counted(x, folder):
     """Leave a file for every call."""
     os.close(tempfile.mkstemp(prefix="call-", dir=folder)[0])

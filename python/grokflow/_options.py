@@ -18,6 +18,7 @@ from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
 from grokflow._warnings import warn
 from grokflow.checkpoint.journal import Journal
+from grokflow.deadline import seconds_left
 from grokflow.memory import require_memory
 from grokflow.methods import BDF, STIFF, Curvature, Method, as_method
 from grokflow.problems import Problem
@@ -35,6 +36,7 @@ EXPECTED_SAMPLES = 400  # of a log grid, or of the solver's own steps
 COUNT, INT = 2**63 - 1, 2**31 - 1  # the largest numbers that the core counts to
 VECTORS = 20  # of d numbers that a method and its record keep
 MAX_STEPS = 1_000_000  # far beyond what a well-posed problem takes: every run ends
+SOON = 1e-9  # seconds for a run that begins when the time is over
 FINEST = 100 * float(np.finfo(np.float64).eps)  # the smallest relative tolerance that a flow can keep
 
 
@@ -323,7 +325,7 @@ def as_options(
         first_step=first,
         max_step=longest,
         max_steps=MAX_STEPS if attempts is None else attempts,
-        max_time=seconds,
+        max_time=min(seconds, max(seconds_left(), SOON)),
         whole_steps=request.journal is not None,
         sample_times=times,
         keep_states=keep,

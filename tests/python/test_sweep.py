@@ -1,11 +1,14 @@
 """Sweeps: many runs of one function, wherever they are computed."""
 
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import grokflow as gf
@@ -173,6 +176,51 @@ def test_misuse_is_told_before_anything_runs(tmp_path):
     ):
         gf.sweep(lambda x: ran.append(x), {"x": [1]}, executor=executor)
     assert not ran
+
+
+class Adapter(Executor):
+    """As one writes it for a cluster that sends any function."""
+
+    def submit(self, function, /, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+class Workers(ProcessPoolExecutor):
+    pass
+
+
+def test_executors_of_ones_own():
+    np.testing.assert_array_equal(
+        gf.sweep(lambda x: 2 * x, {"x": [1, 2]}, executor=Adapter())["value"], [2, 4]
+    )
+    with pytest.raises(TypeError, match="Adapter cannot send run"):
+        gf.sweep(lambda x, lock: x, {"x": [1]}, executor=Adapter(), lock=threading.Lock())
+    with Workers(1) as workers, pytest.raises(TypeError, match="Workers cannot send run"):
+        gf.sweep(lambda x: x, {"x": [1]}, executor=workers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("mpiexec") and importlib.util.find_spec("mpi4py")), reason="no MPI, or no mpi4py"
+)
+def test_ranks_of_mpi_give_the_same_bits():
+    program = Path(__file__).parents[1] / "sweep_mpi.py"
+    single = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    crowded = {
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }
+    done = subprocess.run(
+        ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(program)],
+        env=os.environ | single | crowded | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

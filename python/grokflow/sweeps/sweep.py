@@ -10,7 +10,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._validate import FloatArray, as_array, as_path, as_positive
 from grokflow.problems import Problem
+from grokflow.sweeps.budget import OutOfTime, within
 from grokflow.sweeps.rows import FAILED, Folder, Point, Row, row_of
 from grokflow.threads import get_num_threads, set_num_threads
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import xarray
 
 SCALARS = (bool, int, float, str)
-CLOUDPICKLE = {"distributed", "loky", "joblib", "ray"}  # they send functions that pickle cannot
 
 
 def sweep(
@@ -65,7 +65,10 @@ def sweep(
         The common grid of times of the solutions, whose curves are interpolated linearly; nan outside their
         span. By default their own times, which then have to be the same.
     max_time : float, optional
-        Handed to every run as ``max_time``, in seconds.
+        Seconds for each run. Solvers of this library in it end by then, with what they have; anything else is
+        stopped a second later and leaves the status "time_limit" and nan: by a kill where processes of a
+        `ProcessPoolExecutor` compute; elsewhere by an exception, and what hangs in compiled code, or waits,
+        is left behind.
     progress : bool, default False
         Show how many runs are done (needs rich).
     **options
@@ -75,8 +78,8 @@ def sweep(
     -------
     xarray.Dataset
         Its first dimensions are the swept names. Beside what `run` returned there are ``status`` ("finished",
-        that of a `Solution`, "incomplete" of a `TwoPhase`, or "failed") and ``message``; numbers of failed
-        runs are nan.
+        that of a `Solution`, "incomplete" of a `TwoPhase`, "time_limit" or "failed") and ``message``; numbers
+        of failed runs are nan.
 
     Raises
     ------
@@ -91,9 +94,7 @@ def sweep(
     if not callable(run):
         raise TypeError(f"run is {run!r}; it must be a function")
     grid = None if times is None else as_array("times", times, 1)
-    if max_time is not None:
-        options = {**options, "max_time": as_positive("max_time", max_time)}
-    job = _Job(run, options, grid)
+    job = _Job(run, options, grid, None if max_time is None else as_positive("max_time", max_time))
     job.require(points[0])
     if executor is not None:
         _require_picklable(executor, job)
@@ -119,12 +120,18 @@ class _Job:
     run: Callable[..., Any]
     options: Mapping[str, Any]
     times: FloatArray | None
+    max_time: float | None
 
     def __call__(self, point: Point) -> Row:
+        return self.compute(point) if self.max_time is None else within(self.max_time, self.compute, point)
+
+    def compute(self, point: Point) -> Row:
         set_num_threads(1)
         try:
             return row_of(self.run(**self.arguments(point)), self.times)
-        except Exception as error:
+        except (OutOfTime, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             return Row(status=FAILED, message=f"{type(error).__name__}: {error}")
 
     def arguments(self, point: Point) -> dict[str, Any]:
@@ -144,7 +151,10 @@ class _Job:
 
     def label(self) -> str:
         """Return what tells this function and its options from others; functions are told by their names."""
-        return json.dumps(_label({"run": self.run, "options": self.options, "times": self.times}))
+        limit = {} if self.max_time is None else {"max_time": self.max_time}
+        return json.dumps(
+            _label({"run": self.run, "options": {**self.options, **limit}, "times": self.times})
+        )
 
     def require(self, point: Point) -> None:
         """Raise TypeError if `run` does not take these arguments."""
@@ -192,16 +202,28 @@ def _label(value: Any) -> Any:
 
 
 def _require_picklable(executor: Executor, job: _Job) -> None:
-    if isinstance(executor, ThreadPoolExecutor) or type(executor).__module__.split(".")[0] in CLOUDPICKLE:
+    """Raise TypeError if the executor cannot send the job to where it computes."""
+    if isinstance(executor, ThreadPoolExecutor):
         return
     try:
-        pickle.dumps(job)
+        _dumps(executor)(job)
     except Exception as error:
         raise TypeError(
             f"{type(executor).__name__} cannot send run or its options to another process ({error}): define "
             "functions at the top of a module, not as lambda or inside another; or use threads "
             "(executor=None), or Dask, which sends such functions as well"
         ) from error
+
+
+def _dumps(executor: Executor) -> Callable[[Any], bytes]:
+    """Return how an executor sends things: Dask, Ray and loky send functions that pickle cannot."""
+    names = {kind.__module__ for kind in type(executor).__mro__}
+    if not any(name == "concurrent.futures.process" or name.startswith("mpi4py.") for name in names):
+        with suppress(ImportError):
+            from cloudpickle import dumps
+
+            return dumps  # type: ignore[no-any-return]
+    return pickle.dumps
 
 
 def _compute(
