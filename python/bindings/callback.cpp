@@ -26,11 +26,27 @@ bool Callback::optional(std::initializer_list<py::object> arguments, const Shape
   return !result.is_none();
 }
 
-bool store(const char* name, const py::object& result, const Shape& shape, double* out) {
-  if (shape.size() == 0 && PyFloat_Check(result.ptr())) {
-    *out = PyFloat_AS_DOUBLE(result.ptr());
+namespace {
+
+bool store_number(PyObject* object, double* out) {
+  if (!PyFloat_Check(object)) return false;
+  *out = PyFloat_AS_DOUBLE(object);
+  return true;
+}
+
+/// Whether this is a list or tuple of so many floats; then they are stored.
+bool store_numbers(PyObject* object, Index size, double* out) {
+  if (!(PyList_Check(object) || PyTuple_Check(object)) || PySequence_Fast_GET_SIZE(object) != size)
     return false;
-  }
+  PyObject** items = PySequence_Fast_ITEMS(object);
+  return std::all_of(items, items + size, [&](PyObject* item) { return store_number(item, out++); });
+}
+
+}  // namespace
+
+bool store(const char* name, const py::object& result, const Shape& shape, double* out) {
+  if (shape.size() == 0 && store_number(result.ptr(), out)) return false;
+  if (shape.size() == 1 && store_numbers(result.ptr(), shape[0], out)) return false;
   using DoubleArray = py::array_t<double, py::array::c_style>;
   const auto fits = [&](const py::handle& object) {
     if (!DoubleArray::check_(object)) return false;

@@ -27,12 +27,13 @@ inline Index size_of(const Shape& shape) {
   return std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<Index>());
 }
 
-/// An argument of the user's functions: a read-only array of its own. It is filled again if nobody else refers to
-/// it, and else left for ever to those who do: a reference count decides whether memory is used again, never whether
-/// it is valid. There are two, so that a function which keeps its last argument costs no new memory. With the GIL.
+/// An argument of the user's functions: an array of its own, read-only unless `writable`. It is filled again if
+/// nobody else refers to it, and else left for ever to those who do: a reference count decides whether memory is
+/// used again, never whether it is valid. There are two, so that a function which keeps its last argument costs no
+/// new memory. With the GIL.
 class Argument {
  public:
-  explicit Argument(Shape shape) : shape_(std::move(shape)) {}
+  explicit Argument(Shape shape, bool writable = false) : shape_(std::move(shape)), writable_(writable) {}
   Argument(const Argument&) = delete;
   ~Argument() {  // in any thread
     const py::handle arrays[] = {array_.release(), spare_.release()};
@@ -60,13 +61,15 @@ class Argument {
     std::unique_ptr<double[]> memory(new double[static_cast<std::size_t>(size_of(shape_))]);
     const py::capsule owner(memory.get(), [](void* data) { delete[] static_cast<double*>(data); });
     const double* data = memory.release();
-    // The base is no array, so NumPy refuses `flags.writeable = True`, and every slice refers to this array itself.
+    // The base is no array, so NumPy refuses `flags.writeable = True` and another size, and every slice refers to
+    // this array itself.
     py::array array(py::dtype::of<double>(), shape_, data, owner);
-    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    if (!writable_) py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     return array;
   }
 
   Shape shape_;
+  bool writable_;
   py::object array_, spare_;
 };
 

@@ -99,19 +99,22 @@ class LinearizedByPython final : public LinearizedFlow {
   Stats& stats_;
 };
 
-DenseFlow::Field field_of(const Held& fun, const Axis& axis) {
-  return [fun, axis](double t, const ConstVectorRef& y, VectorRef out) {
+/// y as an argument; arrays that SciPy's own methods pass can be written to as well.
+std::shared_ptr<Argument> state_argument(Index size) { return std::make_shared<Argument>(Shape{size}, true); }
+
+DenseFlow::Field field_of(const Held& fun, const Axis& axis, Index size) {
+  return [fun, axis, state = state_argument(size)](double t, const ConstVectorRef& y, VectorRef out) {
     const Locked locked;
-    store("fun", fun({axis(t), copy_of(y)}), {out.size()}, out.data());
+    store("fun", fun({axis(t), state->fill(y)}), {out.size()}, out.data());
     out *= axis.sign;
   };
 }
 
-DenseFlow::Jacobian jacobian_of(const Held& jac, const Axis& axis) {
-  return [jac, axis](double t, const ConstVectorRef& y, MatrixRef out) {
+DenseFlow::Jacobian jacobian_of(const Held& jac, const Axis& axis, Index size) {
+  return [jac, axis, state = state_argument(size)](double t, const ConstVectorRef& y, MatrixRef out) {
     const Locked locked;
     RowMajorMatrix J(out.rows(), out.cols());
-    store("jac", jac({axis(t), copy_of(y)}), {J.rows(), J.cols()}, J.data());
+    store("jac", jac({axis(t), state->fill(y)}), {J.rows(), J.cols()}, J.data());
     out = axis.sign * J;
   };
 }
@@ -121,7 +124,7 @@ class OdeFlow final : public Flow {
  public:
   OdeFlow(Index size, const Held& fun, Held linearize, bool exact, const Axis& axis)
       : size_(size),
-        field_(field_of(fun, axis)),
+        field_(field_of(fun, axis, size)),
         linearize_(std::move(linearize)),
         exact_(exact),
         axis_(axis) {}
@@ -153,11 +156,33 @@ std::unique_ptr<HeldRun> ode(py::object fun, py::object jac, const std::string& 
   const Axis axis{t0, t_bound};
   std::unique_ptr<Flow> flow;
   if (solves == "dense")
-    flow = std::make_unique<DenseFlow>(y0.size(), field_of(f, axis), jacobian_of(j, axis));
+    flow =
+        std::make_unique<DenseFlow>(y0.size(), field_of(f, axis, y0.size()), jacobian_of(j, axis, y0.size()));
   else
     flow = std::make_unique<OdeFlow>(y0.size(), f, j, solves == "exact", axis);
   auto run = make_run<FlowRun>(std::move(flow), y0, made.options);
   return std::make_unique<HeldRun>(std::move(run), std::move(made.holds));
+}
+
+/// One step: the status, the time since the start, the state, evaluations and factorisations so far.
+py::tuple step(HeldRun& held) {
+  const char* status = held.advance(false);
+  const FlowRun& run = held.run();
+  return py::make_tuple(status, run.t(), copy_of(run.w()), run.stats().nfev, run.stats().nfactor);
+}
+
+/// The states at these fractions of the last step, which began at y_old, one in a row; both ends are exact.
+py::array_t<double> path(const HeldRun& held, const Vector& y_old, const Vector& fractions) {
+  const Integrator& integrator = held.run().integrator();
+  const double begin = integrator.previous_t(), end = integrator.t();
+  RowMajorMatrix states(fractions.size(), y_old.size());
+  Vector y = y_old;
+  for (Index i = 0; i < fractions.size(); ++i) {
+    if (i > 0)
+      integrator.interpolate(i + 1 == fractions.size() ? end : begin + fractions[i] * (end - begin), y);
+    states.row(i) = y;
+  }
+  return array_of({states.rows(), states.cols()}, states.data());
 }
 
 }  // namespace
@@ -165,4 +190,6 @@ std::unique_ptr<HeldRun> ode(py::object fun, py::object jac, const std::string& 
 void bind_ode(py::module_& m) {
   m.def("ode", &ode, py::arg("fun"), py::arg("jac"), py::arg("solves"), py::arg("t0"), py::arg("t_bound"),
         py::arg("y0"), py::arg("options"));
+  m.def("ode_step", &step, py::arg("run"));
+  m.def("ode_path", &path, py::arg("run"), py::arg("y_old"), py::arg("fractions"));
 }

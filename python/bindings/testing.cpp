@@ -1,5 +1,5 @@
 // What only tests and benchmarks use: the linear solves of an implicit step, one by one, by which the curvatures are
-// held against each other; a linearisation filled again.
+// held against each other; a linearisation filled again; a gradient many times in a row.
 #include <pybind11/complex.h>
 #include <pybind11/eigen.h>
 #include <pybind11/pybind11.h>
@@ -78,5 +78,13 @@ void bind_testing(py::module_& m) {
       .def("solve_with_field", &SteppedCurvature::solve_with_field, py::arg("z"), py::arg("w"), py::arg("v"))
       .def_property_readonly("stats", [](const SteppedCurvature& self) { return dict_of(self.stats()); });
 
+  m.def(
+      "repeat_gradient",
+      [](const Problem& problem, const Vector& w, std::int64_t times) {
+        Vector gradient(problem.num_params());
+        while (times-- > 0) problem.gradient(w, gradient);
+        return gradient;
+      },
+      py::arg("problem"), py::arg("w"), py::arg("times"), py::call_guard<Unlocked>());
   m.def("refill", &HeldLinearization::refill, py::arg("lin"), py::arg("w"), py::call_guard<Unlocked>());
 }

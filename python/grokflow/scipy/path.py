@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,18 @@ from scipy.integrate import DenseOutput
 from grokflow._validate import FloatArray
 
 
+@cache
 def nodes(degree: int) -> FloatArray:
     """Return the extremal points of the Chebyshev polynomial on [0, 1], both ends among them."""
     x: FloatArray = 0.5 * (1.0 - np.cos(np.pi * np.arange(degree + 1) / degree))
     return x
+
+
+@cache
+def _weights(degree: int) -> FloatArray:
+    weights: FloatArray = (-1.0) ** np.arange(degree + 1)
+    weights[[0, -1]] *= 0.5
+    return weights
 
 
 class Path(DenseOutput):  # type: ignore[misc]
@@ -25,9 +34,7 @@ class Path(DenseOutput):  # type: ignore[misc]
     def __init__(self, t_old: float, t: float, values: FloatArray) -> None:
         super().__init__(t_old, t)
         self._values = values
-        self._nodes = nodes(len(values) - 1)
-        self._weights = (-1.0) ** np.arange(len(values))
-        self._weights[[0, -1]] *= 0.5
+        self._nodes, self._weights = nodes(len(values) - 1), _weights(len(values) - 1)
 
     def _call_impl(self, t: Any) -> Any:
         x = (np.atleast_1d(t) - self.t_old) / (self.t - self.t_old)

@@ -82,36 +82,30 @@ class _Compiled(OdeSolver):  # type: ignore[misc]
         self._run = core.ode(
             right_hand_side, linearize, self._solves, float(t0), float(t_bound), self.y, options
         )
-        self._count()
+        self.nfev = self._run.stats()["nfev"]
 
     def _linear_systems(self) -> tuple[Jacobian | None, str]:
         return None, "dense"  # never asked for
 
-    def _count(self) -> None:
-        stats = self._run.stats()
-        self.nfev = stats["nfev"]
-        self.nlu = stats["nfactor"] if self._solves != "iterative" else 0
-
     def _step_impl(self) -> tuple[bool, str | None]:
+        t, self._y_old = self.t, self.y
         # As in SciPy, a first step moves t whatever the longest one is.
-        if self.t_old is not None and self.max_step < _spacing(self.t, self.direction):
+        limited = self.t_old is not None and math.isfinite(self.max_step)
+        if limited and self.max_step < _spacing(t, self.direction):
             return False, self.TOO_SMALL_STEP
-        run, before, self._y_old = self._run, self.t, self.y
-        status = run.advance(False)
-        self._count()
+        status, elapsed, y, self.nfev, nfactor = core.ode_step(self._run)
+        if self._solves != "iterative":
+            self.nlu = nfactor
         if status in FAILURES:
-            return False, FAILURES[status].format(t=self.t)
-        t = self._t0 + self._sign * run.t
-        self.t = self.t_bound if status == "finished" or self._sign * (t - self.t_bound) > 0 else t
-        self.y = run.w
-        return (True, None) if self.t != before else (False, self.TOO_SMALL_STEP)
+            return False, FAILURES[status].format(t=t)
+        end = self._t0 + self._sign * elapsed
+        self.t = self.t_bound if status == "finished" or self._sign * (end - self.t_bound) > 0 else end
+        self.y = y
+        return (True, None) if self.t != t else (False, self.TOO_SMALL_STEP)
 
     def _dense_output_impl(self) -> Path:
-        run = self._run
-        begin, end = run.previous_t, run.t
-        inner = nodes(self.degree or run.order)[1:-1]
-        values = [run.interpolate(begin + x * (end - begin)) for x in inner]
-        return Path(self.t_old, self.t, np.array([self._y_old, *values, self.y]))
+        at = nodes(self.degree or self._run.order)
+        return Path(self.t_old, self.t, core.ode_path(self._run, self._y_old, at))
 
 
 class _Explicit(_Compiled):
