@@ -28,28 +28,31 @@ import stiff_problems
 RTOLS = 10.0 ** -np.arange(3.0, 11.0)
 ERRORS = 10.0 ** -np.arange(2.0, 11.0, 0.5)
 METHODS = ("BDF", "Radau")
-REPEATS = 2
+REPEATS = 3
 SPANS = {"e5": 1e5, "vdpol": 2.0}  # up to where double precision still has all digits
 
 
 def solve(problem, method, rtol):
-    """Return the error, the evaluations and the CPU seconds of a run, the least of a few."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        sol = scipy.integrate.solve_ivp(
-            lambda t, y: problem.f(y),
-            (0.0, problem.t[-1]),
-            problem.y0,
-            method=method,
-            t_eval=problem.t,
-            jac=lambda t, y: problem.jacobian(y),
-            rtol=rtol,
-            atol=rtol * problem.floor,
-        )
-        seconds.append(time.process_time() - start)
-    error = np.inf if not sol.success else problem.error(sol.y.T, 1.0)
-    return error, sol.nfev, min(seconds)
+    """Return the error, the evaluations and the CPU seconds of a run."""
+    start = time.process_time()
+    sol = scipy.integrate.solve_ivp(
+        lambda t, y: problem.f(y),
+        (0.0, problem.t[-1]),
+        problem.y0,
+        method=method,
+        t_eval=problem.t,
+        jac=lambda t, y: problem.jacobian(y),
+        rtol=rtol,
+        atol=rtol * problem.floor,
+    )
+    seconds = time.process_time() - start
+    return np.inf if not sol.success else problem.error(sol.y.T, 1.0), sol.nfev, seconds
+
+
+def compare(problem, methods, rtol):
+    """Return `solve` of each method, taken in turn, with the least seconds."""
+    rounds = [[solve(problem, method, rtol) for method in methods] for _ in range(REPEATS)]
+    return [min(runs, key=lambda run: run[2]) for runs in zip(*rounds, strict=True)]
 
 
 def at_errors(runs):
@@ -85,8 +88,8 @@ def main():
     for name in args.problem:
         problem = stiff_problems.ALL[name]().up_to(SPANS.get(name, np.inf))
         for method in args.method:
-            ours = [solve(problem, getattr(gf.scipy, method), rtol) for rtol in RTOLS]
-            theirs = [solve(problem, method, rtol) for rtol in RTOLS]
+            both = [compare(problem, (getattr(gf.scipy, method), method), rtol) for rtol in RTOLS]
+            ours, theirs = zip(*both, strict=True)
             (nfev, seconds), (peer_nfev, peer_seconds) = at_errors(ours), at_errors(theirs)
             digits = min(-np.log10(run[0]) + np.log10(rtol) for run, rtol in zip(ours, RTOLS, strict=True))
             ratios.append((mean(peer_nfev / nfev), mean(peer_seconds / seconds)))
