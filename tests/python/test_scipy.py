@@ -236,6 +236,50 @@ def test_complex_systems_are_refused(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_arguments_may_be_kept_and_written_to(method):
+    kept = []
+
+    def keeps(t, y):
+        kept.append((y, y.copy()))
+        return -y
+
+    def writes(t, y):
+        y *= -1
+        return y
+
+    sol = solve(keeps, (0.0, 1.0), [1.0, 2.0], method)
+    assert all(np.array_equal(y, copy) for y, copy in kept)
+    if method not in IMPLICIT:  # whose differences look at y once more, as SciPy's do
+        np.testing.assert_array_equal(solve(writes, (0.0, 1.0), [1.0, 2.0], method).y, sol.y)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda y: np.stack([y, y])[0], np.ndarray.tolist])
+def test_what_fun_may_return(kind):
+    def fun(t, y):
+        return np.array([y[1], -y[0] - 30 * y[1]])
+
+    sol = solve(fun, (0.0, 3.0), [1.0, 0.0], "BDF")
+    same = solve(lambda t, y: kind(fun(t, y)), (0.0, 3.0), [1.0, 0.0], "BDF")
+    np.testing.assert_array_equal(same.y, sol.y)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1.0], r"shape \(1,\), expected shape \(2,\)"),
+        ((1.0, 2.0, 3.0), r"shape \(3,\), expected shape \(2,\)"),
+        ([1.0, None], "dtype object"),
+        ([1.0, "2"], "dtype <U"),
+        ([[1.0], [2.0]], r"shape \(2, 1\)"),
+        (None, "returned None; did you forget"),
+    ],
+)
+def test_what_fun_may_not_return(value, words):
+    with pytest.raises(ValueError, match=words):
+        solve(lambda t, y: value, (0.0, 1.0), [1.0, 2.0], "Tsit5")
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_fun_of_the_wrong_shape_is_told(method):
     with pytest.raises(ValueError, match=r"fun returned shape \(1,\), expected shape \(2,\)"):
         solve(lambda t, y: y[:1], (0.0, 1.0), [1.0, 2.0], method)
