@@ -54,8 +54,15 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
   if (w0.size() != flow.size()) throw std::invalid_argument("w0 has not the size of the flow");
   if (!w0.allFinite()) throw std::invalid_argument("w0 must be finite");
   if (!(limits.max_step > 0.0)) throw std::invalid_argument("max_step must be positive");
+  if (limits.max_steps < 1) throw std::invalid_argument("max_steps must be positive");
+  if (!(limits.max_time > 0.0)) throw std::invalid_argument("max_time must be positive");
+  const auto asked = flow.stats().nfev;
   h_ = stepper_->start(w0, limits.first_step);
-  if (t0 == t1) stop(Status::finished, "The end of the time span was reached.");
+  if (flow.stats().nfev == asked) throw std::invalid_argument("the stepper is one of another flow");
+  if (t0 == t1)
+    stop(Status::finished, "The end of the time span was reached.");
+  else if (!(h_ > 0.0))
+    stop(Status::non_finite, "The right-hand side is not finite at the start.");
 }
 
 Status Integrator::step() {

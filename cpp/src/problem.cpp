@@ -62,7 +62,8 @@ Problem::Problem(Index num_params, Index num_residuals, double scale)
     : num_params_(num_params), num_residuals_(num_residuals), scale_(scale) {
   if (num_params < 1) throw std::invalid_argument("a problem needs at least one parameter");
   if (num_residuals < 0) throw std::invalid_argument("the number of residuals is negative");
-  if (!(scale > 0.0)) throw std::invalid_argument("scale must be positive");
+  if (!(scale > 0.0 && std::isfinite(scale)))
+    throw std::invalid_argument("scale must be positive and finite");
 }
 
 void Problem::residual(const ConstVectorRef&, VectorRef) const {

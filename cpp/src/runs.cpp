@@ -59,6 +59,8 @@ std::unique_ptr<OneStepMethod> make_one_step_method(const std::string& name, Flo
 }
 
 std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options) {
+  if (options.tolerance.rtol < kFinest)
+    throw std::invalid_argument("rtol is below 2.2e-14, which double precision does not keep");
   const bool automatic = options.method == "auto";
   auto method = make_one_step_method(automatic && modes ? "Radau" : options.method, flow, options.tolerance);
   if (modes && method) return make_piecewise(flow, std::move(method), *modes, options.t0);
@@ -94,7 +96,8 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
 std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay,
                                          const RunOptions& options) {
   if (ground.piece) piecewise(*ground.whole)->require_decay(decay);
-  return std::make_unique<GradientFlow>(ground.smooth, decay, options.curvature, options.solves);
+  const auto curvature = options.method == "ROCK2" ? CurvatureKind::none : options.curvature;
+  return std::make_unique<GradientFlow>(ground.smooth, decay, curvature, options.solves);
 }
 
 std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,

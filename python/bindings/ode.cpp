@@ -11,6 +11,7 @@
 #include "arrays.hpp"
 #include "callback.hpp"
 #include "grokflow/dense_flow.hpp"
+#include "grokflow/status.hpp"
 #include "run.hpp"
 
 namespace py = pybind11;
@@ -166,8 +167,8 @@ std::unique_ptr<HeldRun> ode(py::object fun, py::object jac, const std::string& 
 
 /// One step: the status, the time since the start, the state, evaluations and factorisations so far.
 py::tuple step(HeldRun& held) {
-  const char* status = held.advance(false);
   const FlowRun& run = held.run();
+  const char* status = run.status() == Status::running ? held.advance(false) : to_string(run.status());
   return py::make_tuple(status, run.t(), copy_of(run.w()), run.stats().nfev, run.stats().nfactor);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "grokflow/gradient_flow.hpp"
 #include "grokflow/grokflow.hpp"
 
 using namespace grokflow;
@@ -132,7 +133,12 @@ bool misuse() {
                    MatrixSensing(Measurements{Matrix::Ones(5, 4), Vector::Ones(4), 1.0}, std::nullopt, 3, 2,
                                  1);
                  }) &&
-         refuses("functions", [&] { LeastSquares(3, 2, {}, 1.0); });
+         refuses("functions", [&] { LeastSquares(3, 2, {}, 1.0); }) &&
+         refuses("scale", [&] { LinearRegression({good.X, good.y, HUGE_VAL}, std::nullopt); }) &&
+         refuses("tolerance", [] { Tolerance(HUGE_VAL, 1.0); }) && refuses("stepper", [&] {
+           GradientFlow flow(problem, Decay(5, 0.1)), other(problem, Decay(5, 0.2));
+           Integrator(flow, make_bdf(other), w0, 0.0, 1.0);
+         });
 }
 
 }  // namespace

@@ -46,6 +46,20 @@ static int not_a_number(const double* w, double* out, void* data) {
   return 0;
 }
 
+/* F = sum_i w_i^2 / 2 */
+static int loss(const double* w, double* out, void* data) {
+  (void)data;
+  *out = 0.0;
+  for (int i = 0; i < D; ++i) *out += 0.5 * w[i] * w[i];
+  return 0;
+}
+
+static int gradient(const double* w, double* out, void* data) {
+  (void)data;
+  for (int i = 0; i < D; ++i) out[i] = w[i];
+  return 0;
+}
+
 static int norm_falls(const grokflow_run* run) {
   int64_t count = 0;
   double norm[1000];
@@ -84,6 +98,23 @@ static int runs(const grokflow_problem* problem, const double* w0) {
   return 0;
 }
 
+static int gradient_alone(const double* w0) {
+  grokflow_problem* problem = NULL;
+  grokflow_run* run = NULL;
+  grokflow_options options = grokflow_default_options();
+  double t, w[D];
+  options.t1 = 1.0;
+  CHECK(!grokflow_objective(D, loss, gradient, NULL, NULL, &problem));
+  CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT);
+  CHECK(strstr(grokflow_last_error(), "ROCK2"));
+  options.method = "ROCK2";
+  CHECK(!grokflow_gradient_flow(problem, w0, 0.0, &options, &run) && !grokflow_advance(run));
+  CHECK(!grokflow_end(run, &t, w) && fabs(w[0] - w0[0] * exp(-1.0)) < 1e-4);
+  grokflow_free_run(run);
+  grokflow_free_problem(problem);
+  return 0;
+}
+
 static int stops_and_goes_on(const grokflow_problem* problem, const double* w0) {
   grokflow_run* run = NULL;
   grokflow_options options = grokflow_default_options();
@@ -115,6 +146,17 @@ static int errors(const grokflow_problem* problem, const double* w0) {
   CHECK(grokflow_gradient_flow(problem, w0, NAN, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
   options.rtol = NAN;
   CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
+  options.rtol = 1e-30;
+  CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
+  options = grokflow_default_options();
+  options.atol = INFINITY;
+  CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
+  options = grokflow_default_options();
+  options.max_steps = 0;
+  CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
+  options = grokflow_default_options();
+  options.max_time = NAN;
+  CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
   options = grokflow_default_options();
   options.method = "Euler";
   CHECK(grokflow_gradient_flow(problem, w0, 0.0, &options, &run) == GROKFLOW_BAD_ARGUMENT && !run);
@@ -126,16 +168,14 @@ static int errors(const grokflow_problem* problem, const double* w0) {
   options = grokflow_default_options();
   options.t1 = 1.0;
   CHECK(!grokflow_least_squares(D, N, 1.0, not_a_number, jvp, vjp, NULL, NULL, &other));
-  if (!grokflow_gradient_flow(other, w0, 0.0, &options, &run)) {
-    CHECK(!grokflow_advance(run) && strcmp(grokflow_status(run), "finished"));
-    grokflow_free_run(run);
-  }
+  CHECK(!grokflow_gradient_flow(other, w0, 0.0, &options, &run) && !grokflow_advance(run));
+  CHECK(!strcmp(grokflow_status(run), "non_finite"));
+  grokflow_free_run(run);
   grokflow_free_problem(other);
   CHECK(!grokflow_least_squares(D, N, 1.0, refuses, jvp, vjp, NULL, NULL, &other));
-  if (!grokflow_gradient_flow(other, w0, 0.0, &options, &run)) {
-    CHECK(!grokflow_advance(run) && strcmp(grokflow_status(run), "finished"));
-    grokflow_free_run(run);
-  }
+  CHECK(!grokflow_gradient_flow(other, w0, 0.0, &options, &run) && !grokflow_advance(run));
+  CHECK(!strcmp(grokflow_status(run), "non_finite"));
+  grokflow_free_run(run);
   grokflow_free_problem(other);
 
   CHECK(!grokflow_gradient_flow(problem, w0, 0.0, &options, &run));
@@ -150,7 +190,8 @@ int main(void) {
   int calls = 0;
   grokflow_problem* problem = NULL;
   CHECK(!grokflow_least_squares(D, N, 1.0, residual, jvp, vjp, NULL, &calls, &problem));
-  if (runs(problem, w0) || stops_and_goes_on(problem, w0) || errors(problem, w0)) return 1;
+  if (runs(problem, w0) || gradient_alone(w0) || stops_and_goes_on(problem, w0) || errors(problem, w0))
+    return 1;
   grokflow_free_problem(problem);
   printf("grokflow %s: %d residuals\n", grokflow_library_version(), calls);
   return 0;

@@ -341,8 +341,16 @@ def test_blow_up_fails_with_what_came_before(method):
 def test_where_fun_ends_the_run_ends(method):
     sol = solve(lambda t, y: -y if t < 0.5 else y * np.nan, (0.0, 1.0), [1.0], method)
     assert sol.status == -1
-    assert "not finite just after t = 0.5" in sol.message or "step size is less" in sol.message
+    assert "not finite at t = 0.5" in sol.message or "step size is less" in sol.message
     assert sol.t[-1] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("method", METHODS)
+def test_fun_without_a_value_at_the_start_is_told(method, value):
+    sol = solve(lambda t, y: y * value, (0.0, 1.0), [1.0], method)
+    assert (sol.status, sol.t.size) == (-1, 1)
+    assert "not finite at t = 0," in sol.message
 
 
 def test_a_solution_as_scipy_names_it():

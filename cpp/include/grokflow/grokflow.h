@@ -44,7 +44,7 @@ const char* grokflow_library_version(void);
  * runs on it are freed. */
 int grokflow_least_squares(int64_t d, int64_t n, double scale, grokflow_residual residual, grokflow_jvp jvp,
                            grokflow_vjp vjp, grokflow_hvp hvp, void* data, grokflow_problem** out);
-/* A smooth loss. `hvp` may be null: then by method "ROCK2" only, and no drift. */
+/* A smooth loss. `hvp` may be null: then only flows, and by method "ROCK2". */
 int grokflow_objective(int64_t d, grokflow_loss loss, grokflow_gradient gradient, grokflow_hvp hvp,
                        void* data, grokflow_problem** out);
 /* A run keeps what it needs of its problem. Null is allowed. */

@@ -10,8 +10,8 @@ namespace grokflow {
 Tolerance::Tolerance(double rtol, double atol) : Tolerance(rtol, Vector::Constant(1, atol)) {}
 
 Tolerance::Tolerance(double rtol, Vector atol) : rtol(rtol), atol(std::move(atol)) {
-  if (!(rtol >= 0.0) || !(this->atol.array() >= 0.0).all())
-    throw std::invalid_argument("rtol and atol must not be negative");
+  if (!(rtol >= 0.0 && std::isfinite(rtol)) || !(this->atol.array() >= 0.0).all() || !this->atol.allFinite())
+    throw std::invalid_argument("rtol and atol must be finite and not negative");
 }
 
 void Tolerance::require_size(Index size) const {

@@ -18,7 +18,7 @@ from grokflow.scipy.path import Path, nodes
 
 FAILURES = {
     "step_too_small": f"{OdeSolver.TOO_SMALL_STEP} The solution blows up, or fun is not smooth there.",
-    "non_finite": "fun is not finite just after t = {t:.6g}, however small the step.",
+    "non_finite": "fun is not finite at t = {t:.6g}, or just after it, however small the step.",
     "solver_failed": "Newton's method failed just after t = {t:.6g}, however small the step: is jac right?",
     "error_test_failed": "The error did not fall with the step just after t = {t:.6g}: is fun noisy?",
 }
