@@ -3,6 +3,8 @@
 Whatever happens, the states are finite, and success is never claimed for less than the span.
 """
 
+import re
+
 import grokflow as gf
 import numpy as np
 import oracle_problems as op
@@ -35,13 +37,13 @@ def run(problem, w0, t_end, **options):
 
 @METHODS
 def test_blow_up(method):
-    """w' = w^2 from 1 is infinite at t = 1."""
+    """w' = w^2 from 1 is w = 1 / (1 - t): steps shrink with what is left, as many in every decade of w."""
     sol = run(scalar(lambda w: -(w**2), lambda w: -2 * w), [1.0], 2, method=method)
-    assert sol.status in ("step_too_small", "non_finite")
-    assert sol.t_final == pytest.approx(1, abs=1e-3)
-    assert sol.final[0] > 1e6
+    assert sol.status == "step_too_small"
+    assert sol.t_final == pytest.approx(1, abs=10 * sol.settings["rtol"])
     assert f"{sol.t_final:.3g}" in sol.message
-    assert sol.stats["nfev"] < 100_000
+    steps = np.histogram(np.log10(sol.w), np.arange(1, 12))[0]
+    assert np.ptp(steps) <= 1 + 0.01 * steps.mean()
 
 
 @METHODS
@@ -55,12 +57,16 @@ def test_end_of_a_square_root(method):
 
 @METHODS
 def test_sliding_along_a_jump(method):
-    """F = |w| arrives at 0 at t = 1 and stays there, where no step is smooth: no endless loop."""
-    with pytest.warns(gf.PrecisionWarning, match="jumps"):
+    """F = |w| arrives at 0 at t = 1 and slides, by steps none of which is smooth: it is told how well."""
+    with pytest.warns(gf.PrecisionWarning, match="jumps") as told:
         sol = run(scalar(np.sign, lambda w: 0.0), [1.0], 2, method=method, max_steps=2000)
-    assert sol.status in ("step_too_small", "error_test_failed", "solver_failed", "max_steps")
-    assert sol.t_final >= 1 - 1e-2
-    assert abs(sol.final[0]) < 2e-2
+    factor = float(re.search(r"up to a factor ([\d.e+]+):", str(told[0].message))[1])
+    assert sol.status == "max_steps"
+    assert sol.t_final > 1
+    exact = np.maximum(1 - sol.t, 0)
+    assert (
+        np.abs(sol.w[:, 0] - exact) <= factor * (sol.settings["atol"] + sol.settings["rtol"] * exact)
+    ).all()
 
 
 @METHODS

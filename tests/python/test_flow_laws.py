@@ -167,19 +167,26 @@ def test_a_factorisation_outlives_small_changes_of_the_step(curvature):
 
 @pytest.mark.parametrize("make", [diagonal, completion, tanh_network])
 def test_kernel_space_takes_no_more_gradients_than_the_full_hessian_elsewhere(make):
-    """SciPy's BDF at an error no smaller, with exact Hessians, is the measure."""
+    """SciPy's BDF with exact Hessians is the measure, at the loosest tolerance whose error is no larger."""
     problem, w0 = make()
-    ours = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4, curvature="gram")
-    peer = solve_ivp(
-        lambda t, w: -problem.gradient(w) - 1e-4 * w,
-        (0, 1e5),
-        w0,
-        method="BDF",
-        jac=lambda t, w: -problem.hessian(w) - 1e-4 * np.eye(w.size),
-        rtol=1e-7,
-        atol=1e-10,
-    )
-    assert ours.stats["nfev"] < 0.9 * peer.nfev
+    t = np.geomspace(1e-2, 1e5, 50)
+    options = {"weight_decay": 1e-4, "t_eval": t, "observe": {}}
+    exact = gf.gradient_flow(problem, w0, (0, 1e5), method="Radau", rtol=1e-11, atol=1e-14, **options).w
+    ours = gf.gradient_flow(problem, w0, (0, 1e5), curvature="gram", **options)
+    for rtol in np.geomspace(1e-3, 1e-12, 19):
+        peer = solve_ivp(
+            lambda t, w: -problem.gradient(w) - 1e-4 * w,
+            (0, 1e5),
+            w0,
+            method="BDF",
+            jac=lambda t, w: -problem.hessian(w) - 1e-4 * np.eye(w.size),
+            t_eval=t,
+            rtol=rtol,
+            atol=1e-3 * rtol,
+        )
+        if np.abs(peer.y.T - exact).max() <= np.abs(ours.w - exact).max():
+            break
+    assert ours.stats["nfev"] < peer.nfev
 
 
 @pytest.mark.parametrize(("method", "weakest"), [("BDF", 1e-6), ("Radau", 1e-4)])

@@ -119,7 +119,7 @@ def test_steps_of_a_decay(name, rtol, first_step):
 
 @pytest.mark.parametrize("rtol", [0.3, 0.1, 1e-2])
 def test_bdf_is_cautious_where_errors_grow(rtol):
-    """By e in so many steps that each of them, at the least, is a part of the tolerance as small as theirs."""
+    """The more so, the fewer steps errors take to grow by e."""
     hill = gf.Objective(
         loss=lambda w: -w @ w / 2,
         gradient=lambda w: -w,

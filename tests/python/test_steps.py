@@ -1,4 +1,4 @@
-"""Steps at the margin: a first one that is too large, a clock with few digits left, a blow-up."""
+"""Steps at the margin: a first one that is too large, a clock with few digits left."""
 
 import numpy as np
 import pytest
@@ -27,16 +27,6 @@ def test_clock_does_not_drift(method, t0):
     sol = decay((t0, t0 + 5.0), method, t_eval="log")
     assert sol.final[0] == pytest.approx(np.exp(-5.0), rel=1e-4)
     assert (np.diff(sol.t) > 0).all()
-
-
-@pytest.mark.parametrize("method", ["BDF", "Radau"])
-def test_blow_up_ends_the_run(method):
-    """dw/dt = w^2 is infinite at t = 1: no step is small enough, and time does not creep past it."""
-    sol = integrate(lambda w: w * w, lambda w: np.diag(2 * w), [1.0], (0.0, 2.0), method=method)
-    assert sol.status == "step_too_small"
-    assert sol.t_final == pytest.approx(1.0, abs=1e-4)
-    assert sol.stats["nsteps"] < 8000  # BDF makes smaller errors where |f| grows
-    assert np.isfinite(sol.final).all()
 
 
 def test_core_refuses_an_order_that_does_not_exist():
