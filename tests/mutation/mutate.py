@@ -1,9 +1,10 @@
 """Changes the solvers in one place at a time, and counts how many of the changes the fast tests notice.
 
-A change turns round a comparison or a sign, or multiplies a constant by 1.01. `mutate.py 200` draws a sample
-of so many places, always the same for one seed, tries those that the table does not have yet, each in a copy
-of the sources, and writes what became of it into the table beside this file. It needs what an incremental
-build needs.
+A change negates a comparison or moves its bound to the other side, turns a sign, or multiplies a constant by
+1.01. `mutate.py 200` draws a sample of so many places, the same for the same text, compiles all of them into
+one copy of the sources (mutants.hpp), and makes one at a time (trials.py). What became of each is written
+into the table beside this file; those that the table knows as caught, or has a reason for, are not tried
+again. It needs what an incremental build needs.
 
 A change that survives is a gap in the tests, or one that makes no difference: a margin, a guess, the side of
 a bound that is never met.
@@ -11,144 +12,187 @@ a bound that is never met.
 
 import argparse
 import csv
+import hashlib
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+from trials import Trials
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("table.csv")
-COLUMNS = ["file", "line", "column", "before", "after", "result", "by", "seconds"]
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "--tb=no", "-p", "no:cacheprovider"]
-LONGEST = 600  # CPU seconds for the tests of a change: one that makes them hang is noticed
-
-STEPS = "test_stiff_ivp test_steps test_closed_forms test_flow_laws test_noise test_tolerance test_work"
-LIMIT = "test_limit_landing test_limit_ends test_limit_diagnoses test_limit_drift test_limit_phases"
-KINKS = "test_piecewise test_relu_flow test_relu_laws"
-TESTS = {  # of a file, those that know most of it first
-    "cpp/src/steppers/bdf.cpp": STEPS,
-    "cpp/src/steppers/radau.cpp": f"{STEPS} test_piecewise",
-    "cpp/src/integrate.cpp": f"test_events test_steps test_recording test_small_and_large {STEPS}",
-    "cpp/src/landing.cpp": LIMIT,
-    "cpp/src/curvature/dense.cpp": f"test_steps test_flow_laws {STEPS} {LIMIT}",
-    "cpp/src/curvature/gram.cpp": f"test_kernel_steps test_flow_laws {STEPS} {LIMIT}",
-    "cpp/src/curvature/krylov.cpp": f"test_krylov {LIMIT}",
-    "cpp/src/curvature/choose.cpp": "test_selection test_flow_laws test_krylov test_memory",
-    "cpp/src/piecewise/crossings.cpp": KINKS,
-    "cpp/src/piecewise/forces.cpp": KINKS,
-    "cpp/src/piecewise/kinks.cpp": KINKS,
-    "cpp/src/piecewise/modes.cpp": KINKS,
-    "cpp/src/piecewise/stepper.cpp": KINKS,
-    "cpp/src/models/two_layer_piece.cpp": KINKS,
-    "cpp/src/models/two_layer_in_mode.cpp": KINKS,
-}
-SWAPS = {
-    " < ": " <= ", " <= ": " < ", " > ": " >= ", " >= ": " > ", " == ": " != ", " != ": " == ",
-    " + ": " - ", " - ": " + ", " += ": " -= ", " -= ": " += ",
-}  # fmt: skip
+COLUMNS = ["file", "line", "before", "after", "result", "by", "why"]
+OTHERS = ["torch", "jax", "frameworks", "layers", "sweep", "examples"]  # tests of what does not begin apart
+FILES = [
+    *(f"steppers/{name}.cpp" for name in ("bdf", "radau")),
+    *("integrate.cpp", "landing.cpp"),
+    *(f"curvature/{name}.cpp" for name in ("choose", "dense", "gram", "krylov")),
+    *(f"piecewise/{name}.cpp" for name in ("crossings", "forces", "kinks", "modes", "stepper")),
+    *(f"models/two_layer_{name}.cpp" for name in ("in_mode", "piece")),
+]
+BOUNDS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
+NEGATIONS = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+SIGNS = {"+": "-", "-": "+", "+=": "-=", "-=": "+="}
 SITE = re.compile(r" (?:[<>=!]=|[<>]|[+-]=?) |(?<![\w.])\d+(?:\.\d*(?:e[+-]?\d+)?|e[+-]?\d+)")
 IGNORED = re.compile(r"//.*|#.*|operator.*")  # and whole lines with text
 
 
-def sites():
-    """All places that can be changed: file, line, column, text before, text after."""
-    for name in TESTS:
-        for number, line in enumerate((ROOT / name).read_text(encoding="utf-8").splitlines(), 1):
-            code = "" if '"' in line else IGNORED.sub(lambda found: " " * len(found[0]), line)
-            for found in SITE.finditer(code):
-                before = found[0]
-                after = SWAPS.get(before) or f"{float(before) * 1.01:.17g}"
-                if after != before and before.strip("0.") != "":
-                    yield name, number, found.start(), before, after
+@dataclass(frozen=True)
+class Site:
+    """A place with its change."""
 
-
-class Copy:
-    """The sources in another place, with what is built of them."""
-
-    def __init__(self, tree):
-        """Copy what git knows, as it is now, and build it."""
-        self.tree = tree
-        shutil.rmtree(tree, ignore_errors=True)
-        known = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
-        for name in filter(None, known.decode().split("\0")):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
-        # One file at a time is compiled, for which headers compiled before are of no use.
-        configure = ["cmake", "--preset", "python", "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"]
-        if not self.run(configure) or not self.build():
-            sys.exit(f"the sources do not build: see {self.log}")
-        if not self.passes(" ".join(TESTS.values())):
-            sys.exit(f"the tests do not pass as they are: see {self.log}")
+    file: str
+    number: int
+    line: str
+    column: int
+    before: str
 
     @property
-    def log(self):
-        return self.tree / "log"
+    def draw(self):
+        """A number that depends on nothing but the text, so that a sample stays when other lines change."""
+        return hashlib.sha256(f"{self.file}{self.line.strip()}{self.column}".encode()).hexdigest()
 
-    def run(self, command):
-        """Whether a command ends well; what it says goes into the log."""
-        environment = os.environ | {"PYTHONPATH": str(self.tree / "python"), "GROKFLOW_NUM_THREADS": "1"}
-        with self.log.open("w") as log:
-            options = {"cwd": self.tree, "env": environment, "stdout": log, "stderr": log}
-            return subprocess.run(command, **options, check=False).returncode == 0
+    @property
+    def negated(self):
+        return self.before not in BOUNDS or int(self.draw, 16) % 2 == 1
 
-    def build(self):
-        return self.run(["cmake", "--build", "build/python", "--", "-j2"])
+    @property
+    def after(self):
+        if self.before[0].isdigit():
+            return f"{float(self.before) * 1.01:.17g}"
+        return (SIGNS | NEGATIONS | ({} if self.negated else BOUNDS))[self.before]
 
-    def passes(self, names):
-        """Whether these tests pass."""
-        tests = [f"tests/python/{name}.py" for name in dict.fromkeys(names.split())]
-        return self.run(["bash", "-c", f'ulimit -t {LONGEST}; exec "$@"', "-", *PYTEST, *tests])
+    @property
+    def key(self):
+        """What the table says of it: the file, and the line before and after."""
+        changed = self.line[: self.column] + self.after + self.line[self.column + len(self.before) :]
+        return self.file, self.line.strip(), changed.strip()
 
-    def attempt(self, name, number, column, before, after):
-        """Make a change, build, test and undo it: what became of it, and by what it was noticed."""
-        path = self.tree / name
-        whole = path.read_text(encoding="utf-8")
-        lines = whole.splitlines(keepends=True)
-        line = lines[number - 1]
-        lines[number - 1] = line[:column] + after + line[column + len(before) :]
-        path.write_text("".join(lines), encoding="utf-8")
-        try:
-            if not self.build():
-                return "caught", "the compiler"
-            if self.passes(TESTS[name]):
-                return "survived", ""
-            failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", self.log.read_text(), re.MULTILINE)
-            return "caught", failed[1].removeprefix("tests/python/") if failed else "a crash, or no end"
-        finally:
-            path.write_text(whole, encoding="utf-8")
+    def switch(self, change):
+        """The text that makes the change or not."""
+        if self.before[0].isdigit():
+            return f"mutants::constant({change}, {self.before}, {self.after})"
+        if self.before in ("+", "-"):
+            return f"{self.before} mutants::sign({change}) *"
+        if self.before in SIGNS:
+            return f"{self.before} mutants::Sign{{{change}}} *="
+        return f"{self.before} mutants::Turned{{{change}, {str(self.negated).lower()}}} {self.before}"
+
+
+def sites():
+    """All places, by lot; of equal lines, the first."""
+    found = {}
+    for file in FILES:
+        for number, line in enumerate((ROOT / "cpp/src" / file).read_text().splitlines(), 1):
+            code = "" if '"' in line else IGNORED.sub(lambda text: " " * len(text[0]), line)
+            for match in SITE.finditer(code):
+                before = match[0].strip()
+                site = Site(file, number, line, match.start() + match[0].index(before), before)
+                if before.strip("0.") != "":
+                    found.setdefault(site.key, site)
+    return sorted(found.values(), key=lambda site: site.draw)
+
+
+def instrument(tree, chosen):
+    """Write the sources with all changes in them."""
+    for file in FILES:
+        lines = (ROOT / "cpp/src" / file).read_text().splitlines()
+        here = [(change, site) for change, site in chosen.items() if site.file == file]
+        for change, site in sorted(here, key=lambda pair: -pair[1].column):
+            line = lines[site.number - 1]
+            line = line[: site.column] + site.switch(change) + line[site.column + len(site.before) :]
+            line = re.sub(r"^constexpr double (\w+) = ([^;]*);", r"#define \1 (\2)", line)
+            lines[site.number - 1] = line.replace("constexpr double", "const double")
+        header = Path(__file__).with_name("mutants.hpp")
+        text = "\n".join([f'#include "{header}"', "#line 1", *lines, ""])
+        path = tree / "cpp/src" / file
+        if path.read_text() != text:
+            path.write_text(text)
+
+
+def copy(tree):
+    """Copy what git knows, as it is now."""
+    known = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    for name in filter(None, known.decode().split("\0")):
+        if (
+            not name.startswith("cpp/src")
+            or name.removeprefix("cpp/src/") not in FILES
+            or not (tree / name).exists()
+        ):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+
+
+def build(tree, count):
+    """Build with the first `count` changes that compile where they are made at run time; return them."""
+    lot = dict(enumerate(sites()))
+    # One file at a time is compiled, for which headers compiled before are of no use.
+    configure = ["cmake", "--preset", "python", "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"]
+    subprocess.run(configure, cwd=tree, check=True, capture_output=True)
+    while True:
+        chosen = dict(list(lot.items())[:count])
+        instrument(tree, chosen)
+        command = ["cmake", "--build", "build/python", "--", "-j2", "-k0"]
+        run = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
+        if run.returncode == 0:
+            return chosen
+        told = set(re.findall(r"cpp/src/([\w/]+\.cpp):(\d+):", run.stdout + run.stderr))
+        wrong = [change for change, site in chosen.items() if (site.file, str(site.number)) in told]
+        if not wrong:
+            sys.exit(run.stdout + run.stderr)
+        for change in wrong:
+            print("does not compile as a switch:", *lot.pop(change).key, flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int, help="size of the sample")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--most", type=float, default=float("inf"), help="seconds after which none is begun")
+    parser.add_argument("tests", nargs="*", default=["tests/python"], help="as for pytest")
+    parser.add_argument("--seconds", type=int, default=60, help="for the tests of a change")
     parser.add_argument("--tree", type=Path, default=ROOT / "build" / "mutation", help="where the copy goes")
     options = parser.parse_args()
-    known = list(csv.DictReader(TABLE.open())) if TABLE.exists() else []
-    done = {tuple(row[name] for name in COLUMNS[:5]) for row in known}
-    places = list(sites())
-    sample = random.Random(options.seed).sample(places, min(options.count, len(places)))
-    end = time.monotonic() + options.most
-    copy = Copy(options.tree.resolve())
-    with TABLE.open("a", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        if not known:
-            table.writerow(COLUMNS)
-        for place in sample:
-            start = time.monotonic()
-            if tuple(map(str, place)) in done or start > end:
-                continue
-            row = [*place, *copy.attempt(*place), round(time.monotonic() - start)]
-            table.writerow(row)
-            stream.flush()
-            print(*row, flush=True)
-    results = [row["result"] for row in csv.DictReader(TABLE.open())]
-    print(f"{results.count('caught')} of {len(results)} changes were caught; there are {len(places)} places")
+    tree = options.tree.resolve()
+    copy(tree)
+    chosen = build(tree, options.count)
+    known = {}
+    if TABLE.exists():
+        known = {(row["file"], row["before"], row["after"]): row for row in csv.DictReader(TABLE.open())}
+    blank = {"result": "", "by": "", "why": ""}
+    rows = {}
+    for change, site in chosen.items():
+        row = dict(zip(["file", "before", "after"], site.key, strict=True)) | {"line": site.number}
+        rows[change] = blank | known.get(site.key, {}) | row
+
+    def write():
+        with TABLE.open("w", newline="") as stream:
+            table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(sorted(rows.values(), key=lambda row: (row["file"], row["line"], row["after"])))
+
+    def tell(change, result, by):
+        rows[change] |= {"result": result, "by": by}
+        print(*rows[change].values(), flush=True)
+        write()
+
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree / "python"), "GROKFLOW_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    sys.path.insert(0, str(tree / "python"))
+    with (tree / "mutants").open("w+b") as table:
+        table.truncate(4096)
+        os.environ["GROKFLOW_MUTANTS"] = table.name
+        open_ones = [k for k, row in rows.items() if row["result"] != "caught" and not row["why"]]
+        trials = Trials(table, open_ones, options.seconds, tell)
+        ignored = [f"--ignore-glob=*test_{name}*" for name in OTHERS]
+        quiet = ["-q", "-n", "0", "--tb=no", "-p", "no:cacheprovider", "-p", "no:run-parallel", "-s"]
+        pytest.main([*quiet, *ignored, *options.tests], plugins=[trials])
+    write()
+    print(Counter(row["result"] for row in rows.values()))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ The tables are complete: a setting that is added without its line here is notice
 import dataclasses
 
 import pytest
+
+pytest.importorskip("typer")
 from command_line import grokflow
+from grokflow.app.commands import app
 from grokflow.app.settings import LimitSettings, Settings
+from typer.main import get_command
 
 ONE_LINE = {
     "data": [("nowhere.csv", "nowhere.csv: No such file or directory"), ("table.txt", "No such file")],
@@ -108,19 +112,81 @@ def test_a_bad_option_is_one_line(tmp_path, monkeypatch, command, name, bad, wor
     assert not list(tmp_path.glob("out/*"))
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--weight-decay", "-1"], "weight_decay is -1.0; it must be positive and finite"),
-        (["--weight-decay", "nan"], "weight_decay is nan"),
-        (["--out", "/dev/null/here"], "cannot write into /dev/null/here"),
-    ],
-)
-def test_a_bad_option_of_reproduce_is_one_line(options, words):
-    result = grokflow("reproduce", "linear", *options)
-    assert result.exit_code == 2
-    assert words in result.stderr
-    assert result.stderr.count("\n") == 1
+OUT = [
+    ("table.csv", "cannot write into table.csv: File exists"),
+    ("/dev/null/a", "cannot write into /dev/null"),
+]
+NO_FILE = [("none", "none: No such file or directory"), (".", "Is a directory")]
+OTHERS = {  # good arguments, and of each the bad values
+    "reproduce": (
+        ["linear"],
+        {
+            "names": [("nothing", "nothing")],
+            "out": OUT,
+            "seed": [("-1", "greater than or equal to 0"), ("x", "valid integer"), ("0.5", "valid integer")],
+            "weight_decay": [
+                ("-1", "weight_decay is -1.0; it must be positive and finite"),
+                ("nan", "weight_decay is nan"),
+                ("x", "valid number"),
+            ],
+        },
+    ),
+    "resume": (
+        ["run.ckpt"],
+        {
+            "checkpoint": [*NO_FILE, ("table.csv", "table.csv is no checkpoint of grokflow")],
+            "max_time": [
+                ("0", "max_time is 0.0; it must be positive"),
+                ("nan", "max_time is nan"),
+                ("x", "valid number"),
+            ],
+            "checkpoint_every": [("soon", "checkpoint_every is 'soon'"), ("-1", "checkpoint_every is '-1'")],
+            "checkpoint_errors": [("hide", "checkpoint_errors is 'hide'; choose from 'warn', 'raise'")],
+            "out": OUT,
+        },
+    ),
+    "sweep": (
+        ["sweep.toml"],
+        {
+            "settings_file": [*NO_FILE, ("table.csv", "table.csv is not TOML")],
+            "out": OUT,
+            "dask": [("nowhere", "missing port number in address 'nowhere'")],
+        },
+    ),
+    "info": ([], {}),
+}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """What the commands take, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("a,b,y\n" + "".join(f"{i},{i * i % 7},{i % 3}\n" for i in range(10)))
+    settings = 'data = "table.csv"\ntarget = "y"\nmodel = "linear"\n'
+    (tmp_path / "run.toml").write_text(settings)
+    (tmp_path / "sweep.toml").write_text(settings + "seed = [0, 1]\n")
+    stopped = grokflow("run", "run.toml", "--checkpoint", "run.ckpt", "--max-time", "1e-9", "--out", "one")
+    assert stopped.exit_code == 1, stopped.output
+
+
+def test_a_bad_value_of_any_other_command_is_told(files):
+    known = get_command(app).commands
+    for command, (good, table) in OTHERS.items():
+        for name, values in table.items():
+            (option,) = (parameter for parameter in known[command].params if parameter.name == name)
+            for bad, words in values:
+                arguments = [*good, option.opts[0], bad] if option.opts[0].startswith("-") else [bad]
+                result = grokflow(command, *arguments)
+                assert result.exit_code == 2, (command, arguments, result.output)
+                assert words in result.stderr, (command, arguments)
+                assert result.stdout == ""
+
+
+def test_the_other_commands_are_complete():
+    known = get_command(app).commands
+    assert set(known) == {*COMMANDS, *OTHERS}
+    for command, (_, table) in OTHERS.items():
+        assert {p.name for p in known[command].params if not getattr(p, "is_flag", False)} == set(table)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -84,10 +84,7 @@ def test_bad_options_are_refused_before_any_work(options, words, csv, tmp_path, 
     assert not (tmp_path / "run.ckpt").exists()
 
 
-def test_resume_refuses(csv, tmp_path):
-    refused(grokflow("resume", tmp_path / "none.ckpt"), "none.ckpt: No such file")
-    refused(grokflow("resume", tmp_path), "Is a directory")
-    refused(grokflow("resume", csv), "table.csv is no checkpoint of grokflow")
+def test_resume_refuses(tmp_path):
     path = tmp_path / "run.ckpt"
     gf.gradient_flow(
         gf.models.LinearRegression([[1.0, 1.0]], [2.0]), [1, 0], (0, 1), weight_decay=1.0, checkpoint=path
