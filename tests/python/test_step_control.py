@@ -85,6 +85,9 @@ def radau(rate, t_end, h, rtol, atol):
     return times
 
 
+HILL = gf.Objective(
+    loss=lambda w: -w @ w / 2, gradient=lambda w: -w, hessian=lambda w: -np.eye(1), num_params=1
+)
 TWINS = {"BDF": (gf.BDF(max_order=1), bdf1), "Radau": (gf.Radau(), radau)}
 
 
@@ -120,16 +123,43 @@ def test_steps_of_a_decay(name, rtol, first_step):
 @pytest.mark.parametrize("rtol", [0.3, 0.1, 1e-2])
 def test_bdf_is_cautious_where_errors_grow(rtol):
     """The more so, the fewer steps errors take to grow by e."""
-    hill = gf.Objective(
-        loss=lambda w: -w @ w / 2,
-        gradient=lambda w: -w,
-        hessian=lambda w: -np.eye(1),
-        num_params=1,
-    )
-    agree("BDF", hill, 1.0, 10.0, 1e-3, rtol, 1e-9)
+    agree("BDF", HILL, 1.0, 10.0, 1e-3, rtol, 1e-9)
 
 
 def test_no_tolerance_of_a_step_is_below_round_off():
     """Of the path it is 2e-12 here; for a step a fifth of a hundredth of that would do, were it not noise."""
     problem = gf.models.LinearRegression([[1.0]], [0.0])
     agree("BDF", problem, -1.0, 1e-4, 1e-9, 2e-12, 1e-15, accuracy=2e-3)
+
+
+@pytest.mark.parametrize(("method", "part"), [("BDF", 4), ("Radau", 2)])
+def test_a_step_that_has_no_solution_is_tried_again_at_a_part_of_its_size(method, part):
+    """dw/dt = w has none where h is not below an eigenvalue of the method: any that has one will do here."""
+    first = next(h for h in 64.0 / part ** np.arange(9.0) if h < {"BDF": 1.0, "Radau": MU}[method])
+    sol = gf.gradient_flow(
+        HILL,
+        [1.0],
+        (0, 100),
+        weight_decay=0.0,
+        method=method,
+        atol=1e6,
+        first_step=64.0,
+        max_steps=8,
+        t_eval=None,
+    )
+    assert sol.t[1] == first
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_a_step_to_where_f_is_not_finite_is_tried_again_at_a_quarter_of_its_size(method):
+    """w = 1 - t, and no gradient below 0."""
+    slope = gf.Objective(
+        loss=lambda w: w.sum(),
+        gradient=lambda w: np.where(w < 0.0, np.nan, 1.0),
+        hessian=lambda w: np.zeros((1, 1)),
+        num_params=1,
+    )
+    sol = gf.gradient_flow(
+        slope, [1.0], (0, 100), weight_decay=0.0, method=method, first_step=48.0, max_steps=8, t_eval=None
+    )
+    assert sol.t[1] == 0.75
