@@ -13,6 +13,8 @@ a bound that is never met.
 import argparse
 import csv
 import hashlib
+import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -28,7 +30,12 @@ from trials import Trials
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("table.csv")
 COLUMNS = ["file", "line", "before", "after", "result", "by", "why"]
-OTHERS = ["torch", "jax", "frameworks", "layers", "sweep", "examples"]  # tests of what does not begin apart
+TESTS = (  # what knows most of the files below
+    "step_control steps stiff_ivp closed_forms flow_laws noise tolerance work kernel_steps krylov "
+    "faults_problem faults_system callback_calls events recording small_and_large decay costs memory "
+    "limit_landing limit_ends limit_diagnoses limit_drift limit_phases limit_steps limit_projection "
+    "piecewise relu_flow relu_laws invariants metamorphic checkpoint rock2 own_solves classes losses mgh"
+)
 FILES = [
     *(f"steppers/{name}.cpp" for name in ("bdf", "radau")),
     *("integrate.cpp", "landing.cpp"),
@@ -142,7 +149,9 @@ def build(tree, count):
         run = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
         if run.returncode == 0:
             return chosen
-        told = set(re.findall(r"cpp/src/([\w/]+\.cpp):(\d+):", run.stdout + run.stderr))
+        told = set(
+            re.findall(r"cpp/src/([\w/]+\.cpp):(\d+):\d+: +(?:error|required)", run.stdout + run.stderr)
+        )
         wrong = [change for change, site in chosen.items() if (site.file, str(site.number)) in told]
         if not wrong:
             sys.exit(run.stdout + run.stderr)
@@ -150,11 +159,34 @@ def build(tree, count):
             print("does not compile as a switch:", *lot.pop(change).key, flush=True)
 
 
+def work(number, options, tree, changes, barrier, told):
+    """A worker: pytest, with the plugin that tries changes."""
+
+    def exchange(outcome):
+        (tree / f"reached.{number}").write_text(json.dumps(outcome))
+        barrier.wait()
+        return [json.loads((tree / f"reached.{i}").read_text()) for i in range(options.jobs)]
+
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree / "python"), "GROKFLOW_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    sys.path.insert(0, str(tree / "python"))
+    with (tree / f"mutants.{number}").open("w+b") as table:
+        table.truncate(4096)
+        os.environ["GROKFLOW_MUTANTS"] = table.name
+        part = slice(number, None, options.jobs)
+        trials = Trials(table, changes, options.seconds, part, exchange, lambda *row: told.put(row))
+        quiet = ["-q", "-n", "0", "--tb=no", "-p", "no:cacheprovider", "-p", "no:run-parallel", "-s"]
+        tests = options.tests or [f"tests/python/test_{name}.py" for name in TESTS.split()]
+        pytest.main([*quiet, *tests], plugins=[trials])
+    told.put(None)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int, help="size of the sample")
-    parser.add_argument("tests", nargs="*", default=["tests/python"], help="as for pytest")
+    parser.add_argument("tests", nargs="*", help="as for pytest")
     parser.add_argument("--seconds", type=int, default=60, help="for the tests of a change")
+    parser.add_argument("--jobs", type=int, default=2, help="changes that are tried at a time")
     parser.add_argument("--tree", type=Path, default=ROOT / "build" / "mutation", help="where the copy goes")
     options = parser.parse_args()
     tree = options.tree.resolve()
@@ -163,35 +195,27 @@ def main():
     known = {}
     if TABLE.exists():
         known = {(row["file"], row["before"], row["after"]): row for row in csv.DictReader(TABLE.open())}
-    blank = {"result": "", "by": "", "why": ""}
     rows = {}
     for change, site in chosen.items():
         row = dict(zip(["file", "before", "after"], site.key, strict=True)) | {"line": site.number}
-        rows[change] = blank | known.get(site.key, {}) | row
-
-    def write():
+        rows[change] = {"result": "", "by": "", "why": ""} | known.get(site.key, {}) | row
+    changes = [k for k, row in rows.items() if row["result"] != "caught" and not row["why"]]
+    barrier, told = multiprocessing.Barrier(options.jobs), multiprocessing.Queue()
+    for number in range(options.jobs):
+        multiprocessing.Process(target=work, args=(number, options, tree, changes, barrier, told)).start()
+    working = options.jobs
+    while working:
+        news = told.get()
+        if news is None:
+            working -= 1
+            continue
+        change, result, by = news
+        rows[change] |= {"result": result, "by": by}
+        print(*rows[change].values(), flush=True)
         with TABLE.open("w", newline="") as stream:
             table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(sorted(rows.values(), key=lambda row: (row["file"], row["line"], row["after"])))
-
-    def tell(change, result, by):
-        rows[change] |= {"result": result, "by": by}
-        print(*rows[change].values(), flush=True)
-        write()
-
-    os.chdir(tree)
-    os.environ |= {"PYTHONPATH": str(tree / "python"), "GROKFLOW_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    sys.path.insert(0, str(tree / "python"))
-    with (tree / "mutants").open("w+b") as table:
-        table.truncate(4096)
-        os.environ["GROKFLOW_MUTANTS"] = table.name
-        open_ones = [k for k, row in rows.items() if row["result"] != "caught" and not row["why"]]
-        trials = Trials(table, open_ones, options.seconds, tell)
-        ignored = [f"--ignore-glob=*test_{name}*" for name in OTHERS]
-        quiet = ["-q", "-n", "0", "--tb=no", "-p", "no:cacheprovider", "-p", "no:run-parallel", "-s"]
-        pytest.main([*quiet, *ignored, *options.tests], plugins=[trials])
-    write()
     print(Counter(row["result"] for row in rows.values()))
 
 
