@@ -53,6 +53,7 @@ Integrator::Integrator(Flow& flow, std::unique_ptr<Stepper> stepper, const Const
     throw std::invalid_argument("the time span must be finite and not reversed");
   if (w0.size() != flow.size()) throw std::invalid_argument("w0 has not the size of the flow");
   if (!w0.allFinite()) throw std::invalid_argument("w0 must be finite");
+  if (!(limits.first_step >= 0.0)) throw std::invalid_argument("first_step must not be negative");
   if (!(limits.max_step > 0.0)) throw std::invalid_argument("max_step must be positive");
   if (limits.max_steps < 1) throw std::invalid_argument("max_steps must be positive");
   if (!(limits.max_time > 0.0)) throw std::invalid_argument("max_time must be positive");

@@ -140,6 +140,8 @@ def jacobians(A):
     """The ways to say that df/dy is A."""
     return {
         "matrix": A.toarray(),
+        "list": A.toarray().tolist(),
+        "function of lists": lambda t, y: A.toarray().tolist(),
         "function": lambda t, y: A.toarray(),
         "sparse": A,
         "sparse array": lambda t, y: csr_array(A),
@@ -292,6 +294,38 @@ def test_fun_of_the_wrong_shape_is_told(method):
 def test_a_jacobian_of_the_wrong_shape_is_told(jac, constant):
     with pytest.raises(ValueError, match=r"`jac` has shape .*it must be \(2, 2\)"):
         solve(lambda t, y: -y, (0.0, 1.0), [1.0, 2.0], "BDF", jac=jac if constant else lambda t, y: jac)
+
+
+@pytest.mark.parametrize("make", [csc_matrix, aslinearoperator])
+def test_the_shape_of_a_jacobian_may_not_change(make):
+    def jac(t, y):
+        return make(-np.diag(300 * y**2) if t == 0.0 else -np.eye(3))
+
+    with pytest.raises(ValueError, match=r"`jac` has shape \(3, 3\); it must be \(2, 2\)"):
+        solve(lambda t, y: -100 * y**3, (0.0, 1.0), [1.0, 2.0], "BDF", jac=jac)
+
+
+@pytest.mark.parametrize("make", [np.asarray, csc_matrix, aslinearoperator, np.ndarray.tolist])
+def test_a_complex_jacobian_is_refused(make):
+    with pytest.raises(ValueError, match="`jac` is complex"):
+        solve(lambda t, y: -y, (0.0, 1.0), [1.0, 2.0], "BDF", jac=make(-np.eye(2) + 0j))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"first_step": np.nan}, "first_step"),
+        ({"max_step": np.nan}, "max_step"),
+        ({"rtol": np.nan}, "rtol"),
+        ({"atol": np.inf}, "atol"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        solve(lambda t, y: -y, (0.0, 1.0), [1.0], "BDF", **options)
+    for span in ((np.inf, 0.0), (0.0, np.nan)):
+        with pytest.raises(ValueError, match="time span"):
+            solve(lambda t, y: -y, span, [1.0], "BDF")
 
 
 @pytest.mark.parametrize("make", [np.asarray, csc_matrix, aslinearoperator])

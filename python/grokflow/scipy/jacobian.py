@@ -33,15 +33,17 @@ def as_linearize(solver: OdeSolver, jac: Any, sparsity: Any) -> tuple[Jacobian, 
         return (_dense if sparsity is None else _sparse)(_differences(solver, sparsity))
     if isinstance(jac, Problem):
         jac = _of_descent(jac)
-    if callable(jac) and not isinstance(jac, LinearOperator):
-        first = jac(solver.t, solver.y)
-        function = _counted(solver, jac, first)
-    else:
-        first, function = jac, lambda t, y: jac
-    kind = _kind(first)
+    constant = not callable(jac) or isinstance(jac, LinearOperator)
+    first = _matrix(jac if constant else jac(solver.t, solver.y))
     _require_shape(first, solver.n)
+    if first.dtype is not None and first.dtype.kind == "c":
+        raise ValueError("`jac` is complex, and the system is real; write real and imaginary parts")
     _require_sign(solver, _product(first))
-    return kind(function)
+    return _kind(first)((lambda t, y: first) if constant else _counted(solver, jac, first))
+
+
+def _matrix(J: Any) -> Any:
+    return J if issparse(J) or isinstance(J, LinearOperator) else np.asarray(J)
 
 
 def _of_descent(problem: Problem) -> Jacobian:
@@ -95,6 +97,7 @@ def _dense(jac: Jacobian) -> tuple[Jacobian, str]:
 def _sparse(jac: Jacobian) -> tuple[Jacobian, str]:
     def linearize(t: float, y: FloatArray) -> Callable[[complex], Solve | None]:
         J = csc_matrix(jac(t, y))
+        _require_shape(J, y.size)
         one = eye(y.size, format="csc")
 
         def factor(z: complex) -> Solve | None:
@@ -111,7 +114,9 @@ def _sparse(jac: Jacobian) -> tuple[Jacobian, str]:
 
 def _operator(jac: Jacobian) -> tuple[Jacobian, str]:
     def linearize(t: float, y: FloatArray) -> Callable[[complex], Solve]:
-        product = _product(jac(t, y))
+        J = jac(t, y)
+        _require_shape(J, y.size)
+        product = _product(J)
 
         def factor(z: complex) -> Solve:
             matrix = LinearOperator((y.size, y.size), lambda v: v - z * product(v), dtype=type(z))
@@ -134,10 +139,9 @@ def _product(J: Any) -> Solve:
 
 
 def _require_shape(J: Any, n: int, name: str = "jac") -> None:
-    shape = J.shape if hasattr(J, "shape") else np.shape(J)
-    if shape != (n, n):
+    if J.shape != (n, n):
         raise ValueError(
-            f"`{name}` has shape {shape}; it must be {(n, n)}, one row for each entry of fun(t, y)"
+            f"`{name}` has shape {J.shape}; it must be {(n, n)}, one row for each entry of fun(t, y)"
         )
 
 

@@ -20,7 +20,7 @@ def nodes(degree: int) -> FloatArray:
 
 @cache
 def _weights(degree: int) -> FloatArray:
-    weights: FloatArray = (-1.0) ** np.arange(degree + 1)
+    weights: FloatArray = np.where(np.arange(degree + 1) % 2, -1.0, 1.0)
     weights[[0, -1]] *= 0.5
     return weights
 

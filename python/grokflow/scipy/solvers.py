@@ -57,6 +57,8 @@ class _Compiled(OdeSolver):  # type: ignore[misc]
             )
         first = 0.0 if first_step is None else validate_first_step(first_step, t0, t_bound)
         self._t0, self._sign, self._y_old = float(t0), float(self.direction), self.y
+        if not math.isfinite(t0):
+            raise ValueError(f"the time span begins at {t0}; its start must be finite")
         if self.n == 0 or t_bound == t0:
             return  # there is nothing to integrate
         linearize, self._solves = self._linear_systems()
