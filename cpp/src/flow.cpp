@@ -4,10 +4,6 @@
 
 namespace grokflow {
 
-void LinearizedFlow::rhs(const ConstVectorRef&, const ConstVectorRef&, VectorRef, VectorRef) {
-  throw std::logic_error("this flow has no forces");
-}
-
 void LinearizedFlow::react(const ConstVectorRef&, VectorRef) {
   throw std::logic_error("this flow has no forces");
 }
@@ -26,11 +22,10 @@ void Flow::rhs(const ConstVectorRef& w, VectorRef out) {
   compute_rhs(w, out);
 }
 
-void Flow::rhs(LinearizedFlow& lin, const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
-               VectorRef now) {
+void Flow::rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef gap) {
   check();
   ++stats_.nfev;
-  lin.rhs(w, forces, out, now);
+  compute_rhs(w, forces, out, gap);
 }
 
 void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) {
@@ -42,6 +37,10 @@ void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& l
 bool Flow::retract(VectorRef) { return true; }
 
 void Flow::state(Archive& archive) { archive(stats_); }
+
+void Flow::compute_rhs(const ConstVectorRef&, const ConstVectorRef&, VectorRef, VectorRef) {
+  throw std::logic_error("this flow has no forces");
+}
 
 void Flow::compute_linearization(const ConstVectorRef&, std::unique_ptr<LinearizedFlow>&) {
   throw std::logic_error("this flow is for explicit methods: it offers no linearisation");

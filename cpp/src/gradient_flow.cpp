@@ -28,6 +28,15 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   decay_.add_product(-1.0, w, out);
 }
 
+void GradientFlow::compute_rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
+                               VectorRef gap) {
+  problem_->linearize(w, at_);
+  gap = *at_->scaled_residual() - forces;
+  at_->vjp(forces, out);
+  out = -out;
+  decay_.add_product(-1.0, w, out);
+}
+
 void GradientFlow::forces(const ConstVectorRef& w, VectorRef out) {
   problem_->residual(w, out);
   out *= problem_->scale();

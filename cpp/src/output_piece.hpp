@@ -60,10 +60,7 @@ class OutputPiece final : public Piece {
     outputs_->enter(unit, sides);
     mode_.col(unit) = outputs_->mode().col(unit);
   }
-  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const override {
-    outputs_->look(w, distances, slopes);
-    loss_->gradient(slopes);
-  }
+  void distances(const ConstVectorRef& w, MatrixRef out) const override { outputs_->distances(w, out); }
   void sizes(const ConstVectorRef& w, VectorRef out) const override { outputs_->sizes(w, out); }
   void gains(const ConstVectorRef& w, VectorRef out) const override { outputs_->gains(w, out); }
   void project(VectorRef v) const override { outputs_->project(v); }

@@ -51,10 +51,7 @@ class Rattle final : public Piece {
   Index num_surfaces() const override { return 1; }
   void enter(Index, const signed char* sides) override { mode_(0, 0) = sides[0]; }
   Index num_sliding() const override { return mode_(0, 0) == 0; }
-  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef out) const override {
-    distances(0, 0) = w[0];
-    residual(w, out);
-  }
+  void distances(const ConstVectorRef& w, MatrixRef out) const override { out(0, 0) = w[0]; }
   void sizes(const ConstVectorRef&, VectorRef out) const override { out[0] = 1.0; }
   void gains(const ConstVectorRef&, VectorRef out) const override { out[0] = 1.0; }
   void project(VectorRef) const override {}

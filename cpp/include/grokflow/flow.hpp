@@ -25,6 +25,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <stdexcept>
 
 #include "grokflow/archive.hpp"
 #include "grokflow/types.hpp"
@@ -43,6 +44,12 @@ class ShiftedSolver {
   virtual bool solve_with_field(const ConstVectorRef& /*w*/,
                                 Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> /*v*/) {
     return false;
+  }
+  /// The same where the forces g of the flow are unknowns of their own: v <- dw, gap <- dg with
+  /// dw + z (J^T dg - (f' + c J^T J) dw) = v and dg - c J dw = gap. Only where the flow has forces.
+  virtual bool solve_with_forces(Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> /*v*/,
+                                 Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> /*gap*/) {
+    throw std::logic_error("this flow has no forces");
   }
   /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that
   /// Newton's method needs.
@@ -70,10 +77,7 @@ class LinearizedFlow {
   /// much.
   virtual double renewal_cost() const { return std::numeric_limits<double>::infinity(); }
 
-  /// out = f(w), but that the forces at w, put into `now`, act through the J frozen here as far as they differ
-  /// from `forces`. Only where the flow has forces.
-  virtual void rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef now);
-  /// forces += their change with w along v, by the same J.
+  /// forces += c J v. Only where the flow has forces.
   virtual void react(const ConstVectorRef& v, VectorRef forces);
 
   /// Writes or reads what it has become since it was made, beyond f' at its point. Read after `linearize`
@@ -102,8 +106,8 @@ class Flow {
   void set_time(double t) { time_ = t; }
   double time() const { return time_; }
 
-  /// The number of forces g, if f(w) = -J(w)^T g(w) - D w, where J is dg/dw but for a factor, and stiff. Default:
-  /// none that a method need know of.
+  /// The number of forces g, if f(w) = -J(w)^T g(w) - D w with dg/dw = c J, which is stiff. Default: none that a
+  /// method need know of.
   virtual Index num_forces() const { return 0; }
   /// out = g(w).
   virtual void forces(const ConstVectorRef& w, VectorRef out);
@@ -111,9 +115,8 @@ class Flow {
   /// out = f(w).
   void rhs(const ConstVectorRef& w, VectorRef out);
 
-  /// The same where forces are unknowns of their own: `LinearizedFlow::rhs`.
-  void rhs(LinearizedFlow& lin, const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
-           VectorRef now);
+  /// The same with other forces than those at w: out = -J(w)^T forces - D w, gap = g(w) - forces.
+  void rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef gap);
 
   /// Freezes f' at w. `lin` is null, or a spent object of this flow that is refilled.
   void linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin);
@@ -138,6 +141,8 @@ class Flow {
 
  protected:
   virtual void compute_rhs(const ConstVectorRef& w, VectorRef out) = 0;
+  virtual void compute_rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
+                           VectorRef gap);
   /// A flow for explicit methods only need not offer it.
   virtual void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin);
 

@@ -42,6 +42,8 @@ class GradientFlow final : public Flow {
 
  protected:
   void compute_rhs(const ConstVectorRef& w, VectorRef out) override;
+  void compute_rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
+                   VectorRef gap) override;
   void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) override;
 
  private:
@@ -49,6 +51,7 @@ class GradientFlow final : public Flow {
   Decay decay_;
   CurvatureKind curvature_;
   CurvatureOptions options_;
+  std::unique_ptr<Linearization> at_;  // where forces act
 };
 
 }  // namespace grokflow

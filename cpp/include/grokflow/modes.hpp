@@ -33,8 +33,8 @@ class Crossings;
 class Forces {
  public:
   virtual ~Forces() = default;
-  /// At w with these slopes: r, or the gradient of a loss on top.
-  virtual void evaluate(const ConstVectorRef& w, const ConstVectorRef& slopes, VectorRef out) = 0;
+  /// out = the force at w.
+  virtual void evaluate(const ConstVectorRef& w, VectorRef out) = 0;
   /// What `before`, the force at the end of the last mode, has become a time `tau` after the change, as far as
   /// it reacts so fast. Returns how far w moves by that.
   virtual double react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) = 0;

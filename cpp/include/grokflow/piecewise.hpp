@@ -69,9 +69,8 @@ class Piece : public Problem {
   virtual void to_rows(const ConstVectorRef&, VectorRef) const {}
   virtual void from_rows(const ConstVectorRef&, VectorRef) const {}
 
-  /// `distances` (num_surfaces x num_units): signed distances of w from the surfaces, positive `on`; and
-  /// the slopes.
-  virtual void look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const = 0;
+  /// out (num_surfaces x num_units): signed distances of w from the surfaces, positive `on`.
+  virtual void distances(const ConstVectorRef& w, MatrixRef out) const = 0;
   /// out (num_units): ||y|| of the parameters that the surfaces of a unit bound.
   virtual void sizes(const ConstVectorRef& w, VectorRef out) const = 0;
   /// out (num_units): the factor of the field of each unit.

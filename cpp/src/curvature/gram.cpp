@@ -84,6 +84,25 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     }
   }
 
+  /// With dg = q / z the two equations become q = S^-1 (J A^-1 v + gap / c) and dw = A^-1 v - A^-1 J^T q, where
+  /// S = I/(z c) + sum_g K_g / alpha_g: no product more than without forces.
+  bool solve_with_forces(Eigen::Ref<VectorS> v, Eigen::Ref<VectorS> gap) override {
+    const double c = curvature_.problem().scale();
+    if (curvature_.full_hessian()) {
+      in_rows_ = gap;
+      vjp();
+      v -= z_ * in_params_;
+      if (!solve(v)) return false;
+      jvp(v);
+      gap += c * in_rows_;
+      return true;
+    }
+    gap /= c;
+    solve_gauss_newton(v, &gap);
+    gap = in_rows_ / z_;
+    return true;
+  }
+
   bool exact() const override { return factor_.exact() && !curvature_.full_hessian(); }
 
   void state(Archive& archive) override {
@@ -97,12 +116,13 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
  private:
-  /// v <- A^-1 v - A^-1 J^T (I/(z c) + sum_g K_g / alpha_g)^-1 J A^-1 v, the system scaled by alpha of the
-  /// first group.
-  void solve_gauss_newton(Eigen::Ref<VectorS> v) {
+  /// v <- A^-1 v - A^-1 J^T S^-1 (J A^-1 v + more), the system scaled by alpha of the first group;
+  /// in_rows_ <- S^-1 (...).
+  void solve_gauss_newton(Eigen::Ref<VectorS> v, const Eigen::Ref<VectorS>* more = nullptr) {
     ++curvature_.stats().nsolve;
     curvature_.decay().divide(z_, v);
     jvp(v);
+    if (more != nullptr) in_rows_ += *more;
     factor_.solve(in_rows_);
     in_rows_ *= reference_;
     vjp();
@@ -206,17 +226,6 @@ double GramCurvature::renewal_cost() const {
   std::size_t parts = 0;
   for (const auto& group : decay_.groups()) parts += group.ranges.size();
   return kernel_cost(*problem_, static_cast<double>(parts));
-}
-
-void GramCurvature::rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef now) {
-  problem_->linearize(w, beside_);
-  now = *beside_->scaled_residual();
-  rows_ = now - forces;
-  params_.resize(w.size());
-  lin_->vjp(rows_, params_);
-  beside_->vjp(forces, out);
-  out = -out - params_;
-  decay_.add_product(-1.0, w, out);
 }
 
 void GramCurvature::react(const ConstVectorRef& v, VectorRef forces) {

@@ -16,7 +16,6 @@ class GramCurvature final : public Curvature {
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
   bool sharpen() override;
-  void rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out, VectorRef now) override;
   void react(const ConstVectorRef& v, VectorRef forces) override;
   double renewal_cost() const override;
   void state(Archive& archive) override { archive(point_, full_hessian_, contraction_); }
@@ -40,8 +39,7 @@ class GramCurvature final : public Curvature {
   const Decay& decay_;
   Stats& stats_;
   std::unique_ptr<Linearization> lin_;
-  std::unique_ptr<Linearization> beside_;  // where the right-hand side was asked for
-  Vector rows_, params_;
+  Vector rows_;
   HessianProduct hessian_;
   std::vector<Matrix> kernels_;
   long point_ = 0;

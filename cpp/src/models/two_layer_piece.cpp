@@ -73,11 +73,10 @@ void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
   sliding_.set(unit, std::move(slid), inputs);
 }
 
-void TwoLayerNetwork::InMode::look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const {
+void TwoLayerNetwork::InMode::distances(const ConstVectorRef& w, MatrixRef out) const {
   read_inner(w, Y_);
-  multiply_tt(inputs_, Y_, distances);
-  distances.array().colwise() /= lengths_.array();
-  forward(w, Y_, slopes);
+  multiply_tt(inputs_, Y_, out);
+  out.array().colwise() /= lengths_.array();
 }
 
 void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) const {

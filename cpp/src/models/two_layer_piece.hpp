@@ -39,7 +39,7 @@ class TwoLayerNetwork::InMode final : public Piece {
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
 
   void enter(Index unit, const signed char* sides) override;
-  void look(const ConstVectorRef& w, MatrixRef distances, VectorRef slopes) const override;
+  void distances(const ConstVectorRef& w, MatrixRef out) const override;
   void sizes(const ConstVectorRef& w, VectorRef out) const override;
   void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
   void project(VectorRef v) const override { sliding_.project(v); }

@@ -37,31 +37,23 @@ Crossings::Crossings(std::shared_ptr<Piece> piece, Forces& forces, Tolerance tol
       atol_(tolerance.atol.minCoeff()),
       looks_(1),
       state_(piece_->num_params()),
-      slopes_(piece_->num_forces()),
+      force_(piece_->num_forces()),
       sizes_(piece_->num_units()) {}
 
-const Look& Crossings::begin(const ConstVectorRef& w) {
+void Crossings::begin(const ConstVectorRef& w) {
   look(w, looks_[0]);
   piece_->sizes(w, sizes_);
-  return looks_[0];
-}
-
-void Crossings::impose(const ConstVectorRef& force, Look& at) const {
-  at.force = force;
-  multipliers(at);
 }
 
 void Crossings::look(const ConstVectorRef& w, Look& out) {
   out.distances.resize(piece_->num_surfaces(), piece_->num_units());
-  piece_->look(w, out.distances, slopes_);
-  out.force.resize(slopes_.size());
-  forces_.evaluate(w, slopes_, out.force);
+  piece_->distances(w, out.distances);
   out.gains.resize(piece_->num_units());
   piece_->gains(w, out.gains);
-  multipliers(out);
 }
 
-void Crossings::multipliers(Look& at) const {
+void Crossings::impose(const ConstVectorRef& force, Look& at) const {
+  at.force = force;
   const Index sliding = piece_->num_sliding();
   at.low.resize(sliding);
   at.high.resize(sliding);
@@ -74,7 +66,7 @@ Vector Crossings::force_at_end() const {
   if (end_ < nodes_.front()) nodes.insert(nodes.begin(), 0.0);
   const Vector weights = interpolation_weights(nodes, end_);
   const Index first = static_cast<Index>(looks_.size()) - weights.size();
-  Vector force = Vector::Zero(slopes_.size());
+  Vector force = Vector::Zero(piece_->num_forces());
   for (Index l = 0; l < weights.size(); ++l) force += weights[l] * looks_[first + l].force;
   return force;
 }
@@ -93,7 +85,9 @@ void Crossings::look_along(const OneStepMethod& method) {
   for (Index l = 0; l < degree; ++l) {
     method.preview(nodes_[l], state_);
     look(state_, looks_[l + 1]);
-    if (method.forces().cols() > 0) impose(method.forces().col(l), looks_[l + 1]);
+    const bool known = method.forces().cols() > 0;
+    if (!known) forces_.evaluate(state_, force_);
+    impose(known ? method.forces().col(l) : force_, looks_[l + 1]);
   }
   piece_->sizes(state_, sizes_);
   // Forces that have not yet reacted to a change of mode say nothing of the path of a long step.
@@ -239,7 +233,7 @@ void Crossings::find_at_start() {
 
 bool Crossings::contains(const ConstVectorRef& w) {
   Matrix& distances = looks_.back().distances;
-  piece_->look(w, distances, slopes_);
+  piece_->distances(w, distances);
   piece_->sizes(w, sizes_);
   const Mode& mode = piece_->mode();
   for (Index j = 0; j < mode.cols(); ++j)

@@ -35,8 +35,8 @@ class Crossings {
  public:
   Crossings(std::shared_ptr<Piece> piece, Forces& forces, Tolerance tolerance);
 
-  /// Looks at w, the start of the next step.
-  const Look& begin(const ConstVectorRef& w);
+  /// Looks at w, the start of the next step, of which the force is not known yet.
+  void begin(const ConstVectorRef& w);
   /// Gives it this force.
   void impose(const ConstVectorRef& force) { impose(force, looks_.front()); }
   /// The end of the last step is the start of the next one.
@@ -74,7 +74,6 @@ class Crossings {
   Bernstein interpolant(Value&& value) const;
   Bernstein polynomial(const Crossing& crossing) const;
   double zero_near_end() const;
-  void multipliers(Look& at) const;
   void examine(Crossing crossing, double slack);
   bool alike(const Crossing& crossing, double x) const;
 
@@ -86,7 +85,7 @@ class Crossings {
   Matrix to_bernstein_;  // from the values there
   Vector to_start_;      // from those at the nodes alone
   double end_ = 0.0;     // where the mode was found to end
-  Vector state_, slopes_, sizes_;
+  Vector state_, force_, sizes_;
   std::vector<Crossing> first_;
 };
 

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <utility>
 
 #include "grokflow/modes.hpp"
@@ -6,8 +9,9 @@
 namespace grokflow {
 namespace {
 
-constexpr int kSharpness = 4;    // power by which directions too slow to react within tau are left out
-constexpr int kCorrections = 4;  // of w, with one K: the outputs are nonlinear
+constexpr int kSharpness = 4;        // power by which directions too slow to react within tau are left out
+constexpr int kCorrections = 4;      // of w, with one K: the outputs are nonlinear
+constexpr double kCorrected = 1e-6;  // the last, relative to the first
 
 /// c r. A change of mode leaves w and so r where they are; then r goes to its new equilibrium at the rates c K,
 /// K = J J^T. With s = 1 / (c tau), an implicit Euler step of length tau takes the force to
@@ -21,13 +25,14 @@ class GradientForces final : public Forces {
   GradientForces(std::shared_ptr<const Piece> piece, Decay decay)
       : piece_(std::move(piece)),
         decay_(std::move(decay)),
-        K_(Matrix::Identity(piece_->num_forces(), piece_->num_forces())),
-        cholesky_(K_),
+        shifted_(Matrix::Identity(piece_->num_forces(), piece_->num_forces())),
+        cholesky_(shifted_),
         rows_(piece_->num_forces()),
         params_(piece_->num_params()) {}
 
-  void evaluate(const ConstVectorRef&, const ConstVectorRef& slopes, VectorRef out) override {
-    out = piece_->scale() * slopes;
+  void evaluate(const ConstVectorRef& w, VectorRef out) override {
+    piece_->slopes(w, out);
+    out *= piece_->scale();
   }
 
   double react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) override {
@@ -35,7 +40,7 @@ class GradientForces final : public Forces {
     if (tau == 0.0 || !freeze(w, tau)) return 0.0;
     params_.setZero();
     decay_.add_product(1.0, w, params_);
-    lin_->jvp(params_, rows_);
+    at_->lin->jvp(params_, rows_);
     before_ = before;
     piece_->to_rows(w, before_);
     out = shift_ * before_ - rows_;
@@ -46,42 +51,65 @@ class GradientForces final : public Forces {
       cholesky_.solve(rows_);
       out -= shift_ * rows_;
     }
+    // w moves by J^T q
     rows_ = out / piece_->scale();
     cholesky_.solve(rows_);
-    lin_->vjp(rows_, params_);
+    const double moved = std::sqrt(std::max(0.0, rows_.dot(at_->K * rows_)));
     out += before_;
     piece_->from_rows(w, out);
-    return params_.stableNorm();
+    return moved;
   }
 
   void restore(const ConstVectorRef& force, double tau, VectorRef w) override {
     if (tau == 0.0 || !freeze(w, tau)) return;
-    for (int correction = 0; correction < kCorrections; ++correction) {
+    double first = 0.0, last = 1.0;
+    for (int correction = 0; correction < kCorrections && last > kCorrected * first; ++correction) {
       piece_->slopes(w, rows_);
       rows_ = force / piece_->scale() - rows_;
       piece_->to_rows(w, rows_);
       cholesky_.solve(rows_);
-      lin_->vjp(rows_, params_);
+      at_->lin->vjp(rows_, params_);
       w += params_;
+      last = params_.stableNorm();
+      if (correction == 0) first = last;
     }
   }
 
  private:
-  /// K + s at w; false if it is not positive definite.
+  /// J and K at one point in one mode.
+  struct Frozen {
+    Mode mode;
+    Vector w;
+    std::unique_ptr<Linearization> lin;
+    Matrix K;
+  };
+
+  /// K + s at w; false if it is not positive definite. A change of mode looks at two modes, and back at the first.
   bool freeze(const ConstVectorRef& w, double tau) {
+    const auto here = [&](const Frozen& at) { return at.lin && at.w == w && at.mode == piece_->mode(); };
+    if (at_ == nullptr || !here(*at_)) {
+      at_ = at_ == &frozen_[0] ? &frozen_[1] : &frozen_[0];
+      if (!here(*at_)) {
+        at_->mode = piece_->mode();
+        at_->w = w;
+        piece_->linearize(w, at_->lin);
+        at_->K.resize(shifted_.rows(), shifted_.cols());
+        at_->lin->gram(0, piece_->num_params(), at_->K);
+      }
+    }
     shift_ = 1.0 / (piece_->scale() * tau);
-    piece_->linearize(w, lin_);
-    lin_->gram(0, piece_->num_params(), K_);
-    K_.diagonal().array() += shift_;
-    cholesky_.compute(K_);
+    shifted_ = at_->K;
+    shifted_.diagonal().array() += shift_;
+    cholesky_.compute(shifted_);
     return cholesky_.regular();
   }
 
   std::shared_ptr<const Piece> piece_;
   Decay decay_;
   double shift_ = 0.0;
-  std::unique_ptr<Linearization> lin_;
-  Matrix K_;
+  std::array<Frozen, 2> frozen_;
+  Frozen* at_ = nullptr;  // the last one asked for
+  Matrix shifted_;
   SymmetricCholesky<double> cholesky_;
   Vector rows_, before_, params_;
 };
@@ -95,7 +123,7 @@ class DriftForces final : public Forces {
     tangent_ = make_tangent_space(CurvatureKind::gram, piece_, options, stats_);
   }
 
-  void evaluate(const ConstVectorRef& w, const ConstVectorRef&, VectorRef out) override {
+  void evaluate(const ConstVectorRef& w, VectorRef out) override {
     regularizer_->evaluate(w, slope_);
     tangent_->linearize(w);
     tangent_->multipliers(slope_, out);
@@ -103,8 +131,8 @@ class DriftForces final : public Forces {
     piece_->from_rows(w, out);
   }
 
-  double react(const ConstVectorRef& w, const ConstVectorRef& before, double, VectorRef out) override {
-    evaluate(w, before, out);
+  double react(const ConstVectorRef& w, const ConstVectorRef&, double, VectorRef out) override {
+    evaluate(w, out);
     return 0.0;
   }
 

@@ -56,6 +56,7 @@ Modes::Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Toler
     : piece_(std::move(piece)),
       forces_(std::move(forces)),
       crossings_(std::make_unique<Crossings>(piece_, *forces_, std::move(tolerance))),
+      before_(piece_->num_forces()),
       force_(piece_->num_forces()),
       bursts_(piece_->num_units()) {}
 
@@ -63,7 +64,8 @@ Modes::~Modes() = default;
 
 void Modes::begin(double t, VectorRef w) {
   const Index units = piece_->num_units(), surfaces = piece_->num_surfaces();
-  const Matrix distances = crossings_->begin(w).distances;
+  crossings_->begin(w);
+  const Matrix distances = crossings_->start().distances;
   const Vector& sizes = crossings_->sizes();
   std::vector<Index> touching;
   Mode sides(surfaces, units);
@@ -76,7 +78,7 @@ void Modes::begin(double t, VectorRef w) {
   bool changed = true;
   for (int round = 0; round < kMostRoundsAtStart && changed; ++round) {
     const Mode before = piece_->mode();
-    before_ = crossings_->begin(w).force;
+    forces_->evaluate(w, before_);
     changes_.clear();
     for (const Index j : touching) {
       piece_->enter(j, sides.col(j).data());
@@ -130,9 +132,13 @@ void Modes::react(const ConstVectorRef& w) {
 /// w is given the force of the mode by a correction along the surfaces that it touches.
 void Modes::restore(VectorRef w) {
   const Mode mode = piece_->mode();
-  for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, held_.col(j).data());
+  const auto enter = [&](const Mode& other) {
+    for (Index j = 0; j < mode.cols(); ++j)
+      if (held_.col(j) != mode.col(j)) piece_->enter(j, other.col(j).data());
+  };
+  enter(held_);
   forces_->restore(force_, h_, w);
-  for (Index j = 0; j < held_.cols(); ++j) piece_->enter(j, mode.col(j).data());
+  enter(mode);
 }
 
 /// Starts the next step from w in the present mode. Where the forces depend on the mode, a change of one unit
@@ -233,8 +239,8 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
 
 void stay_on_surfaces(Piece& piece, const ConstVectorRef& w) {
   Matrix distances(piece.num_surfaces(), piece.num_units());
-  Vector slopes(piece.num_forces()), sizes(piece.num_units());
-  piece.look(w, distances, slopes);
+  Vector sizes(piece.num_units());
+  piece.distances(w, distances);
   piece.sizes(w, sizes);
   std::vector<signed char> sides(piece.num_surfaces());
   for (Index j = 0; j < piece.num_units(); ++j) {

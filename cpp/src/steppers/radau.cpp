@@ -65,7 +65,9 @@ class Radau final : public OneStepMethod {
     for (Eigen::VectorXcd* v : {&complex_, &complex_step_}) v->resize(d);
     for (Matrix* m : {&stages_, &guess_, &fields_, &polynomial_}) m->resize(d, 3);
     force_.resize(flow.num_forces());
-    for (Matrix* m : {&forces_, &now_}) m->resize(flow.num_forces(), flow.num_forces() > 0 ? 3 : 0);
+    for (Matrix* m : {&forces_, &gaps_}) m->resize(flow.num_forces(), flow.num_forces() > 0 ? 3 : 0);
+    real_gap_.resize(flow.num_forces());
+    complex_gap_.resize(flow.num_forces());
     // Newton's remaining error, relative to the tolerance; at most the square root of rtol, as in Hairer &
     // Wanner, IV.8.
     const double eps = std::numeric_limits<double>::epsilon();
@@ -199,7 +201,7 @@ class Radau final : public OneStepMethod {
   /// out = f(w), with the forces of this stage.
   void field(const ConstVectorRef& w, int stage, VectorRef out) {
     if (forced())
-      flow_.rhs(lin(stage), w, forces_.col(stage), out, now_.col(stage));
+      flow_.rhs(w, forces_.col(stage), out, gaps_.col(stage));
     else
       flow_.rhs(w, out);
   }
@@ -281,7 +283,6 @@ class Radau final : public OneStepMethod {
   /// Those at which there are matrices.
   int first_stage() const { return apart_ > 0 ? 0 : 1; }
   int last_stage() const { return apart_ > 0 ? 2 : 1; }
-  LinearizedFlow& lin(int stage) { return *at_[apart_ > 0 ? stage : 1].lin; }
 
   void guess_stages() {
     if (last_h_ == 0.0) {
@@ -319,10 +320,7 @@ class Radau final : public OneStepMethod {
         // Z = v R + 2 Re(u C)
         fields_.col(i) = tableau_.v[i] * real_step_ + 2.0 * (tableau_.u[i] * complex_step_).real();
         stages_.col(i) += fields_.col(i);
-        if (forced()) {
-          forces_.col(i) = now_.col(i);
-          lin(i).react(fields_.col(i), forces_.col(i));
-        }
+        if (forced()) correct_forces(i);
         sum += std::pow(rms_norm(fields_.col(i), weights_), 2);
       }
       switch (monitor_.judge(std::sqrt(sum / 3.0), newton_target_)) {
@@ -340,7 +338,11 @@ class Radau final : public OneStepMethod {
   bool correct() {
     real_step_ = (h_ / tableau_.mu) * combine(fields_, tableau_.l) - real_;
     complex_step_ = (h_ / tableau_.nu) * combine(fields_, tableau_.m) - complex_;
-    return at_[1].solver->solve(real_step_) && complex_solver_->solve(complex_step_);
+    if (!forced()) return at_[1].solver->solve(real_step_) && complex_solver_->solve(complex_step_);
+    real_gap_ = combine(gaps_, tableau_.l);
+    complex_gap_ = combine(gaps_, tableau_.m);
+    return at_[1].solver->solve_with_forces(real_step_, real_gap_) &&
+           complex_solver_->solve_with_forces(complex_step_, complex_gap_);
   }
 
   /// A correction with f' of each stage, which overwrites the fields.
@@ -348,13 +350,31 @@ class Radau final : public OneStepMethod {
     for (int i = 0; i < 3; ++i) {
       const Vector3 row = tableau_.inverse.row(i);
       fields_.col(i) = (h_ * fields_.col(i) - combine(stages_, row)) / tableau_.mu;
-      if (!at_[i].solver->solve(fields_.col(i))) return false;
+      if (!solve_at(i, fields_.col(i))) return false;
     }
     real_step_ = combine(fields_, tableau_.l);
     complex_step_ = combine(fields_, tableau_.m);
     if (!complex_solver_->solve(complex_step_)) return false;
     complex_step_ = combine(fields_, tableau_.m) + (tableau_.mu / tableau_.nu - 1.0) * complex_step_;
     return true;
+  }
+
+  /// v <- (I - h/mu f')^-1 v, with what is missing of the forces at this stage.
+  bool solve_at(int stage, VectorRef v) {
+    ShiftedSolver<double>& solver = *at_[stage].solver.solver;
+    if (!forced()) return solver.solve(v);
+    real_gap_ = gaps_.col(stage);
+    return solver.solve_with_forces(v, real_gap_);
+  }
+
+  /// After the correction of its stage, in fields_.
+  void correct_forces(int stage) {
+    if (apart_ > 0) {
+      forces_.col(stage) += gaps_.col(stage);
+      at_[stage].lin->react(fields_.col(stage), forces_.col(stage));
+    } else {
+      forces_.col(stage) += tableau_.v[stage] * real_gap_ + 2.0 * (tableau_.u[stage] * complex_gap_).real();
+    }
   }
 
   /// (I - h/mu f')^-1 (h/mu) (f + e.Z / h), filtered once more where a first or a rejected step overestimates
@@ -372,7 +392,7 @@ class Radau final : public OneStepMethod {
       set_stage(0.0);
       field(filtered_, first_stage(), new_f_);
       filtered_ = real_step_ + z * new_f_;
-      if (!filter.solve(filtered_)) return fail();
+      if (!solve_at(first_stage(), filtered_)) return fail();
       error_ = rms_norm(filtered_, weights_);
     }
   }
@@ -412,9 +432,10 @@ class Radau final : public OneStepMethod {
   double growth_ = kGrowth;
 
   Vector w_, f_, new_w_, new_f_, real_, real_step_, filtered_, weights_, jump_;
-  Vector force_;         // at w
-  Matrix forces_, now_;  // at the stages
-  Eigen::VectorXcd complex_, complex_step_;
+  Vector force_;          // at w
+  Matrix forces_, gaps_;  // at the stages, and what they lack to what w gives there
+  Vector real_gap_;       // in the eigenbasis, and then their correction
+  Eigen::VectorXcd complex_, complex_step_, complex_gap_;
   Matrix stages_, guess_, fields_, polynomial_;
   double h_ = 0.0, error_ = 0.0;
   double last_h_ = 0.0, last_error_ = 0.0;  // of the last accepted step
