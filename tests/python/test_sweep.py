@@ -1,6 +1,7 @@
 """Sweeps: many runs of one function, wherever they are computed."""
 
 import importlib.util
+import inspect
 import os
 import shutil
 import signal
@@ -182,6 +183,7 @@ class Adapter(Executor):
     """As one writes it for a cluster that sends any function."""
 
     def submit(self, function, /, *arguments):
+        assert inspect.isfunction(function)  # and no other callable, which Ray refuses
         future = Future()
         future.set_result(function(*arguments))
         return future

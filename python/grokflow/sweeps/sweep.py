@@ -122,7 +122,7 @@ class _Job:
     times: FloatArray | None
     max_time: float | None
 
-    def __call__(self, point: Point) -> Row:
+    def row(self, point: Point) -> Row:
         return self.compute(point) if self.max_time is None else within(self.max_time, self.compute, point)
 
     def compute(self, point: Point) -> Row:
@@ -234,7 +234,7 @@ def _compute(
     futures: dict[Future[Row], int] = {}
     try:
         for i, point in work:
-            futures[(own or executor).submit(job, point)] = i  # type: ignore[union-attr]
+            futures[(own or executor).submit(_Job.row, job, point)] = i  # type: ignore[union-attr]
         for future in as_completed(futures):
             error = future.exception()
             if error is None:
