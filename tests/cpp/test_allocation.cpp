@@ -29,8 +29,6 @@ long allocations_of(Flow& flow, std::unique_ptr<Stepper> stepper, const Vector& 
 
 void check_models(Index n, CurvatureKind curvature, bool bdf, bool by_block) {
   for (const auto& [name, problem] : small_models(n)) {
-    if (curvature == CurvatureKind::dense && (name.find("MLP") == 0 || name == "MatrixSensing"))
-      continue;  // d products hvp, with vectors of theirs
     const Index d = problem->num_params();
     const Vector w0 = Vector::LinSpaced(d, -1.0, 0.7);
     const auto blocks = problem->blocks();

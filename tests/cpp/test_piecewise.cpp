@@ -26,25 +26,24 @@ Vector vector(std::initializer_list<double> entries) {
   return v;
 }
 
-/// One parameter w and the surface w = 0. F = (w + 1)^2 / 2 takes w there from above, and nothing that the
-/// piece then says of the surface can be true: either its field is not a number, or it sends w back from
-/// wherever it is.
+/// One parameter w and the surface w = 0. F = (|w| + 1)^2 / 2 takes w there from both sides, and nothing that
+/// the piece then says of the surface can be true: either its field is not a number, or it knows no jump, so that
+/// w cannot slide and is sent back from wherever it is.
 class Rattle final : public Piece {
  public:
   explicit Rattle(bool finite) : Piece(1, 1, 1.0), finite_(finite) {
     mode_.setConstant(1, 1, static_cast<signed char>(Side::off));
   }
 
-  void residual(const ConstVectorRef& w, VectorRef out) const override {
-    out[0] = w[0] + (mode_(0, 0) > 0 ? 1.0 : -1.0);
-  }
+  void residual(const ConstVectorRef& w, VectorRef out) const override { out[0] = mode_(0, 0) * w[0] + 1.0; }
   void linearize(const ConstVectorRef&, std::unique_ptr<Linearization>& lin) const override {
-    struct Identity final : Linearization {
-      Identity() : Linearization(1, 1) {}
-      void jvp(const ConstVectorRef& v, VectorRef out) const override { out = v; }
-      void vjp(const ConstVectorRef& u, VectorRef out) const override { out = u; }
+    struct Sign final : Linearization {
+      explicit Sign(double side) : Linearization(1, 1), side_(side) {}
+      void jvp(const ConstVectorRef& v, VectorRef out) const override { out = side_ * v; }
+      void vjp(const ConstVectorRef& u, VectorRef out) const override { out = side_ * u; }
+      double side_;
     };
-    lin = std::make_unique<Identity>();
+    lin = std::make_unique<Sign>(mode_(0, 0));
   }
 
   Index num_units() const override { return 1; }
@@ -142,7 +141,7 @@ TEST(bernstein_first_zero) {
 }
 
 TEST(modes_that_cannot_be_resolved_end_the_run) {
-  for (const bool finite : {false}) {  // where it is finite, forces that react leave the surface
+  for (const bool finite : {false, true}) {
     const auto piece = std::make_shared<Rattle>(finite);
     const Tolerance tolerance(1e-6, 1e-9);
     GradientFlow flow(piece, Decay(1, 0.0));
