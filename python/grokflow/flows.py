@@ -63,10 +63,10 @@ def gradient_flow(
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
-        n <= d, K fits the memory budget (4 GiB, four matrices) and is worth its price: with its factorisation
-        at most 60 gradients, which functions of your own are timed for, once (`stats` then has
-        ``gradient_seconds`` and ``gram_seconds``); else dense for d <= 200 (2000 for a quadratic loss, or one
-        that gives no product with its Hessian); else krylov.
+        n < d (or n = d > 200), K fits the memory budget (4 GiB, four matrices) and is worth its price: with
+        its factorisation at most 60 gradients, which functions of your own are timed for, once (`stats` then
+        has ``gradient_seconds`` and ``gram_seconds``); else dense for d <= 200 (2000 for a quadratic loss, or
+        one that gives no product with its Hessian); else krylov.
     rtol : float, default 1e-6
         The error allowed is ``atol + rtol |w|``. BDF and Radau keep it, within a factor of 10, over the whole
         path (``benchmarks/tolerance.py``), ROCK2 in each step, which is judged by the root mean square over

@@ -72,7 +72,7 @@ class Tsit5:
 
 @dataclass(frozen=True)
 class Auto:
-    """Gram if residuals exist, n <= d, and K fits the memory budget and its price; else dense or krylov.
+    """Gram if residuals exist, n < d (or n = d > 200), and K fits its budget and price; else dense or krylov.
 
     K with its factorisation may cost 60 gradients, or more if d <= 200 or the loss is quadratic. Else
     it is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian).

@@ -365,11 +365,12 @@ def test_runs_repeat_bit_by_bit():
 
 
 def test_automatic_curvature():
-    """gram for n <= d, dense else; and the solution says which."""
+    """gram for n < d, dense else; and the solution says which."""
     rng = np.random.default_rng(47)
     wide = gf.models.LinearRegression(rng.standard_normal((3, 5)), np.ones(3))
     tall = gf.models.LinearRegression(rng.standard_normal((5, 3)), np.ones(5))
-    for problem, used in ((wide, "ngram"), (tall, "nhessian")):
+    square = gf.models.LinearRegression(rng.standard_normal((5, 5)), np.ones(5))
+    for problem, used in ((wide, "ngram"), (tall, "nhessian"), (square, "nhessian")):
         stats = gf.gradient_flow(problem, np.ones(problem.num_params), (0, 10), weight_decay=0.1).stats
         assert stats[used] > 0
         assert stats["ngram"] * stats["nhessian"] == 0

@@ -68,7 +68,7 @@ struct CurvatureOptions {
 /// What it costs to linearise, to form K in that many parts and to factor it, in gradients.
 double kernel_cost(const Problem& problem, double parts = 1.0);
 
-/// `automatic` resolved: gram if residuals exist, n <= d, its matrices fit `memory_budget` bytes and are worth
+/// `automatic` resolved: gram if residuals exist, n < d, its matrices fit `memory_budget` bytes and are worth
 /// their price (d <= 200, a quadratic loss, or `kernel_cost` is at most 60: 40 iterations of krylov, each a
 /// gradient and half as much for the preconditioner); else dense for d <= 200 (2000 for a quadratic loss, or
 /// without `hvp`); else krylov. Throws

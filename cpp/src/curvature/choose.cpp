@@ -86,7 +86,9 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
   }
   if (problem.solves()) return CurvatureKind::krylov;
   const bool cheap = d <= kDenseFirst || problem.is_quadratic();
-  if (gram_fits && n <= d && (cheap || kernel_cost(problem) <= kWorthwhile)) return CurvatureKind::gram;
+  // Where both matrices are of one size, that of the Hessian serves also where J loses its rank.
+  const bool smaller = n < d || (n == d && d > kDenseFirst);
+  if (gram_fits && smaller && (cheap || kernel_cost(problem) <= kWorthwhile)) return CurvatureKind::gram;
   const Index most = krylov_possible && !problem.is_quadratic() ? kDenseFirst : kDenseLimit;
   if (dense_possible && d <= most && dense_fits) return CurvatureKind::dense;
   if (krylov_possible) return CurvatureKind::krylov;
