@@ -39,17 +39,21 @@ def test_models_declare_it(problem, chosen):
     assert core.curvature_of(problem._core, "auto", BUDGET) == chosen
 
 
-def own(n=150, gram_takes=0.0, **others):
-    """A network as functions of the user's, whose K takes so many seconds more; and weights."""
+def own(n=150, gradient_takes=0.0, gram_takes=0.0, **others):
+    """A network as functions of the user's, whose gradient and K take so many seconds more; and weights."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, 8))
     net = gf.models.TwoLayerNetwork(X, np.sin(X[:, 0]), width=60, activation="tanh")
+
+    def residual(w):
+        time.sleep(gradient_takes)
+        return net.residual(w)
 
     def gram(w):
         time.sleep(gram_takes)
         return net.gram(w)
 
-    functions = {"residual": net.residual, "jvp": net.jvp, "vjp": net.vjp, "hvp": net.hvp, "gram": gram}
+    functions = {"residual": residual, "jvp": net.jvp, "vjp": net.vjp, "hvp": net.hvp, "gram": gram}
     sizes = {"num_params": net.num_params, "num_residuals": n}
     return gf.LeastSquares(**functions | others, **sizes), net.initial_weights(seed=0)
 
@@ -58,9 +62,11 @@ def flow(problem, w0, **options):
     return gf.gradient_flow(problem, w0, (0.0, 10.0), weight_decay=1e-2, rtol=1e-3, **options)
 
 
-@pytest.mark.parametrize(("gram_takes", "chosen"), [(0.0, "gram"), (0.3, "krylov")])
-def test_functions_of_ones_own_are_measured(gram_takes, chosen):
-    problem, w0 = own(gram_takes=gram_takes)
+@pytest.mark.parametrize(
+    ("gradient_takes", "gram_takes", "chosen"), [(1e-2, 0.0, "gram"), (0.0, 0.3, "krylov")]
+)
+def test_functions_of_ones_own_are_measured(gradient_takes, gram_takes, chosen):
+    problem, w0 = own(gradient_takes=gradient_takes, gram_takes=gram_takes)
     sol = flow(problem, w0)
     assert sol.settings["curvature"] == chosen
     assert sol.stats.keys() >= MEASURED
