@@ -6,12 +6,15 @@
 #include <stdexcept>
 #include <utility>
 
+#include "numerics/power_iteration.hpp"
+
 namespace grokflow {
 namespace {
 
 using WallClock = std::chrono::steady_clock;
 
-constexpr int kMaxFailures = 60;  // attempts at one step
+constexpr int kMaxFailures = 60;             // attempts at one step
+constexpr std::int64_t kManyFailures = 256;  // attempts, after which it is asked whether others can succeed
 
 WallClock::time_point end_of(double seconds) {
   const std::chrono::duration<double> span(seconds), most(WallClock::time_point::max() - WallClock::now());
@@ -34,6 +37,30 @@ class Timed {
 /// The smallest step that still moves t reliably.
 double smallest_step(double t) {
   return 10.0 * (std::nextafter(std::abs(t), std::numeric_limits<double>::infinity()) - std::abs(t));
+}
+
+/// A sentence for a run in trouble if round-off, multiplied by the fastest rate of f at w, moves w by its own
+/// size within `span`; else empty.
+std::string beyond_precision(Flow& flow, const ConstVectorRef& w, double span) {
+  const double part = 1e-7 * w.stableNorm();
+  Vector f(w.size()), x(w.size()), image(w.size()), point(w.size());
+  flow.rhs(w, f);
+  x = f.stableNormalized() + Vector::Ones(w.size()).normalized();
+  const Vector noise = x;
+  const auto apply = [&](const Vector& direction, Vector& out) {
+    point = w + part * direction;
+    flow.rhs(point, out);
+    out = (out - f) / part;
+  };
+  const double rate = dominant_eigenvalue(apply, noise, x, image, 0.1);
+  const double swept = rate * span * std::numeric_limits<double>::epsilon();
+  if (!(swept > 1.0)) return "";
+  std::ostringstream text;
+  text << " The fastest rate, " << rate << ", times the span of " << span << " is beyond 1 / "
+       << std::numeric_limits<double>::epsilon()
+       << ": double precision does not tell the slow part of the flow from round-off. Scale the data, or "
+          "shorten the span.";
+  return text.str();
 }
 
 }  // namespace
@@ -81,7 +108,8 @@ Status Integrator::take_step() {
   Stats& stats = flow_.stats();
   for (int failures = 0;; ++failures) {
     if (attempts_ >= limits_.max_steps) {
-      stop(Status::max_steps, max_steps_message());
+      stop(Status::max_steps,
+           limit_message("The limit of " + std::to_string(limits_.max_steps) + " steps", "max_steps"));
       return status_;
     }
     if (WallClock::now() > deadline_) return out_of_time();
@@ -122,6 +150,17 @@ Status Integrator::take_step() {
     }
     h_ = std::min(stepper_->reject(), 0.9 * h);
     if (failures >= kMaxFailures || h_ < smallest_step(clock_.t())) return give_up(attempt, h);
+    const std::int64_t lost = stats.nfailed + stats.nrejected;
+    if (lost % kManyFailures == 0 && 10 * lost > attempts_) {
+      const std::string beyond = beyond_precision(flow_, w(), t1_ - t0_);
+      if (!beyond.empty()) {
+        std::ostringstream text;
+        text << "Of " << attempts_ << " attempts up to t = " << t() << " " << lost << " have failed."
+             << beyond;
+        stop(Status::error_test_failed, text.str());
+        return status_;
+      }
+    }
   }
 }
 
@@ -156,28 +195,33 @@ void Integrator::stop(Status status, std::string message) {
 }
 
 Status Integrator::out_of_time() {
-  stop(Status::time_limit, "The wall-clock limit max_time was reached.");
+  stop(Status::time_limit, limit_message("The wall-clock limit max_time", "max_time"));
   return status_;
 }
 
-/// What has used up the steps, if not progress.
-std::string Integrator::max_steps_message() const {
+/// How far the run has come, and what has used up the attempts, if not progress.
+std::string Integrator::limit_message(const std::string& limit, const std::string& name) const {
   const Stats& stats = flow_.stats();
   std::ostringstream text;
-  text << "The limit of " << limits_.max_steps << " steps was reached at t = " << t() << ", with steps of "
-       << last_h_;
-  if (2 * (stats.nfailed + stats.nrejected) < limits_.max_steps)
-    text << "; raise max_steps to go on.";
-  else if (stats.nfailed > stats.nrejected)
-    text << ". Newton's method failed in " << stats.nfailed
-         << " of them: the derivatives are wrong (check_problem tells), lack the part that the residual "
-            "gives (hvp), or "
-            "the gradient jumps.";
-  else
-    text << ". The error test failed in " << stats.nrejected
-         << " of them: the gradient is noisy or jumps, or the tolerance is below round-off; try a larger "
+  text << limit << " was reached at t = " << t() << ", with steps of " << last_h_;
+  if (25 * stats.nnonfinite > attempts_)
+    text << ". The right-hand side was not finite in " << stats.nnonfinite << " of " << attempts_
+         << " attempts: the path runs along the edge of where it is.";
+  else if (25 * stats.nfailed > attempts_)
+    text << ". Newton's method failed in " << stats.nfailed << " of " << attempts_
+         << " attempts: " << newton_trouble();
+  else if (5 * stats.nrejected > attempts_)
+    text << ". The error test failed in " << stats.nrejected << " of " << attempts_
+         << " attempts: the gradient is noisy or jumps, or the tolerance is below round-off; try a larger "
             "rtol.";
+  else
+    text << "; raise " << name << " to go on.";
   return text.str();
+}
+
+std::string Integrator::newton_trouble() const {
+  const std::string seen = stepper_->trouble();
+  return seen.empty() ? "are the derivatives right? check_problem tells." : seen;
 }
 
 Status Integrator::give_up(Attempt attempt, double h) {
@@ -197,14 +241,14 @@ Status Integrator::give_up(Attempt attempt, double h) {
             "before.";
   } else if (attempt.outcome == Attempt::Outcome::newton_failed) {
     status = Status::solver_failed;
-    text << "Newton's method failed at t = " << t() << " down to a step of " << h
-         << ": are the derivatives right? check_problem tells.";
+    text << "Newton's method failed at t = " << t() << " down to a step of " << h << ": " << newton_trouble();
   } else {
     status = Status::error_test_failed;
     text << "The estimated error did not fall with the step at t = " << t() << " (down to a step of " << h
          << "): is the right-hand side noisy, or the tolerance below round-off?";
   }
   text << " ||w|| = " << w().stableNorm() << ".";
+  if (attempt.outcome != Attempt::Outcome::not_finite) text << beyond_precision(flow_, w(), t1_ - t0_);
   stop(status, text.str());
   return status_;
 }

@@ -43,7 +43,6 @@ class CallbackProblem final : public Problem {
 
   bool has_hvp() const override { return hvp_.given(); }
   bool has_hvp_through() const override { return hvp_.given(); }
-  bool may_be_noisy() const override { return true; }
   bool has_hessian() const override { return hvp_.given() || hessian_.given(); }
   bool solves() const override { return solve_.given(); }
 

@@ -57,7 +57,6 @@ class CompiledProblem final : public Problem {
     hvp_ = find("hvp");
   }
 
-  bool may_be_noisy() const override { return true; }
   bool has_hvp() const override { return bool(hvp_); }
   std::vector<Block> blocks() const override { return blocks_; }
 

@@ -130,7 +130,6 @@ class OdeFlow final : public Flow {
         exact_(exact),
         axis_(axis) {}
 
-  bool may_be_noisy() const override { return true; }
   Index size() const override { return size_; }
 
  protected:

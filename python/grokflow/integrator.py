@@ -26,6 +26,8 @@ from grokflow.provenance import provenance
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
 
+TOLD_SLACK = 2.0  # a tolerance met up to less is not worth a word
+
 
 class Driver:
     """A run of the core, and the `Solution` that it has reached so far."""
@@ -59,15 +61,15 @@ class Driver:
             raise
         finally:
             self._seconds, self._since = self._elapsed(), None
-        if self._run.status != "running" and self._run.slack > 1:
+        if self._run.status != "running" and self._run.slack > TOLD_SLACK:
             warn(self._noise(), PrecisionWarning)
 
     def _noise(self) -> str:
         """Return in a sentence that the tolerance was not met, and which one can be."""
         return (
-            "The gradient is not smooth enough for the tolerance: it carries noise (single precision in a "
-            f"callback?) or jumps. It was met up to a factor {self._run.slack:.2g}: ask for rtol = "
-            f"{self._settings['rtol'] * self._run.slack:.1g}, or compute in double precision."
+            "The gradient is not smooth enough for the tolerance: it carries noise (round-off; single "
+            f"precision in a callback?) or jumps. It was met up to a factor {self._run.slack:.2g}: ask for "
+            f"rtol = {self._settings['rtol'] * self._run.slack:.1g}."
         )
 
     def _elapsed(self) -> float:
@@ -97,7 +99,7 @@ class Driver:
         if interrupted_by is not None and status == "running":
             status = "interrupted"
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
-        if run.slack > 1:
+        if run.slack > TOLD_SLACK:
             message = f"{message} {self._noise()}"
         message = explained(status, message)
         times, observed, events = run.times(), run.observed(), run.events()

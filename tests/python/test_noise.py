@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 LAM, T_END = 1e-3, 1e4
+LIMITS = {"max_steps": 40, "max_time": 0.1}
 rng = np.random.default_rng(0)
 X = rng.standard_normal((12, 4))
 NETWORK = gf.models.TwoLayerNetwork(X, np.tanh(X[:, 0] - X[:, 1]), width=8, activation="tanh")
@@ -91,8 +92,63 @@ def test_small_decay_costs_no_steps(method):
     assert max(steps) < 1.3 * min(steps)
 
 
-def test_small_decay_at_a_tight_tolerance():
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_small_decay_at_a_tight_tolerance(method):
     """Round-off of h grad F is no failure of Newton's method."""
-    sol = slow_phase("Radau", 1e-8, rtol=1e-10)
+    sol = slow_phase(method, 1e-8, rtol=1e-10)
     assert sol.success
+    assert sol.stats["nsteps"] < 10_000
     assert sol.stats["nfailed"] < 0.01 * sol.stats["nsteps"]
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_a_tolerance_below_round_off_is_told_and_not_ground_through(method):
+    with pytest.warns(gf.PrecisionWarning, match="ask for rtol = ") as caught:
+        sol = slow_phase(method, 1e-8, rtol=1e-12)
+    assert sol.success
+    assert len(caught) == 1
+    assert sol.stats["nfailed"] + sol.stats["nrejected"] < 0.05 * sol.stats["nsteps"]
+    assert sol.stats["nsteps"] < 30_000
+
+
+@pytest.mark.parametrize(("limit", "status"), [("max_steps", "max_steps"), ("max_time", "time_limit")])
+def test_a_limit_tells_how_far_the_run_came(limit, status):
+    sol = gf.gradient_flow(NETWORK, W0, (0, 1e8), weight_decay=LAM, max_step=1.0, **{limit: LIMITS[limit]})
+    assert sol.status == status
+    assert f"t = {sol.t_final:.6g}" in sol.message
+    assert f"raise {limit}" in sol.message
+
+
+RATES = np.array([1.0, 10, 100, 1e4])
+
+
+def ill(gradient, hvp=lambda w, v: RATES * v):
+    return gf.Objective(loss=lambda w: 0.5 * RATES @ w**2, gradient=gradient, hvp=hvp, num_params=4)
+
+
+TROUBLES = {
+    "check_problem": ill(lambda w: RATES * w, hvp=lambda w, v: 30 * v),
+    "the gradient jumps": ill(lambda w: RATES * np.sign(w), hvp=lambda w, v: 0 * v),
+    "not finite": ill(lambda w: np.where(w > 0.5, RATES, np.nan)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::grokflow.PrecisionWarning")
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_trouble_is_told_with_what_was_seen(kind, method):
+    """Not by an advice to take more steps of the same kind."""
+    sol = gf.gradient_flow(
+        TROUBLES[kind], np.ones(4), (0, 10), weight_decay=1e-3, method=method, max_steps=300
+    )
+    assert not sol.success
+    assert kind in sol.message
+    assert "raise" not in sol.message
+
+
+def test_trouble_of_an_explicit_method_is_told():
+    problem = TROUBLES["the gradient jumps"]
+    sol = gf.gradient_flow(problem, np.ones(4), (0, 10), weight_decay=1e-3, method="ROCK2", max_steps=300)
+    assert sol.status == "max_steps"
+    assert "The error test failed in" in sol.message
+    assert "raise" not in sol.message

@@ -81,6 +81,18 @@ def test_rates_beyond_the_resolution_of_the_clock(method):
     assert sol.final == pytest.approx([np.sqrt(1e12 + 2e50)], rel=1e-5)
 
 
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_rates_beyond_double_precision_are_told(method):
+    """1e18 over a span of 1000: round-off moves the weights more than the flow does."""
+    X = 1e9 * np.random.default_rng(0).standard_normal((5, 8))
+    problem = gf.models.LinearRegression(X, np.ones(5))
+    sol = gf.gradient_flow(
+        problem, np.ones(8), (1000.0, 2000.0), weight_decay=1e-3, method=method, max_steps=5000
+    )
+    assert sol.status == "error_test_failed"
+    assert "double precision" in sol.message
+
+
 def logarithmic(w):
     return 1 - np.array([1e-3, 5.0]) / w
 

@@ -15,7 +15,6 @@ class DenseFlow final : public Flow {
 
   DenseFlow(Index size, Field field, Jacobian jacobian);
 
-  bool may_be_noisy() const override { return true; }
   Index size() const override { return size_; }
 
  protected:

@@ -98,9 +98,6 @@ class Flow {
   /// after one step.
   virtual bool is_linear() const { return false; }
 
-  /// Whether f may carry more noise than the round-off of double precision: methods then look for it.
-  virtual bool may_be_noisy() const { return false; }
-
   /// The time of the evaluations to come, since the start of the run: methods set it, and only flows that
   /// depend on time ask for it.
   void set_time(double t) { time_ = t; }

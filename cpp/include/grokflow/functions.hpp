@@ -44,7 +44,6 @@ class LeastSquares final : public Problem {
   LeastSquares(Index num_params, Index num_residuals, Functions functions);
   LeastSquares(Index num_params, Index num_residuals, Functions functions, double scale);
 
-  bool may_be_noisy() const override { return true; }
   bool has_hvp() const override { return static_cast<bool>(functions_.hvp); }
   void residual(const ConstVectorRef& w, VectorRef out) const override { functions_.residual(w, out); }
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
@@ -67,7 +66,6 @@ class Objective final : public Problem {
   /// Throws std::invalid_argument if a function is missing.
   Objective(Index num_params, Functions functions);
 
-  bool may_be_noisy() const override { return true; }
   bool has_hvp() const override { return static_cast<bool>(functions_.hvp); }
   double loss(const ConstVectorRef& w) const override { return functions_.loss(w); }
   void gradient(const ConstVectorRef& w, VectorRef out) const override { functions_.gradient(w, out); }

@@ -27,7 +27,6 @@ class GradientFlow final : public Flow {
   GradientFlow(std::shared_ptr<const Problem> problem, Decay decay,
                CurvatureKind curvature = CurvatureKind::automatic, const CurvatureOptions& options = {});
 
-  bool may_be_noisy() const override { return problem_->may_be_noisy(); }
   Index size() const override { return problem_->num_params(); }
   bool is_linear() const override { return problem_->is_quadratic(); }
   /// c r.

@@ -63,7 +63,8 @@ class Integrator {
   double remaining() const { return ((t1_ - t0_) - clock_.t()) - clock_.lag(); }
   Status take_step();
   Status out_of_time();
-  std::string max_steps_message() const;
+  std::string limit_message(const std::string& limit, const std::string& name) const;
+  std::string newton_trouble() const;
   Status give_up(Attempt attempt, double h);
 
   Flow& flow_;

@@ -38,7 +38,6 @@ class OutputProblem : public PiecewiseProblem {
   explicit OutputProblem(Fit train, std::optional<Fit> test = std::nullopt);
 
   bool is_quadratic() const override;
-  bool may_be_noisy() const override { return train_.outputs->may_be_noisy(); }
   bool has_hvp() const override { return true; }
   bool solves() const override { return train_.outputs->solves(); }
   bool attained() const override { return train_.loss->attained(); }

@@ -132,8 +132,6 @@ class Problem {
 
   /// Whether F is quadratic: J and the Hessian are then the same everywhere.
   virtual bool is_quadratic() const { return false; }
-  /// Whether values may carry more noise than the round-off of double precision, or jump, unknown to the problem.
-  virtual bool may_be_noisy() const { return false; }
   /// Whether linearisations give `scaled_residual` and cost no more than a gradient: implicit steps then take these
   /// forces for unknowns of their own.
   virtual bool has_forces() const { return false; }

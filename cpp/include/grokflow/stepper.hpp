@@ -97,8 +97,8 @@ class Stepper {
   virtual int order() const = 0;
   /// By how much, at most, the tolerance had to be loosened for the noise of the right-hand side.
   virtual double slack() const { return 1.0; }
-  /// In a sentence, why the last attempt was bound to fail; empty if there is no more to say than its
-  /// outcome.
+  /// Why the last attempt that failed did so, and what to try: the rest of a sentence, or a whole one where it
+  /// ended the run. Empty if there is no more to say than its outcome.
   virtual std::string trouble() const { return {}; }
   /// Writes or reads the state between two steps. Read into a stepper that has been started, with the same
   /// arguments.

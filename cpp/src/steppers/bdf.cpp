@@ -55,7 +55,7 @@ class Bdf final : public Stepper {
       : flow_(flow),
         options_(std::move(options)),
         history_(flow.size()),
-        gate_(flow.may_be_noisy(), kQuiet, share_ * options_.tolerance.rtol) {
+        gate_(kQuiet, share_ * options_.tolerance.rtol) {
     for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
     options_.tolerance.rtol *= share_;
     options_.tolerance.atol *= share_;
@@ -135,6 +135,7 @@ class Bdf final : public Stepper {
 
   int order() const override { return last_order_; }
   double slack() const override { return std::max(1.0, share_ * gate_.most()); }
+  std::string trouble() const override { return monitor_.trouble(); }
 
   void state(Archive& archive) override {
     archive(clock_, history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, last_steepness_,
@@ -183,9 +184,12 @@ class Bdf final : public Stepper {
         relinearize();
         fresh = true;
       } else if (!lin_->sharpen()) {
-        if (!factored || !monitor_.at_noise(false)) return outcome;
-        gate_.reject();
-        return Outcome::done;
+        if (factored && monitor_.at_noise(false)) {
+          gate_.reject();
+          return Outcome::done;
+        }
+        monitor_.fail(factored);
+        return outcome;
       }
     }
   }
@@ -248,7 +252,7 @@ class Bdf final : public Stepper {
   /// Along the last correction.
   void measure_noise() {
     e_ = step_;
-    if (!NoiseGate::find(flow_, history_.newest(), e_, weights_, step_, slope_)) return;
+    if (!gate_.find(flow_, history_.newest(), e_, weights_, step_, slope_)) return;
     step_ *= gamma_;
     if (solver_ && solver_->solve(step_)) gate_.measured(error_constant_ * rms_norm(step_, weights_));
   }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
+#include <string>
 
 #include "grokflow/archive.hpp"
 
@@ -74,13 +76,48 @@ class ContractionMonitor {
     return true;
   }
 
+  /// The iteration is given up; `factored`: it had a matrix.
+  void fail(bool factored) {
+    failure_ = !factored                         ? Failure::no_matrix
+               : stalled_ && best_rate_ <= kFast ? Failure::round_off
+                                                 : Failure::contraction;
+    failed_at_ = last_;
+    failed_rate_ = rate_;
+  }
+
+  /// What was seen in the last iteration that was given up, and what to try.
+  std::string trouble() const {
+    std::ostringstream text;
+    switch (failure_) {
+      case Failure::none:
+        break;
+      case Failure::no_matrix:
+        text << "the matrix of its linear systems could not be factored: are the derivatives finite?";
+        break;
+      case Failure::round_off:
+        text << "its corrections shrank fast and stopped at " << failed_at_
+             << " of the error allowed in a step: that is round-off, or noise in the gradient; try a larger "
+                "rtol.";
+        break;
+      case Failure::contraction:
+        text << "its corrections went from one to the next by a factor of " << failed_rate_
+             << ": the derivatives are wrong (check_problem tells), lack the part that the residual gives "
+                "(hvp), or the gradient jumps.";
+        break;
+    }
+    return text.str();
+  }
+
   /// The contraction rate believed in.
   double rate() const { return rate_; }
   int iterations() const { return iteration_; }
   /// Whether the matrix has served so badly in the latest step that a new one pays.
   bool wants_new_matrix() const { return measured_ && rate_ > options_.renew; }
 
-  void state(Archive& archive) { archive(rate_, last_, noise_, best_rate_, iteration_, measured_, stalled_); }
+  void state(Archive& archive) {
+    archive(rate_, last_, noise_, best_rate_, iteration_, measured_, stalled_, failure_, failed_at_,
+            failed_rate_);
+  }
 
  private:
   static constexpr double kDivergent = 0.9;
@@ -92,6 +129,8 @@ class ContractionMonitor {
   static constexpr double kFast = 0.1;        // contraction of which round-off is not suspected
   static constexpr double kFade = 0.98;       // by which noise is forgotten with every iteration
 
+  enum class Failure { none, no_matrix, round_off, contraction };
+
   Options options_;
   double rate_ = 1.0;
   double last_ = 0.0;       // correction
@@ -99,6 +138,8 @@ class ContractionMonitor {
   double best_rate_ = 1.0;  // measured in this iteration
   int iteration_ = 0;
   bool measured_ = false, stalled_ = false;
+  Failure failure_ = Failure::none;
+  double failed_at_ = 0.0, failed_rate_ = 0.0;  // correction and rate in it
 };
 
 }  // namespace grokflow

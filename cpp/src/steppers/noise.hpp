@@ -1,5 +1,6 @@
 // What a stepper does about a right-hand side that is less smooth than the tolerance asks for: round-off of
-// single precision in a callback, sampling, a gradient that jumps.
+// double precision where the tolerance is tight and the steps are long, of single precision in a callback,
+// sampling, a gradient that jumps.
 #pragma once
 
 #include <algorithm>
@@ -13,9 +14,8 @@ namespace grokflow {
 /// any, the tolerance gives way until the noise of a step is a small part of it, and comes back without it.
 class NoiseGate {
  public:
-  /// Noise may take the part `quiet` of the tolerance. It is looked for only if there `may_be` any.
-  NoiseGate(bool may_be, double quiet, double rtol)
-      : may_be_(may_be), quiet_(quiet), limit_(kLoosest / std::max(rtol, 1e-16)) {}
+  /// Noise may take the part `quiet` of the tolerance.
+  NoiseGate(double quiet, double rtol) : quiet_(quiet), limit_(kLoosest / std::max(rtol, 1e-16)) {}
 
   double slack() const { return slack_; }
   /// The largest slack so far.
@@ -30,7 +30,7 @@ class NoiseGate {
 
   /// Whether attempts have failed so often of late that noise may be the reason.
   bool suspects() {
-    if (!may_be_ || failures_ < kFailures) return false;
+    if (failures_ < kFailures) return false;
     failures_ = 0.0;
     return true;
   }
@@ -38,24 +38,25 @@ class NoiseGate {
   /// f(w + e/16) less what follows from a straight line through f(w) and f(w + e), in `noise`; false if that
   /// is no more than the curvature of a smooth f. An e beyond the tolerance, which the weights are the inverse
   /// of, is shortened to it: over longer distances f may bend as it likes. Three evaluations.
-  static bool find(Flow& flow, const ConstVectorRef& w, VectorRef e, const ConstVectorRef& weights,
-                   VectorRef noise, VectorRef change) {
+  bool find(Flow& flow, const ConstVectorRef& w, VectorRef e, const ConstVectorRef& weights, VectorRef noise,
+            VectorRef change) {
     constexpr double part = 1.0 / 16.0;
     if (!all_finite(e)) return false;
     e /= std::max(1.0, rms_norm(e, weights));
-    Vector f(w.size()), point = w;
-    flow.rhs(point, f);
-    point = w + e;
-    flow.rhs(point, change);
-    change = part * (change - f);
-    point = w + part * e;
-    flow.rhs(point, noise);
-    noise -= f + change;
+    f_.resize(w.size());
+    point_ = w;
+    flow.rhs(point_, f_);
+    point_ = w + e;
+    flow.rhs(point_, change);
+    change = part * (change - f_);
+    point_ = w + part * e;
+    flow.rhs(point_, noise);
+    noise -= f_ + change;
     const double size = noise.stableNorm();
     if (!std::isfinite(size) || size <= 0.5 * change.stableNorm()) return false;
     // Where nothing has moved, w + e/16 is the same as w in the arithmetic of f, and all of the change is noise.
-    point = noise + change;
-    if (point.stableNorm() < 0.5 * size) noise /= part;
+    point_ = noise + change;
+    if (point_.stableNorm() < 0.5 * size) noise /= part;
     return true;
   }
 
@@ -72,10 +73,10 @@ class NoiseGate {
   static constexpr double kForget = 0.97, kRecover = 0.995;  // with every step taken
   static constexpr double kLoosest = 0.1;                    // relative tolerance
 
-  bool may_be_;
   double quiet_, limit_;
   double slack_ = 1.0, most_ = 1.0;
   double failures_ = 0.0;  // of late
+  Vector f_, point_;       // what `find` needs
 };
 
 }  // namespace grokflow

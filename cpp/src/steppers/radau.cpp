@@ -58,7 +58,7 @@ constexpr double kRecovery = 1.3;  // by which that limit itself recovers in eac
 class Radau final : public OneStepMethod {
  public:
   Radau(Flow& flow, Tolerance tolerance)
-      : flow_(flow), tolerance_(std::move(tolerance)), gate_(flow.may_be_noisy(), kQuiet, tolerance_.rtol) {
+      : flow_(flow), tolerance_(std::move(tolerance)), gate_(kQuiet, tolerance_.rtol) {
     const Index d = flow.size();
     for (Vector* v : {&w_, &f_, &new_w_, &new_f_, &real_, &real_step_, &filtered_, &weights_, &jump_})
       v->resize(d);
@@ -165,6 +165,7 @@ class Radau final : public OneStepMethod {
 
   int order() const override { return 5; }
   double slack() const override { return gate_.most(); }
+  std::string trouble() const override { return monitor_.trouble(); }
 
   void state(Archive& archive) override {
     archive(clock_, w_, f_, force_, jump_, polynomial_, monitor_, gate_, fields_, weights_, stale_, rejected_,
@@ -210,7 +211,7 @@ class Radau final : public OneStepMethod {
   void measure_noise() {
     set_stage(0.0);
     filtered_ = fields_.col(2);
-    if (!NoiseGate::find(flow_, w_, filtered_, weights_, real_step_, new_f_)) return;
+    if (!gate_.find(flow_, w_, filtered_, weights_, real_step_, new_f_)) return;
     real_step_ *= h_ / tableau_.mu;
     if (at_[1].solver && at_[1].solver->solve(real_step_)) gate_.measured(rms_norm(real_step_, weights_));
   }
@@ -244,7 +245,9 @@ class Radau final : public OneStepMethod {
         apart_ = spell_ = std::min(2 * spell_, kLongestSpell);
         relinearize();
       } else if (!sharpen()) {
-        return factored && monitor_.at_noise(false) ? end_at_noise() : outcome;
+        if (factored && monitor_.at_noise(false)) return end_at_noise();
+        monitor_.fail(factored);
+        return outcome;
       }
     }
   }
