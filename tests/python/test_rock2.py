@@ -54,19 +54,6 @@ def test_error_against_steps_shows_the_order():
     assert 1.8 < slope < 2.6, (steps, errors)
 
 
-def test_fixed_steps_show_the_order():
-    """A logistic curve at steps that the tolerance does not touch: halving them divides the error by four."""
-
-    def f(y):
-        return y * (1 - y)
-
-    errors = []
-    for h in (0.2, 0.1, 0.05, 0.025):
-        sol = integrate(f, f, np.full(1, 0.1), (0, 4.0), method="ROCK2", rtol=1e3, first_step=h, max_step=h)
-        errors.append(abs(sol.final[0] - 1 / (1 + 9 * np.exp(-4.0))))
-    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.25)
-
-
 def test_closed_form_of_a_stiff_linear_flow():
     rates = np.logspace(-2, 5, 40)
     y0 = 1 + np.linspace(-1, 1, 40)

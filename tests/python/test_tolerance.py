@@ -40,31 +40,3 @@ def test_error_over_the_path(start, exact, method):
         sol = solve(start, method, rtol)
         allowed = rtol * np.linalg.norm(exact, axis=1)
         assert np.max(np.linalg.norm(sol.w - exact, axis=1) / allowed) < 10
-
-
-def errors_at_fixed_steps(method, steps, dense):
-    """Return the largest errors of w' = 1 - w from 3, at the ends of steps or between them, for each h."""
-    problem = gf.models.LinearRegression([[1.0]], [1.0])
-    errors = []
-    for h in steps:
-        times = h * (np.arange(1, round(2 / h) + 1) - (0.4 if dense else 0))
-        sol = gf.gradient_flow(
-            problem,
-            [3.0],
-            (0, 2.0),
-            weight_decay=0.0,
-            method=method,
-            rtol=1e3,
-            first_step=h,
-            max_step=h,
-            t_eval=times,
-        )
-        errors.append(np.abs(sol.w[:, 0] - 1 - 2 * np.exp(-times)).max())
-    return errors
-
-
-@pytest.mark.parametrize(("method", "dense", "order"), [("Radau", False, 5), ("Radau", True, 4)])
-def test_fixed_steps_show_the_order_at_their_ends_and_between(method, dense, order):
-    """Collocation with three stages is of order 5 at the ends of steps, its polynomial of order 4 between."""
-    coarse, fine = errors_at_fixed_steps(method, (0.05, 0.025), dense)
-    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.1)
