@@ -15,7 +15,7 @@ from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
 from grokflow.check import ProblemReport, check_problem
 from grokflow.checkpoint.journal import CheckpointWarning
-from grokflow.clocks import Clocks, clocks
+from grokflow.clocks import Clocks, clocks, crossing_time
 from grokflow.embedding import get_cmake_dir, get_include
 from grokflow.figures.flows import plot_flows, plot_law
 from grokflow.files import FileError
@@ -82,6 +82,7 @@ __all__ = [
     "TwoPhase",
     "check_problem",
     "clocks",
+    "crossing_time",
     "first_order_residual",
     "from_jax",
     "from_torch",

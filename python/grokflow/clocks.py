@@ -1,12 +1,14 @@
-"""The two clocks of a run: when the fast phase ends, and when weight decay takes over."""
+"""The clocks of a run: when the fast phase ends, when weight decay takes over, when something is learnt."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from grokflow._validate import as_number
-from grokflow.curves import first_crossing, value_at
+import numpy as np
+
+from grokflow._validate import as_number, as_positive
+from grokflow.curves import first_crossing, stays_below, value_at
 from grokflow.trajectory import Trajectory, require_trajectory
 
 MUCH = 100.0  # how many times smaller "much smaller" is
@@ -87,3 +89,48 @@ def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
     pull = lam * landing
     separation = float(gradient[0] / pull) if pull > 0.0 else math.inf
     return Clocks(t_gf, t_wd, sol.t_final, separation)
+
+
+def crossing_time(
+    sol: Trajectory, name: str, *, below: float | None = None, above: float | None = None
+) -> float:
+    """Return the time from which on an observable stays below, or above, a level.
+
+    Parameters
+    ----------
+    sol : Solution
+    name : str
+        What was observed, a number that is not negative.
+    below, above : float
+        The level, positive: one of the two.
+
+    Returns
+    -------
+    float
+        On straight lines in log-log axes between the records; nan if the run does not end on that side.
+
+    Raises
+    ------
+    KeyError
+        It was not observed.
+    ValueError
+        Not one of `below` and `above` is given, or the observable has several components.
+
+    Examples
+    --------
+    >>> import grokflow as gf
+    >>> problem = gf.models.LinearRegression([[1.0, 0.0]], [1.0])
+    >>> sol = gf.gradient_flow(problem, [1.0, 1.0], (0, 1e3), weight_decay=1e-2)
+    >>> round(crossing_time(sol, "norm", below=1.2))
+    41
+    """
+    require_trajectory(sol)
+    if (below is None) == (above is None):
+        raise ValueError(f"below is {below} and above is {above}; give one of them")
+    values = sol[name]
+    if values.ndim > 1:
+        raise ValueError(f"{name!r} has {values.shape[1]} components; a single number crosses a level")
+    if below is not None:
+        return stays_below(sol.t, values, as_positive("below", below))
+    with np.errstate(divide="ignore"):
+        return stays_below(sol.t, 1.0 / values, 1.0 / as_positive("above", above))

@@ -56,4 +56,4 @@ def _crossing(t: FloatArray, values: FloatArray, gap: FloatArray, i: int, log_t:
 
 
 def _log(x: Any) -> FloatArray:
-    return np.log(np.maximum(np.asarray(x, dtype=np.float64), TINY))
+    return np.log(np.clip(np.asarray(x, dtype=np.float64), TINY, 1.0 / TINY))

@@ -82,3 +82,35 @@ def test_misuse():
         clocks(gf.norm_flow(problem, [1.5, 0.5], (0, 1)))
     with pytest.raises(ValueError, match="did not record grad_norm"):
         clocks(sol)
+
+
+@pytest.mark.parametrize("level", [{"below": 0.05}, {"above": 0.3}, {"below": 1e-9}, {"above": 0.999}])
+def test_crossings_are_those_of_the_twin(level):
+    t = np.concatenate([[0.0], np.geomspace(1e-2, 1e3, 60)])
+    falling = np.exp(-t / 30.0) + 0.02 * np.sin(t) ** 2
+    sol = run(t, falling if "below" in level else 1.0 - falling, np.ones_like(t), 0.1)
+    ours = gf.crossing_time(sol, "grad_norm", **level)
+    theirs = reference.clocks.crossing_time(sol, "grad_norm", **level)
+    assert ours == pytest.approx(theirs, rel=1e-9, nan_ok=True)
+
+
+def test_a_level_is_crossed_for_good():
+    t = np.array([1.0, 10.0, 100.0, 1000.0, 10000.0])
+    sol = run(t, np.array([0.0, 1.0, 0.1, 1.0, 1.0]), t**-1.0, 0.1)
+    assert gf.crossing_time(sol, "grad_norm", above=0.5) == pytest.approx(100.0 * 10 ** math.log10(5.0))
+    assert gf.crossing_time(sol, "norm", below=0.02) == pytest.approx(50.0)
+    assert gf.crossing_time(sol, "norm", below=2.0) == 1.0
+    assert math.isnan(gf.crossing_time(sol, "norm", below=1e-5))
+
+
+def test_crossings_refuse():
+    sol = run(np.ones(2), np.ones((2, 3)), np.ones(2), 0.1)
+    for levels in ({}, {"below": 1.0, "above": 2.0}):
+        with pytest.raises(ValueError, match="give one of them"):
+            gf.crossing_time(sol, "norm", **levels)
+    with pytest.raises(ValueError, match="3 components"):
+        gf.crossing_time(sol, "grad_norm", below=1.0)
+    with pytest.raises(ValueError, match="below is -1"):
+        gf.crossing_time(sol, "norm", below=-1.0)
+    with pytest.raises(KeyError):
+        gf.crossing_time(sol, "margin", above=0.5)

@@ -19,6 +19,16 @@ def clocks(sol, eps=1e-3):
     )
 
 
+def crossing_time(sol, name, *, below=None, above=None):
+    """Return the time from which on an observable is on one side of a level; nan if it does not end there."""
+    gap = _log(sol[name]) - np.log(below) if above is None else np.log(above) - _log(sol[name])
+    wrong = np.flatnonzero(~(gap < 0))
+    last = wrong[-1] if len(wrong) else 0
+    if len(wrong) and last == len(sol.t) - 1:
+        return np.nan
+    return _crossing(sol.t[last:], gap[last:]) if len(wrong) else sol.t[0]
+
+
 def _crossing(t, gap):
     """Return the first t with gap <= 0, where gap is linear in log t between the records."""
     if not np.any(gap <= 0):

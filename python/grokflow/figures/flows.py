@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -199,9 +200,8 @@ def plot_components(
 
 def entries_beside(ax: Axes) -> int:
     """Return how many entries of the legend of `ax` fit above it beside each other."""
-    longest = max(
-        len(label.replace("\\lambda", "l").strip("$")) for label in ax.get_legend_handles_labels()[1]
-    )
+    texts = (re.sub(r"\\[a-z]+|[${}^]", "", label) for label in ax.get_legend_handles_labels()[1])
+    longest = max(map(len, texts))
     inches = 0.5 + 0.06 * longest
     return max(1, int(ax.get_window_extent().width / ax.figure.dpi / inches))
 

@@ -23,6 +23,7 @@ STYLE: Any = {  # Any: matplotlib types the keys of rcParams one by one
     "font.size": 9,
     "figure.titlesize": 10,
     "axes.labelsize": 9,
+    "axes.titlesize": 9,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
