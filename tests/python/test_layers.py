@@ -22,6 +22,7 @@ LAYERS = [  # each sees those before it, and a folder itself
     "limit",
     "resume scipy sweeps",
     "grokflow",  # what `import grokflow` gives
+    "papers",
     "app",
     "cli __main__",
 ]

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -22,6 +21,7 @@ from grokflow import _start
 from grokflow.app import build
 from grokflow.app.experiments import EXPERIMENTS
 from grokflow.app.limit import limit as run_limit
+from grokflow.app.reproduce import catalogue
 from grokflow.app.reproduce import reproduce as run_experiments
 from grokflow.app.resume import resume as go_on
 from grokflow.app.run import run as run_settings
@@ -37,25 +37,33 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Name = Enum("Name", {name: name for name in EXPERIMENTS})  # type: ignore[misc]
 
 
 @app.command()
 def reproduce(
-    names: Annotated[list[Name] | None, typer.Argument(help="Experiments; all if none is named.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Experiments and papers; all of arXiv 2505.20172 if none is named."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Directory for figures and trajectories.")] = Path(
         "grokflow-reproduce"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data and initial weights.")] = 26,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of data and initial weights.  [default: 26]")
+    ] = None,
     weight_decay: Annotated[
         float | None, typer.Option(help="Instead of each experiment's own; of `limit` it is the largest.")
     ] = None,
     small: Annotated[bool, typer.Option("--small", help="Small sizes, for a quick look.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="Say what there is.")] = False,
 ) -> None:
-    """Run the paper's experiments: a table, and a figure and the trajectories (.npz) of each."""
-    chosen = list(dict.fromkeys(name.value for name in names)) if names else list(EXPERIMENTS)
+    """Run experiments: a table, and a figure and the trajectories (.npz) of each; of papers their scripts."""
     with reported():
-        finish(run_experiments(chosen, out, seed, weight_decay, small, Console()))
+        if list_them:
+            for name, title in catalogue().items():
+                typer.echo(f"{name:<16}{title}")
+            return
+        finish(run_experiments(names or list(EXPERIMENTS), out, seed, weight_decay, small, Console()))
 
 
 def run(settings_file: Path | None = None, **options: Any) -> None:
