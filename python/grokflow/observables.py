@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._validate import FloatArray, as_array, as_count, as_positive, as_vector
+from grokflow._validate import FloatArray, as_array, as_count, as_generator, as_positive, as_vector
 from grokflow.models.two_layer import TwoLayerNetwork
 from grokflow.problems import Problem, require_problem
 
@@ -92,7 +92,7 @@ def sharpness(problem: Problem, rtol: float = 1e-6, seed: int = 0) -> Number:
     """
     require_problem(problem)
     tolerance = as_positive("rtol", rtol)
-    start = np.random.default_rng(seed).standard_normal(problem.num_params)
+    start = as_generator(seed).standard_normal(problem.num_params)
 
     def largest(t: float, w: FloatArray) -> float:
         basis = np.empty((0, start.size))
@@ -156,6 +156,8 @@ def effective_rank(matrix: Callable[[FloatArray], ArrayLike]) -> Number:
     Roy, Vetterli, EUSIPCO 2007.
     """
 
+    require_function("matrix", matrix)
+
     def rank(t: float, w: FloatArray) -> float:
         values = np.linalg.svd(as_array("matrix(w)", matrix(w), 2), compute_uv=False)
         part = values[values > 0.0] / values.sum()
@@ -191,7 +193,8 @@ def fourier_power(weights: Callable[[FloatArray], ArrayLike], p: int) -> Vector:
     ----------
     Nanda et al., arXiv:2301.05217; Gromov, arXiv:2301.02679.
     """
-    modulus = as_count("p", p)
+    require_function("weights", weights)
+    modulus = as_count("p", p, 2**31 - 1)
 
     def power(t: float, w: FloatArray) -> FloatArray:
         W = as_array("weights(w)", weights(w), 2)
@@ -206,6 +209,12 @@ def fourier_power(weights: Callable[[FloatArray], ArrayLike], p: int) -> Vector:
         return folded
 
     return power
+
+
+def require_function(name: str, value: object) -> None:
+    """Raise TypeError if an argument is no function."""
+    if not callable(value):
+        raise TypeError(f"{name} is {value!r}; it must be a function of w")
 
 
 def _residuals_of(problem: Problem) -> int:

@@ -320,6 +320,96 @@ CALLABLES = {
             "eps": [*number("eps"), (0.0, ValueError, "eps is 0"), (1.0, ValueError, "eps is 1")],
         },
     ),
+    "crossing_time": (
+        lambda sol=None, name="norm", **level: gf.crossing_time(sol, name, **level or {"below": 1.0}),
+        {"sol": sol},
+        {
+            "sol": trajectory(),
+            "name": [
+                ("nothing", KeyError, "'nothing' was not observed"),
+                (3, KeyError, "3 was not observed"),
+            ],
+            "below": [*positive("below", none=True), (None, ValueError, "below is None and above is None")],
+            "above": [*positive("above", none=True), (None, ValueError, "below is None and above is None")],
+        },
+    ),
+    "plot_flows": (
+        lambda flows=None, **options: gf.plot_flows(FLOWS() if flows is None else flows, **options),
+        {},
+        {
+            "flows": [
+                ({}, ValueError, "flows is empty"),
+                (3, TypeError, "flows is 3; it must be a mapping"),
+                ({1.0: 3}, TypeError, "sol is 3; it must be a Solution"),
+            ],
+            "value": [("nothing", KeyError, "'nothing' was not observed")],
+            "beside": [("nothing", KeyError, "'nothing' was not observed")],
+            "symbol": [(3, TypeError, "symbol is 3; it must be a text")],
+            "yscale": choice("yscale", "auto"),
+            "ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")],
+        },
+    ),
+    "plot_law": (
+        gf.plot_law,
+        {"x": [1.0, 2.0], "times": {"t": [1.0, 2.0]}},
+        {
+            "x": [
+                *array("x", np.ones(2)),
+                ([0.0, 1.0], ValueError, "x has numbers that are not positive"),
+                ([1.0], ValueError, "t has shape (2,); that of x is (1,)"),
+            ],
+            "times": [
+                (None, TypeError, "times is None; it must be a mapping"),
+                ({"t": [1.0]}, ValueError, "t has shape (1,); that of x is (2,)"),
+                ({"t": [0.0, 1.0]}, ValueError, "t has numbers that are not positive"),
+                ({"t": ["a", "b"]}, TypeError, "t is dtype <U1; it must hold real numbers"),
+            ],
+            "xlabel": [(3, TypeError, "xlabel is 3; it must be a text")],
+            "ylabel": [(3, TypeError, "ylabel is 3; it must be a text")],
+            "y": choice("y", "log"),
+            "ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")],
+        },
+    ),
+    "kernel_alignment": (
+        gf.observables.kernel_alignment,
+        {"problem": MODEL, "y": Y},
+        {"problem": problem(), "y": vector("y", 3)},
+    ),
+    "kernel_similarity": (
+        gf.observables.kernel_similarity,
+        {"problem": MODEL, "w0": W},
+        {"problem": problem(), "w0": vector("w", 2)},
+    ),
+    "sharpness": (
+        gf.observables.sharpness,
+        {"problem": MODEL},
+        {
+            "problem": problem(),
+            "rtol": positive("rtol"),
+            "seed": [(-1, ValueError, "seed is -1"), ("one", TypeError, "seed is 'one'")],
+        },
+    ),
+    "tangent_norm": (gf.observables.tangent_norm, {"problem": MODEL}, {"problem": problem()}),
+    "update_cosine": (
+        gf.observables.update_cosine,
+        {"problem": MODEL, "weight_decay": 0.1},
+        {"problem": problem(), "weight_decay": positive("weight_decay")},
+    ),
+    "effective_rank": (
+        gf.observables.effective_rank,
+        {"matrix": np.diag},
+        {"matrix": function("matrix")},
+    ),
+    "active_neurons": (
+        gf.observables.active_neurons,
+        {"problem": gf.models.TwoLayerNetwork(X, Y, width=2)},
+        {"problem": [*problem(), (MODEL, TypeError, "it must be a TwoLayerNetwork")]},
+    ),
+    "fourier_power": (
+        gf.observables.fourier_power,
+        {"weights": np.diag, "p": 2},
+        {"weights": function("weights"), "p": count("p")},
+    ),
     "check_problem": (
         gf.check_problem,
         {"problem": OWN},
@@ -620,6 +710,21 @@ CALLABLES = {
         {},
         {"ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")]},
     ),
+    "Solution.plot_components": (
+        lambda name="margins", **options: VECTORS().plot_components(name, **options),
+        {},
+        {
+            "name": [
+                ("nothing", KeyError, "'nothing' was not observed"),
+                ("norm", ValueError, "'norm' is a number"),
+            ],
+            "highlight": [
+                ([5], ValueError, "highlight is [5]; the components of 'margins' are 0 to 1"),
+                ("a", ValueError, "highlight is 'a'"),
+            ],
+            "ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")],
+        },
+    ),
     "Solution.plot_modes": (
         lambda problem=None, ax=None: sol().plot_modes(problem, ax),
         {},
@@ -687,6 +792,18 @@ CALLABLES = {
     ),
     "TwoPhase.table": (lambda: phases().table(), {}, {}),
 }
+
+
+@cache
+def FLOWS():
+    return {1.0: sol()}
+
+
+@cache
+def VECTORS():
+    return gf.gradient_flow(
+        MODEL, W, (0, 1), weight_decay=0.1, observe={"norm": "norm", "margins": lambda t, w: w}
+    )
 
 
 @cache

@@ -54,7 +54,7 @@ ABSTRACT = {"Problem", "Model", "Loss", "Solution", "TwoPhase"}  # made by the l
 
 def public_callables():
     """Return (name in the table, arguments) of what a user calls."""
-    for space in (gf, gf.models, gf.losses):
+    for space in (gf, gf.models, gf.losses, gf.observables):
         for name in space.__all__:
             made = getattr(space, name)
             if callable(made) and name not in RESULTS | ABSTRACT | ELSEWHERE:

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
-    "_start _backend _manual _html _validate _warnings _arithmetic memory methods files pointers classes",
+    "_start _backend _manual _html _validate _warnings _arithmetic",
+    "memory methods files pointers classes deadline",
     "snapshots threads problems provenance losses",
     "callbacks outputs _results check _taylor",
     "models frameworks",

@@ -87,7 +87,7 @@ def test_misuse_is_told():
         gf.plot_flows({1e-2: sol}, "coefficients")
     with pytest.raises(ValueError, match="is a number"):
         sol.plot_components("test_loss")
-    with pytest.raises(ValueError, match="highlight has 3"):
+    with pytest.raises(ValueError, match=r"highlight is \[3\]; the components of 'coefficients' are 0 to 2"):
         sol.plot_components("coefficients", highlight=[3])
     with pytest.raises(ValueError, match="not positive"):
         gf.plot_law([1.0, 2.0], {"t": [0.0, 1.0]})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._validate import as_array, as_choice
+from grokflow._validate import as_array, as_choice, as_real
 from grokflow.figures.style import (
     BLUE,
     GREEN,
@@ -74,6 +74,8 @@ def plot_flows(
     ImportError
         matplotlib is missing.
     """
+    require_mapping("flows", flows)
+    require_text(symbol=symbol)
     if not flows:
         raise ValueError("flows is empty; give at least one run")
     as_choice("yscale", yscale, ("auto", "log", "linear"))
@@ -142,8 +144,10 @@ def plot_law(
         matplotlib is missing.
     """
     as_choice("y", y, ("log", "linear"))
+    require_mapping("times", times)
+    require_text(xlabel=xlabel, ylabel=ylabel)
     at = as_array("x", x, 1)
-    numbers = {name: np.asarray(values, dtype=np.float64) for name, values in times.items()}
+    numbers = {name: as_real(name, values).astype(np.float64) for name, values in times.items()}
     for name, values in numbers.items():
         if values.shape != at.shape:
             raise ValueError(f"{name} has shape {values.shape}; that of x is {at.shape}")
@@ -179,14 +183,14 @@ def plot_components(
     values = sol[name]
     if values.ndim == 1:
         raise ValueError(f"{name!r} is a number; draw it with plot_flows")
-    chosen = list(range(values.shape[1]) if highlight is None else highlight)
-    for i in chosen:
-        if not 0 <= i < values.shape[1]:
-            raise ValueError(f"highlight has {i}; {name!r} has {values.shape[1]} components")
+    count = values.shape[1]
+    chosen = list(range(count)) if highlight is None else np.atleast_1d(highlight).tolist()
+    if not set(chosen) <= set(range(count)):
+        raise ValueError(f"highlight is {highlight!r}; the components of {name!r} are 0 to {count - 1}")
     with canvas(SIZE, ax) as figure:
         ax = figure.add_subplot() if ax is None else ax
         left = start_of_axis(sol, name)
-        others = [i for i in range(values.shape[1]) if i not in chosen]
+        others = [i for i in range(count) if i not in chosen]
         if others:
             draw_over_time(ax, sol, values[:, others], left, color=SKY, linewidth=0.7)
         for colour, i in zip(_cycle(0, len(chosen)), chosen, strict=True):
@@ -196,6 +200,19 @@ def plot_components(
         ax.set_xlabel(time_label(sol))
         ax.set_ylabel(name.replace("_", " "))
     return figure
+
+
+def require_mapping(name: str, value: object) -> None:
+    """Raise TypeError if an argument is no mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {value!r}; it must be a mapping, with what to call each in the legend")
+
+
+def require_text(**arguments: object) -> None:
+    """Raise TypeError if an argument is no text."""
+    for name, value in arguments.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}; it must be a text")
 
 
 def entries_beside(ax: Axes) -> int:
