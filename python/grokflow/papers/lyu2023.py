@@ -16,28 +16,26 @@ import grokflow as gf
 small = "--small" in sys.argv
 D, n, held_out, large, size = (200, 60, 200, 1000, 12) if small else (10_000, 256, 200, 100_000, 97)
 lam, alphas = 1e-3, np.array([2.0, 8.0, 32.0, 128.0])
-rng = np.random.default_rng(0)
+options = {"weight_decay": lam, "rtol": 1e-4, "save_states": False}
 
 
 def sparse(d, alpha, loss="squares"):
     """Return the flow of u^2 - v^2 from u = v = alpha, as 2 a b with a, b = (u + v, u - v)/sqrt 2."""
+    rng = np.random.default_rng(0)
     X, X_test = rng.choice([-1.0, 1.0], (n, d)), rng.choice([-1.0, 1.0], (held_out, d))
     y, y_test = (np.sign(x[:, :3].sum(1)) if loss == "logistic" else x[:, :3].sum(1) for x in (X, X_test))
     problem = gf.models.DiagonalLinearNetwork(2 * X, y, loss=loss, test=(2 * X_test, y_test))
     w0 = np.r_[np.full(d, np.sqrt(2) * alpha), np.zeros(d)]
-    observe = [
-        "train_loss",
-        "test_loss",
-        *(["train_accuracy", "test_accuracy"] if loss == "logistic" else []),
-    ]
+    labels = loss == "logistic"
+    observe = ["train_loss", "test_loss", *["train_accuracy", "test_accuracy"] * labels]
     grid = np.r_[0.0, np.geomspace(1e-5, 0.5 / lam, 60), np.linspace(0.6, 15.0, 140) / lam]
-    options = {"weight_decay": lam, "rtol": 1e-4, "observe": observe, "save_states": False}
-    curvature = "krylov" if loss == "logistic" else "gram"
-    return gf.gradient_flow(problem, w0, (0, 15 / lam), t_eval=grid, curvature=curvature, **options)
+    own = {"t_eval": grid, "observe": observe, "curvature": "krylov" if labels else "gram"}
+    return gf.gradient_flow(problem, w0, (0, 15 / lam), **own, **options)
 
 
 def completion(alpha):
     """Return the flow of U V^T from U = V = alpha I, with a fifth of the entries of a matrix of rank 1."""
+    rng = np.random.default_rng(0)
     target = np.outer(*rng.uniform(-np.sqrt(3), np.sqrt(3), (2, size)))
     rows, cols = np.divmod(rng.permutation(size**2), size)
     train, test = np.split(np.arange(size**2), [size**2 // 5 if size > 20 else size**2 // 2])
@@ -47,8 +45,7 @@ def completion(alpha):
     )
     w0 = alpha * np.tile(np.eye(size).ravel(), 2)
     observe = {"train_loss": "train_loss", "test_loss": "test_loss", "singular values": "singular_values"}
-    options = {"weight_decay": lam, "rtol": 1e-4, "observe": observe, "save_states": False}
-    sol = gf.gradient_flow(problem, w0, (0, 10 / lam), **options)
+    sol = gf.gradient_flow(problem, w0, (0, 10 / lam), observe=observe, **options)
     return sol, 0.1 * 0.5 * np.sum(entries[1][2] ** 2)  # a tenth of the loss of the matrix 0
 
 
@@ -58,7 +55,7 @@ def late(sol, level=None):
 
 
 flows = {alpha: sparse(D, alpha) for alpha in alphas}
-labels = {alpha: sparse(D // 5, alpha, "logistic") for alpha in alphas[:3]}
+labels = {alpha: sparse(D // 2, alpha, "logistic") for alpha in alphas[:3]}
 matrices = {alpha: completion(alpha) for alpha in (3.0, 10.0, 30.0)}
 wide = sparse(large, alphas[2])
 law = {
