@@ -39,6 +39,25 @@ def test_models_declare_it(problem, chosen):
     assert core.curvature_of(problem._core, "auto", BUDGET) == chosen
 
 
+def test_the_bounds_of_the_choice_are_included():
+    """Dense up to d = 200; and a matrix fits that takes all of its budget, factors of Radau included."""
+
+    def chosen(problem, kind="auto", budget=BUDGET):
+        return core.curvature_of(problem._core, kind, budget)
+
+    def tall(width, inputs):
+        X = np.ones((300, inputs))
+        return gf.models.TwoLayerNetwork(X, np.ones(300), width=width, activation="tanh")
+
+    at, beyond = tall(50, 2), tall(67, 1)
+    assert (at.num_params, beyond.num_params) == (200, 201)
+    assert (chosen(at), chosen(beyond)) == ("dense", "krylov")
+    whole = 4 * 8 * 200**2
+    assert (chosen(at, budget=whole), chosen(at, budget=whole - 1)) == ("dense", "krylov")
+    kernel = completion(20, 200)
+    assert (chosen(kernel, budget=whole), chosen(kernel, budget=whole - 1)) == ("gram", "krylov")
+
+
 def own(n=150, gradient_takes=0.0, gram_takes=0.0, **others):
     """A network as functions of the user's, whose gradient and K take so many seconds more; and weights."""
     rng = np.random.default_rng(0)

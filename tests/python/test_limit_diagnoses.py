@@ -223,3 +223,15 @@ def test_a_gradient_that_is_not_finite_at_the_start():
     problem = scalar(lambda w: np.log(w), lambda w: np.inf, lambda w: 1.0)
     with pytest.raises(ValueError, match="gradient at t = 0"):
         gf.limit_map(problem, [0.0])
+
+
+def test_a_rank_that_round_off_decides_is_told():
+    """Two eigenvalues so close to each other and to round-off that either might be noise."""
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    X = np.diag([1.0, 8e-8, 5e-8]) @ Q
+    problem, start = gf.models.LinearRegression(X, X @ np.ones(3)), np.ones(3)
+    landing = gf.limit_map(problem, start, curvature="dense")
+    assert landing.status == "degenerate"
+    assert "rank of the Hessian cannot be decided" in landing.message
+    assert landing.gap < 10
+    assert gf.limit_map(problem, start, curvature="dense", rtol_rank=1e-10).status == "landed"

@@ -172,6 +172,14 @@ def test_a_neuron_that_may_stay_dead_or_come_to_life_splits():
     np.testing.assert_allclose(sol.final, np.exp(-RATE * 5.0) * np.array([1.0, 1.0, -1.0]), rtol=1e-6)
 
 
+def test_a_surface_where_nothing_jumps_splits_nothing():
+    """The data point is fitted: on either side of it nothing moves the neuron but the decay."""
+    problem = gf.models.TwoLayerNetwork([[1.0]], [0.0], width=1, activation="relu")
+    sol = solve(problem, [1.0, 1.0, -1.0], 5.0)
+    assert sol.mode_changes.size == 0
+    np.testing.assert_allclose(sol.final, np.exp(-RATE * 5.0) * np.array([1.0, 1.0, -1.0]), rtol=1e-6)
+
+
 @KINKED
 def test_the_steps_tell_the_time_once(activation):
     problem, w0 = network(activation=activation)
@@ -249,6 +257,20 @@ def test_a_limit_keeps_the_changes_until_then():
     sol = solve(problem, w0, max_steps=40)
     assert sol.status == "max_steps"
     assert sol.mode_changes.size > 0
+
+
+@pytest.mark.parametrize("seed", [3, 10])
+def test_a_landing_is_in_the_mode_of_its_flow(seed):
+    """Newton's method, which takes over from afar at this tolerance, knows one mode only."""
+    rng = np.random.default_rng(seed)
+    n = 4 + seed % 3
+    problem = gf.models.TwoLayerNetwork(
+        rng.uniform(-2, 2, (n, 1)), rng.standard_normal(n), width=12, activation="relu"
+    )
+    landing = gf.limit_map(problem, problem.initial_weights(seed=seed), rtol=0.5)
+    assert landing.success
+    (before, _), (after, sizes) = (preactivations(problem, w) for w in (landing.path.final, landing.w))
+    assert (before * after > -1e-12 * sizes**2).all()
 
 
 def test_the_drift_slides_on_the_manifold():

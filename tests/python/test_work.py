@@ -1,5 +1,7 @@
 """Work that a run must not do twice."""
 
+from collections import Counter
+
 import grokflow as gf
 import numpy as np
 import pytest
@@ -108,3 +110,39 @@ def test_every_recorded_state_is_on_the_manifold(name, problem):
     start = gf.limit_map(problem, problem.initial_weights(std=1.0, seed=0)).w
     sol = gf.norm_flow(problem, start, (0, 10), t_eval=np.linspace(0, 10, 201))
     assert max(np.linalg.norm(problem.residual(w)) for w in sol.w) < 1e-12
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+@pytest.mark.parametrize("curvature", ["gram", "dense", "krylov"])
+def test_the_stats_count_what_was_called(method, curvature):
+    """A gradient is a residual and a product with J^T; one more tells whether the functions fit together."""
+    X = np.random.default_rng(0).standard_normal((6, 2))
+    net = gf.models.TwoLayerNetwork(X, np.sin(X[:, 0]), width=5, activation="tanh")
+    calls = Counter()
+
+    def counted(name):
+        def function(*arguments):
+            calls[name] += 1
+            return getattr(net, name)(*arguments)
+
+        return function
+
+    functions = {name: counted(name) for name in ("residual", "jvp", "vjp", "gram", "hvp")}
+    problem = gf.LeastSquares(**functions, num_params=net.num_params, num_residuals=6)
+    calls.clear()
+    stats = gf.gradient_flow(
+        problem,
+        net.initial_weights(seed=0),
+        (0, 100),
+        weight_decay=1e-3,
+        method=method,
+        curvature=curvature,
+        rtol=1e-5,
+        observe={},
+        t_eval=None,
+    ).stats
+    assert calls["residual"] == stats["nfev"] + 1
+    assert calls["jvp"] == stats["njvp"]
+    assert calls["vjp"] == stats["nvjp"] + stats["nfev"] + 1
+    assert calls["gram"] == stats["ngram"]
+    assert calls["hvp"] == stats["nhvp"] + problem.num_params * stats["nhessian"]
