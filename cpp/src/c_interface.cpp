@@ -153,7 +153,7 @@ int grokflow_objective(int64_t d, grokflow_loss loss, grokflow_gradient gradient
     Objective::Functions functions{{}, function(gradient, data), product(hvp, data)};
     if (loss)
       functions.loss = [=](const ConstVectorRef& w) {
-        double value = 0.0;
+        double value = NAN;  // unless it is set
         return loss(w.data(), &value, data) == 0 ? value : NAN;
       };
     *out = new grokflow_problem{std::make_shared<Objective>(d, std::move(functions))};

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "linearized.hpp"
+
 namespace grokflow {
 namespace {
 
@@ -67,8 +69,7 @@ class Checker {
       for (double& entry : *x) entry = normal(bits);
     v_ *= size / length(v_);
     v2_ *= size / length(v2_);
-    p_.linearize(w_, lin_);
-    if (!lin_) throw std::invalid_argument("linearize has left no linearisation");
+    linearized(p_, w_, lin_);
   }
 
   std::vector<Failure> operator()() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 
 namespace grokflow {
@@ -32,6 +33,7 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
       foot_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
       squares_(kMaxCorrections) {
+  if (!regularizer_) throw std::invalid_argument("the regularizer is a null pointer");
   checkpoint = options.checkpoint;
 }
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "linearized.hpp"
 #include "numerics/unit_vectors.hpp"
 
 namespace grokflow {
@@ -84,9 +85,9 @@ void Problem::gradient_through(const ConstVectorRef& w, const OnResiduals& outer
   Vector r(num_residuals_);
   residual(w, r);
   std::unique_ptr<Linearization> lin;
-  linearize(w, lin);
+  const Linearization& at = linearized(*this, w, lin);
   outer(r);
-  lin->vjp(r, out);
+  at.vjp(r, out);
 }
 
 Cost Problem::cost() const {

@@ -65,7 +65,7 @@ class CompiledProblem final : public Problem {
   }
   double loss(const ConstVectorRef& w) const override {
     if (!loss_) return Problem::loss(w);
-    Eigen::Matrix<double, 1, 1> value;
+    Eigen::Matrix<double, 1, 1> value(std::numeric_limits<double>::quiet_NaN());  // unless it is set
     loss_(w, value);
     return value[0];
   }

@@ -38,10 +38,17 @@ def pointers_of(functions: Mapping[str, Any]) -> dict[str, tuple[int, int]] | No
     Raises
     ------
     TypeError
-        Some are compiled and some are not, or one has another signature, or cannot be compiled.
+        Some are compiled and some are not, or one has no signature, or another, or cannot be compiled.
     ValueError
         A pointer is null.
     """
+    for name, function in functions.items():
+        if isinstance(function, (int, ctypes.c_void_p)) or type(function).__name__ == "PyCapsule":
+            expected = f", which must be {SIGNATURES[name]}" if name in SIGNATURES else ""
+            raise TypeError(
+                f"{name} is {function!r}; it must be a function: an address has no signature{expected}; give "
+                "the @cfunc itself, a ctypes function pointer with argtypes, or a scipy.LowLevelCallable"
+            )
     compiled = {name: _is_compiled(function) for name, function in functions.items()}
     if not any(compiled.values()):
         return None

@@ -6,6 +6,7 @@
 
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/grokflow.hpp"
+#include "grokflow/norm_flow.hpp"
 
 using namespace grokflow;
 
@@ -100,12 +101,32 @@ bool refuses(const char* name, Work&& work) {
   return false;
 }
 
+/// Its gradient and products are those of r = w, which `linearize` does not say.
+struct WithoutLinearization final : Problem {
+  explicit WithoutLinearization(bool own_gradient) : Problem(2, 2, 1.0), own(own_gradient) {}
+  void residual(const ConstVectorRef& w, VectorRef out) const override { out = w; }
+  void gradient(const ConstVectorRef& w, VectorRef out) const override {
+    own ? void(out = w) : Problem::gradient(w, out);
+  }
+  void linearize(const ConstVectorRef&, std::unique_ptr<Linearization>&) const override {}
+  bool own;
+};
+
+bool without_linearization(CurvatureKind curvature, bool own_gradient) {
+  const auto problem = std::make_shared<WithoutLinearization>(own_gradient);
+  RunOptions options{0.0, 1.0};
+  options.curvature = curvature;
+  return refuses("linearisation", [&] { gradient_flow(problem, Vector::Ones(2), 0.1, options); }) &&
+         refuses("linearisation", [&] { norm_flow(problem, Vector::Zero(2), options); });
+}
+
 /// Sizes that do not fit would be read and written out of bounds.
 bool misuse() {
   const auto problem = chain(Vector::Ones(4));
   const Vector w0 = Vector::Ones(5);
   const Samples good{Matrix::Ones(4, 2), Vector::Ones(4), 1.0},
       short_y{Matrix::Ones(4, 2), Vector::Ones(3), 1.0}, wide{Matrix::Ones(4, 3), Vector::Ones(4), 1.0};
+  const auto norm = std::make_shared<WeightedNorm>(Decay(5, 1.0));
   RunOptions options{0.0, 1.0};
   const auto at = [&options](std::vector<double> times) {
     options.sample_times = SampleTimes::given(std::move(times));
@@ -135,7 +156,16 @@ bool misuse() {
                  }) &&
          refuses("functions", [&] { LeastSquares(3, 2, {}, 1.0); }) &&
          refuses("scale", [&] { LinearRegression({good.X, good.y, HUGE_VAL}, std::nullopt); }) &&
-         refuses("tolerance", [] { Tolerance(HUGE_VAL, 1.0); }) && refuses("stepper", [&] {
+         refuses("tolerance", [] { Tolerance(HUGE_VAL, 1.0); }) &&
+         without_linearization(CurvatureKind::gram, false) &&
+         without_linearization(CurvatureKind::gram, true) &&
+         without_linearization(CurvatureKind::dense, true) &&
+         without_linearization(CurvatureKind::krylov, true) &&
+         refuses("tangent space", [&] { NormFlow(problem, norm, CurvatureKind::none); }) &&
+         refuses("kernel space", [&] { NormFlow(bowl(), norm, CurvatureKind::gram); }) &&
+         refuses("regularizer", [&] { NormFlow(problem, nullptr, CurvatureKind::automatic); }) &&
+         refuses("problem of a drift", [&] { NormFlow(nullptr, norm, CurvatureKind::gram); }) &&
+         refuses("stepper", [&] {
            GradientFlow flow(problem, Decay(5, 0.1)), other(problem, Decay(5, 0.2));
            Integrator(flow, make_bdf(other), w0, 0.0, 1.0);
          });

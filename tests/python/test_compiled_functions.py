@@ -165,6 +165,15 @@ def test_other_signatures_are_refused_with_both(library):
         least_squares(by_ctypes(c) | {"residual": bare})
 
 
+def test_an_address_without_a_signature_is_refused_with_the_one_it_must_have(library):
+    c = load(library)
+    address = ctypes.cast(c.residual, ctypes.c_void_p).value
+    wanted = EXPECTED.replace("it must", "which must")
+    for bare in (address, ctypes.c_void_p(address), tuple.__getitem__(scipy.LowLevelCallable(c.residual), 0)):
+        with pytest.raises(TypeError, match=rf"residual is .* an address has no signature, {wanted}"):
+            least_squares(by_ctypes(c) | {"residual": bare})
+
+
 def test_misuse_of_pointers_is_told(library):
     c = load(library)
     null = ctypes.CFUNCTYPE(ctypes.c_int, *FUNCTION)()

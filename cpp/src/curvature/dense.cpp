@@ -4,6 +4,7 @@
 
 #include "curvature/dense_solver.hpp"
 #include "curvature/full_hessian.hpp"
+#include "linearized.hpp"
 
 namespace grokflow {
 namespace {
@@ -24,8 +25,7 @@ DenseCurvature::DenseCurvature(std::shared_ptr<const Problem> problem, const Dec
       matrix_(problem_->num_params(), problem_->num_params()) {}
 
 void DenseCurvature::linearize(const ConstVectorRef& w) {
-  problem_->linearize(w, lin_);
-  lin_->checkpoint = checkpoint;
+  linearized(*problem_, w, lin_).checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   form();
 }

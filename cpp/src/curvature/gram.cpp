@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "curvature/full_hessian_solver.hpp"
+#include "linearized.hpp"
 #include "numerics/products.hpp"
 #include "numerics/shifted_factor.hpp"
 
@@ -190,8 +191,7 @@ GramCurvature::GramCurvature(std::shared_ptr<const Problem> problem, const Decay
       kernels_(decay.groups().size(), Matrix(problem_->num_residuals(), problem_->num_residuals())) {}
 
 void GramCurvature::linearize(const ConstVectorRef& w) {
-  problem_->linearize(w, lin_);
-  lin_->checkpoint = checkpoint;
+  linearized(*problem_, w, lin_).checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   ++stats_.ngram;
   ++point_;

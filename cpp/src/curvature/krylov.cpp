@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "curvature/full_hessian_solver.hpp"
+#include "linearized.hpp"
 #include "numerics/conjugate_gradients.hpp"
 
 namespace grokflow {
@@ -294,8 +295,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
 
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
   spectrum_.forget();
-  problem_->linearize(w, lin_);
-  lin_->checkpoint = checkpoint;
+  linearized(*problem_, w, lin_).checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   if (in_kernel_space_ && full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;

@@ -84,13 +84,19 @@ void TangentSpace::multipliers(const ConstVectorRef&, VectorRef) {
 
 std::unique_ptr<TangentSpace> make_tangent_space(CurvatureKind kind, std::shared_ptr<const Problem> problem,
                                                  const TangentOptions& options, Stats& stats) {
+  if (!problem) throw std::invalid_argument("the problem is a null pointer");
+  if (kind == CurvatureKind::automatic) kind = choose_tangent_space(*problem, kind, options.memory_budget);
+  if (kind == CurvatureKind::gram && !problem->has_residuals())
+    throw std::invalid_argument("curvature 'gram' needs residuals, and this problem has none");
   std::unique_ptr<TangentSpace> tangent;
-  if (kind == CurvatureKind::dense)
+  if (kind == CurvatureKind::gram)
+    tangent = std::make_unique<GramTangent>(std::move(problem), options, stats);
+  else if (kind == CurvatureKind::dense)
     tangent = std::make_unique<DenseTangent>(std::move(problem), options, stats);
   else if (kind == CurvatureKind::krylov)
     tangent = std::make_unique<KrylovTangent>(std::move(problem), options, stats);
   else
-    tangent = std::make_unique<GramTangent>(std::move(problem), options, stats);
+    throw std::invalid_argument("a tangent space needs curvature: 'gram', 'dense' or 'krylov'");
   tangent->checkpoint = options.checkpoint;
   return tangent;
 }

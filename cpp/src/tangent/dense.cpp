@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "curvature/full_hessian.hpp"
+#include "linearized.hpp"
 #include "numerics/products.hpp"
 
 namespace grokflow {
@@ -28,8 +29,7 @@ DenseTangent::DenseTangent(std::shared_ptr<const Problem> problem, const Tangent
       sizes_(problem_->num_params()) {}
 
 bool DenseTangent::decompose(const ConstVectorRef& w) {
-  problem_->linearize(w, lin_);
-  lin_->checkpoint = checkpoint;
+  linearized(*problem_, w, lin_).checkpoint = checkpoint;
   ++stats_.nlinearize;
   form_hessian(*problem_, *lin_, H_, stats_);
   if (!std::isfinite(H_.sum())) return false;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "linearized.hpp"
 #include "numerics/power_iteration.hpp"
 #include "numerics/products.hpp"
 #include "tangent/residual_vanishes.hpp"
@@ -48,8 +49,7 @@ bool GramTangent::linearize(const ConstVectorRef& w) {
 }
 
 bool GramTangent::linearize_beside(const ConstVectorRef& w) {
-  problem_->linearize(w, lin_);
-  lin_->checkpoint = checkpoint;
+  linearized(*problem_, w, lin_).checkpoint = checkpoint;
   ++stats_.nlinearize;
   lin_->gram(0, problem_->num_params(), K_);
   ++stats_.ngram;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "linearized.hpp"
 #include "numerics/power_iteration.hpp"
 #include "tangent/residual_vanishes.hpp"
 
@@ -65,9 +66,8 @@ KrylovTangent::KrylovTangent(std::shared_ptr<const Problem> problem, const Tange
       dominant_(noise_) {}
 
 bool KrylovTangent::linearize(const ConstVectorRef& w) {
-  problem_->linearize(w, on_);
+  lin_ = &linearized(*problem_, w, on_);
   ++stats_.nlinearize;
-  lin_ = on_.get();
   inverse_.take(*lin_);
   // Where the residual vanished once it does so all along M, but for what a nearly singular K lets pass.
   by_kernel_ =
@@ -89,9 +89,8 @@ bool KrylovTangent::linearize_beside(const ConstVectorRef& w) {
   lin_ = on_.get();
   inverse_.take(*lin_);
   if (!w.allFinite() || (!by_kernel_ && !take_back(foot_))) return false;
-  problem_->linearize(foot_, beside_);
+  lin_ = &linearized(*problem_, foot_, beside_);
   ++stats_.nlinearize;
-  lin_ = beside_.get();
   inverse_.take(*lin_);
   return true;
 }
