@@ -10,7 +10,7 @@
 // a BLAS or PyTorch beside it keeps its number. Threads run only inside a call of the library. In a build
 // without OpenMP, in a parallel region of the caller, and in the child of a fork (whose copy of the thread
 // pool is dead), everything runs on the calling thread; where the system starts fewer threads than asked for,
-// on those.
+// on those. Each thread of the caller's own starts a team: programs that solve in several want a team of one.
 #pragma once
 
 namespace grokflow {
