@@ -281,3 +281,19 @@ def test_the_path_does_not_depend_on_the_tolerance(seed):
         sol = gf.gradient_flow(net, w0, (0, 3 / lam), weight_decay=lam, rtol=rtol, atol=1e-3 * rtol)
         ends.append(sol.final)
     assert np.abs(ends[0] - ends[1]).max() < 1e-3 * np.abs(ends[1]).max()
+
+
+@pytest.mark.parametrize("seed", [4, 7, 8, 9, 11])
+def test_a_weaker_decay_takes_no_more_than_its_decades(seed):
+    """From 1e-5 to 1e-8 time has half as many decades more, and the same modes."""
+    rng = np.random.default_rng(seed)
+    n = 4 + seed % 3
+    X, y = rng.uniform(-2, 2, (n, 1 + seed % 2)), rng.standard_normal(n)
+    net = gf.models.TwoLayerNetwork(X, y, width=10, activation="relu")
+    w0 = net.initial_weights(seed=seed)
+    strong, weak = (
+        gf.gradient_flow(net, w0, (0, 10 / lam), weight_decay=lam, rtol=1e-4, observe={})
+        for lam in (1e-5, 1e-8)
+    )
+    assert weak.mode_changes.size == strong.mode_changes.size
+    assert weak.stats["nfev"] < 2 * strong.stats["nfev"]
