@@ -1,6 +1,10 @@
 // What a changed place calls. All changes are compiled in; whoever runs the tests makes one at a time.
 #pragma once
 
+// Two comparisons in a row are meant, and warnings would be taken for what is wrong.
+#pragma GCC diagnostic ignored "-Wparentheses"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>

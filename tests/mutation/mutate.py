@@ -34,7 +34,8 @@ TESTS = (  # what knows most of the files below
     "step_control steps stiff_ivp closed_forms flow_laws noise tolerance work kernel_steps krylov "
     "faults_problem faults_system callback_calls events recording small_and_large decay costs memory "
     "limit_landing limit_ends limit_diagnoses limit_drift limit_phases limit_steps limit_projection "
-    "piecewise relu_flow relu_laws invariants metamorphic checkpoint rock2 own_solves classes losses mgh"
+    "limit_monitor limit_regularizers limit_twins end_points nist outputs scipy stiff_scipy invariants "
+    "piecewise relu_flow relu_laws metamorphic checkpoint rock2 own_solves classes losses mgh"
 )
 FILES = [
     *(f"steppers/{name}.cpp" for name in ("bdf", "radau")),
