@@ -410,7 +410,7 @@ class Radau final : public OneStepMethod {
     double factor = std::pow(error, -0.25);
     if (last_h_ > 0.0 && last_error_ > 0.0)
       factor = std::min(factor, factor * (h_ / last_h_) * std::pow(last_error_ / error, 0.25));
-    return std::clamp(safety * factor, 0.1, 10.0);
+    return std::clamp(safety * factor, 0.1, kGrowth);
   }
 
   inline static const RadauTableau tableau_{};
