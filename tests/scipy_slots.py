@@ -24,4 +24,4 @@ MISSES = {
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.name in MISSES:
-            item.add_marker(pytest.mark.xfail(reason=MISSES[item.name], strict=False))
+            item.add_marker(pytest.mark.xfail(reason=MISSES[item.name], strict=True))
