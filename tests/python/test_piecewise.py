@@ -284,6 +284,18 @@ def test_the_drift_slides_on_the_manifold():
     assert "stick" in slow.mode_changes["kind"]
 
 
+def test_a_drift_that_starts_beside_the_manifold_is_pulled_back_in_its_mode():
+    """Scaled, neurons stay at their data points, and the outputs are off by so much."""
+    problem, w0 = network(width=30, n=5)
+    w = gf.limit_map(problem, w0).w
+    assert np.linalg.norm(problem.residual((1 + 1e-9) * w)) > 1e-10
+    start = gf.norm_flow(problem, (1 + 1e-9) * w, (0, 0.1)).w[0]
+    assert np.linalg.norm(problem.residual(start)) < 1e-13
+    assert np.linalg.norm(start - w) < 1e-8 * np.linalg.norm(w)
+    (z, sizes), (before, _) = preactivations(problem, start), preactivations(problem, w)
+    assert (np.abs(z)[np.abs(before) < 1e-14 * sizes] < 1e-13).all()
+
+
 def test_the_drift_is_the_limit_of_the_flow():
     problem, w0 = network(width=30, n=5)
     landing = gf.limit_map(problem, w0)

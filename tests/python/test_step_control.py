@@ -5,10 +5,12 @@ steppers. A constant that changes by a hundredth changes the times at which step
 """
 
 import math
+from itertools import pairwise
 
 import grokflow as gf
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 
@@ -182,3 +184,28 @@ def test_a_first_step_that_all_but_passes_is_estimated_once_more(error):
     first_step = brentq(excess, 0.05, 1.0)
     problem = gf.models.LinearRegression([[1.0]], [0.0])
     agree("Radau", problem, -1.0, 3.0, first_step, 1e-4, 1e-15)
+
+
+def test_rejected_steps_of_radau_shrink_to_a_fifth_and_grow_back_by_and_by():
+    """At a jump of f; by ten at most, and after a rejection by 1.3 to the power of the steps since."""
+    times = []
+
+    def jump(t, y):
+        times.append(t)
+        return np.full(1, 0.0 if t < 1.0 else 1e3)
+
+    method = {"method": gf.scipy.Radau, "rtol": 1e-4, "atol": 1e-6, "first_step": 1e-3}
+    solve_ivp(jump, (0.0, 2.0), [1.0], jac=np.zeros((1, 1)), **method)
+    c, steps = A.sum(axis=1), []  # f is asked for at all three stages
+    for stages in zip(times, times[1:], times[2:], strict=False):
+        h = (stages[2] - stages[0]) / (c[2] - c[0])
+        step = stages[2] - h, h
+        if h > 0.0 and step[0] + h * c[1] == pytest.approx(stages[1], abs=1e-3 * h):
+            steps += [step] if not steps or step != pytest.approx(steps[-1]) else []
+    ratios, most = [], 10.0
+    for (t, h), (t_next, h_next) in pairwise(steps):
+        most = 1.0 if t_next - t < 0.5 * h else min(10.0, 1.3 * most)
+        ratios.append(h_next / h)
+        assert h_next / h <= most * (1 + 1e-6)
+    assert min(ratios) == pytest.approx(0.2)
+    assert max(ratios) == pytest.approx(10.0)
