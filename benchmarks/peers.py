@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from pathlib import Path
+
+import grokflow as gf
 
 from benchmarks import descent, scans, table
 from benchmarks.problems import CASES, make
@@ -41,13 +45,26 @@ def compare(name, settings, solvers):
 
 
 def environment():
-    found = {"python": platform.python_version(), "machine": platform.processor() or platform.machine()}
-    for name in ("numpy", "scipy", "scikit-sundae", "grokflow"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # run from the source tree
-            found[name] = "not installed"
-    return found
+    found = {"machine": machine(), "python": platform.python_version()}
+    found |= {name: version(name) for name in ("numpy", "scipy", "scikit-sundae")}
+    return found | {"grokflow": gf.__version__}
+
+
+def machine():
+    """Return the name of the processor, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+def record(module, argv, runs):
+    """Return what goes into a file: where the runs come from, and the runs."""
+    command = shlex.join(["python", "-m", module, *argv])
+    return {"environment": environment(), "command": command, "runs": runs}
 
 
 def parse(argv):
@@ -88,9 +105,7 @@ def main(argv=None):
         runs = [{"problem": n} | r.record() for n, (rows, _) in results.items() for r in rows]
     if args.json:
         with open(args.json, "w") as file:
-            json.dump(
-                {"environment": environment(), "argv": argv or sys.argv[1:], "runs": runs}, file, indent=1
-            )
+            json.dump(record("benchmarks.peers", argv or sys.argv[1:], runs), file, indent=1)
 
 
 if __name__ == "__main__":

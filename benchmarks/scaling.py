@@ -1,6 +1,6 @@
 """How time and memory grow with the number of parameters d and of samples n, on multi-layer perceptrons.
 
-python -m benchmarks.scaling [--quick] [--only d n tangent large] [--plot scaling.png] [--limit SECONDS]
+python -m benchmarks.scaling [--quick] [--only d n tangent large] [--plot PNG] [--json FILE] [--limit SECONDS]
 
 Every run has a process of its own, which tells its peak memory. See benchmarks/README.md for the columns.
 """
@@ -17,8 +17,10 @@ import time
 import grokflow as gf
 import numpy as np
 
+from benchmarks import diagrams
 from benchmarks.flow import Flow, LimitReached
 from benchmarks.network import INPUTS, Network, network
+from benchmarks.peers import record
 from benchmarks.solvers import PEERS
 
 SAMPLES, LAM, RTOL = 200, 1e-4, 1e-5
@@ -152,30 +154,13 @@ def line(row):
     return text + (f"  gradient descent: ~{row['descent']:.3g} s" if row["descent"] else "")
 
 
-def plot(rows, path):
-    import matplotlib.pyplot as plt
-
-    figure, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
-
-    def draw(kind, column, style, label):
-        chosen = [r for r in rows if r["kind"] == kind and r["n"] == SAMPLES and r["done"]]
-        ax.loglog([r["d"] for r in chosen], [r[column] for r in chosen], style, label=label)
-
-    draw("gram", "descent", "s:", "gradient descent (extrapolated)")
-    draw("cvode", "seconds", "^--", "CVODE GMRES")
-    draw("gram", "seconds", "o-", "grokflow BDF")
-    ax.set_xlabel("parameters $d$")
-    ax.set_ylabel("CPU seconds to $t = 10/\\lambda$")
-    ax.legend()
-    figure.savefig(path, dpi=150)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="d up to 1e5, n up to 500")
     parser.add_argument("--only", nargs="+", choices=["d", "n", "tangent", "large"])
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for one run")
     parser.add_argument("--plot", metavar="PNG")
+    parser.add_argument("--json", metavar="FILE", help="write the runs to this file, too")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -201,7 +186,10 @@ def main():
         rows.append(isolated(*job))
         print(line(rows[-1]), flush=True)
     if options.plot:
-        plot(rows, options.plot)
+        diagrams.scaling(rows).savefig(options.plot, dpi=150)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(record("benchmarks.scaling", sys.argv[1:], rows), file, indent=1)
 
 
 if __name__ == "__main__":

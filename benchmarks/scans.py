@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks import table
+from benchmarks import diagrams, table
 from benchmarks.problems import make
 from benchmarks.reference import reference
 from benchmarks.runners import measure
@@ -60,24 +60,5 @@ def work_precision(name, settings, solvers, plot=None):
             print(table.row(run, first), flush=True)
             rows.append({"problem": name, "rtol": float(rtol)} | run.record())
     if plot:
-        draw(name, rows, solvers, plot)
+        diagrams.work_precision(rows).savefig(plot, dpi=150)
     return rows
-
-
-def draw(name, rows, solvers, path):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for panel, (key, label) in zip(panels, (("seconds", "CPU seconds"), ("nfev", "gradients")), strict=True):
-        for solver in solvers:
-            done = [row for row in rows if row["solver"] == solver and row["status"] == "ok"]
-            ours = (
-                {"linewidth": 2.5} if solver.startswith("grokflow") else {"linewidth": 1, "linestyle": "--"}
-            )
-            panel.loglog([r[key] for r in done], [r["error"] for r in done], "o", label=solver, **ours)
-        panel.set_xlabel(label)
-    panels[0].set_ylabel("largest error along the path")
-    panels[1].legend(fontsize="small")
-    figure.suptitle(f"{name}: error against work, rtol from 1e-3 to 1e-9")
-    figure.savefig(path, dpi=150)

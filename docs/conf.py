@@ -1,12 +1,20 @@
 """The manual: ``pip install ".[docs]" && sphinx-build -W docs docs/_build``. Code that fails stops it."""
 
 import inspect
+import io
+import os
 import re
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grokflow as gf
+from grokflow.app import papers
+from rich.console import Console
 
 ROOT = Path(__file__).parent.parent
+os.environ.pop("MPLBACKEND", None)  # that of notebooks shows what is drawn
 
 project = "grokflow"
 author = "The grokflow developers"
@@ -21,7 +29,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "jupyter_execute"]
+exclude_patterns = ["_build", "jupyter_execute", "generated/benchmarks"]
 nitpicky = False
 
 # Every block of code is run, page by page, as a reader would type it.
@@ -40,6 +48,8 @@ numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["gallery.css"]
 html_show_sourcelink = False
 
 
@@ -84,7 +94,33 @@ def plain_roles(app, what, name, thing, options, lines):
         lines[i] = re.sub(r":mod:`~?([\w.]+)`", r"``\1``", line)
 
 
+def run_papers() -> None:
+    """Run the papers' scripts at small size for what they print; one that fails stops the build."""
+    out = ROOT / "docs" / "generated" / "papers"
+    out.mkdir(parents=True, exist_ok=True)
+    for name in papers.titles().keys() - {
+        "nanda2023"
+    }:  # JAX takes longer than all the others: the tests run it
+        script, page = Path(papers.FOLDER, f"{name}.py"), out / f"{name}.txt"
+        if page.exists() and page.stat().st_mtime > script.stat().st_mtime:
+            continue
+        printed = io.StringIO()
+        with TemporaryDirectory() as folder, redirect_stdout(printed):
+            papers.run(name, Path(folder), small=True, console=Console(file=io.StringIO()))
+        page.write_text(printed.getvalue(), encoding="utf-8")
+
+
+def draw_benchmarks() -> None:
+    """Draw the stored runs of the benchmarks."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks import diagrams
+
+    diagrams.draw(ROOT / "benchmarks" / "results", ROOT / "docs" / "generated" / "benchmarks")
+
+
 write_reference()
+run_papers()
+draw_benchmarks()
 
 
 def setup(app):

@@ -30,14 +30,15 @@ def embedding(w):
 
 
 def spectra(w):
-    """Return of each neuron the share of each frequency but 0 in its power: shape (p // 2, width)."""
-    power = np.abs(np.fft.rfft(embedding(w), axis=0)[1:]) ** 2
-    return power / power.sum(axis=0)
+    """Return the power of each frequency but 0 in the weights of each neuron: shape (p // 2, width)."""
+    return np.abs(np.fft.rfft(embedding(w), axis=0)[1:]) ** 2
 
 
 def participation(t, w):
-    """Return the inverse participation ratio of the Fourier spectra, the mean over the neurons."""
-    return np.mean(np.sum(spectra(w) ** 2, axis=0))
+    """Return the inverse participation ratio of the spectra, the mean over the neurons by their power."""
+    power = spectra(w)
+    total = power.sum(axis=0)
+    return np.average(np.sum((power / total) ** 2, axis=0), weights=total)
 
 
 observe = {name: name for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "norm")}
@@ -68,7 +69,10 @@ axes[0].set(xlabel="$t$", ylabel="accuracy", xlim=(1, t_end), title=f"$a + b$ mo
 axes[0].legend(frameon=False)
 axes[1].semilogx(sol.t[1:], sol["participation"][1:], "k")
 axes[1].set(xlabel="$t$", ylabel="inverse participation ratio", xlim=(1, t_end), ylim=(0, 1.02))
-share = spectra(sol.final)
-axes[2].imshow(share[:, np.argsort(share.argmax(axis=0))], aspect="auto", origin="lower", cmap="Blues")
+power = spectra(sol.final)
+alive = power[:, power.sum(axis=0) > 1e-3 * power.sum(axis=0).max()]
+share = (alive / alive.sum(axis=0))[:, np.argsort(alive.argmax(axis=0))]
+extent = (0, share.shape[1], 0.5, len(share) + 0.5)
+axes[2].imshow(share, aspect="auto", origin="lower", cmap="Blues", extent=extent)
 axes[2].set(xlabel="neuron, sorted", ylabel="frequency", title="Fourier spectra in the end")
 figure.savefig("gromov2023.png")

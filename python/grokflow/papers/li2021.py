@@ -64,6 +64,6 @@ left.set_ylim(bottom=1e-10)
 trace.plot_components("coefficients", highlight=range(3), ax=right)
 for j in range(3):
     right.plot(clock, means[:, j], "k.", ms=2, label=None if j else "gradient descent with label noise")
-right.set_xlim(1e-3, 5)
+right.set_xlim(1e-2, 5)
 right.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
 figure.savefig("li2021.png")

@@ -58,6 +58,8 @@ print(f"digits: test accuracy {long['test_accuracy'][-1]:.3f} at t = {long.t_fin
 figure, axes = plt.subplots(2, 2, figsize=(9, 6.8), layout="constrained")
 gf.phase_diagram(study, x="lam", y="alpha", ax=axes[0, 0])
 axes[0, 0].set(xlabel=r"$\lambda$", ylabel=r"$\alpha$", yscale="log")
+axes[0, 0].set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
+axes[0, 0].minorticks_off()
 gf.plot_flows(flows, beside="train_loss", ax=axes[0, 1])
 axes[0, 1].set_ylim(bottom=1e-7)
 gf.plot_law(list(flows), {"test loss < 0.03": late}, ax=axes[1, 0])
