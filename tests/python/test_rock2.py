@@ -150,6 +150,20 @@ def test_spectrum_that_grows_on_the_way():
     np.testing.assert_allclose(sol.final, exact.final, rtol=2e-4)
 
 
+def test_no_stage_asks_for_a_gradient_at_infinity():
+    """At the start F = w + w^12 / 12 is flat, and its curvature no bound for a first step of a million."""
+
+    def gradient(w):
+        assert np.isfinite(w).all()
+        with np.errstate(over="ignore"):
+            return 1 + w**11
+
+    problem = gf.Objective(loss=lambda w: float(np.sum(w + w**12 / 12)), gradient=gradient, num_params=1)
+    sol = gf.gradient_flow(problem, [0.3], (0, 1e6), weight_decay=0.0, method="ROCK2", first_step=1e6)
+    assert sol.success
+    assert sol.final == pytest.approx([-1.0], rel=1e-5)
+
+
 def test_flat_start():
     """A spectrum that vanishes, and a gradient that does, stop nothing."""
     problem = gf.Objective(loss=lambda w: 0.0, gradient=lambda w: 0 * w, num_params=2)

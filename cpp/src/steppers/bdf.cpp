@@ -18,6 +18,7 @@
 
 #include "grokflow/stepper.hpp"
 #include "steppers/frozen_flow.hpp"
+#include "steppers/growth.hpp"
 #include "steppers/history.hpp"
 #include "steppers/newton.hpp"
 #include "steppers/noise.hpp"
@@ -36,7 +37,6 @@ constexpr double kQuiet = 0.01;       // share of the allowed local error that n
 constexpr double kStepShare = 0.2;    // tolerance of a step over that of the path, at rtol >= kLoose;
 constexpr double kLoose = 1e-3;
 constexpr double kFinest = 1e-13;    // the smallest tolerance of a step
-constexpr double kPaceMemory = 0.2;  // with every step
 constexpr double kLeastPace = 0.01;  // e-folds of |f| in a step that count as growth
 constexpr double kEfold = 2.0;       // steps in an e-fold beyond which the error of each has to be smaller
 constexpr double kMostCaution = 100.0;
@@ -97,9 +97,7 @@ class Bdf final : public Stepper {
   double accept() override {
     failures_ = 0;
     gate_.accept();
-    if (last_steepness_ > 0.0 && steepness_ > 0.0)
-      pace_ += kPaceMemory * (std::log(steepness_ / last_steepness_) - pace_);
-    last_steepness_ = steepness_;
+    growth_.step(steepness_);
     ++age_;
     last_order_ = order_;
     history_.push(w_, h_);
@@ -138,20 +136,19 @@ class Bdf final : public Stepper {
   std::string trouble() const override { return monitor_.trouble(); }
 
   void state(Archive& archive) override {
-    archive(clock_, history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, last_steepness_,
-            pace_, stale_, age_, lifetime_, short_lived_, h_, error_, outcome_, equal_steps_, failures_);
+    archive(clock_, history_, monitor_, gate_, step_, weights_, error_constant_, steepness_, growth_, stale_,
+            age_, lifetime_, short_lived_, h_, error_, outcome_, equal_steps_, failures_);
     archive.bounded(order_, 1, options_.max_order);
     archive.bounded(last_order_, 0, options_.max_order);
     lin_.state(archive, solver_);
   }
 
  private:
-  /// By how much steps have to be more accurate where errors grow. Along the path f obeys the equation of small
-  /// errors: where |f| grows, out of a saddle, so do they, and add up step by step.
+  /// By how much steps have to be more accurate where errors grow and add up.
   double caution() const {
-    if (pace_ < kLeastPace) return 1.0;
+    if (growth_.pace() < kLeastPace) return 1.0;
     const double most = std::min(kMostCaution, options_.tolerance.rtol / kFinest);
-    return std::max(1.0, std::min(kEfold / pace_, most));
+    return std::max(1.0, std::min(kEfold / growth_.pace(), most));
   }
 
   /// gamma of order q for a state at `ahead` of the newest in the history
@@ -307,8 +304,8 @@ class Bdf final : public Stepper {
   double h_ = 0.0, error_ = 0.0;
   double gamma_ = 0.0, error_constant_ = 0.0;  // of the last attempt
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
-  double steepness_ = 0.0, last_steepness_ = 0.0;  // |f|
-  double pace_ = 0.0;                              // growth of log |f| in a step, of late
+  double steepness_ = 0.0;  // |f|
+  Growth growth_;
   int order_ = 1, last_order_ = 1;
   int equal_steps_ = 0;  // since the step or the order changed
   int failures_ = 0;

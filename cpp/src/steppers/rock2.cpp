@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
+#include "steppers/growth.hpp"
 #include "steppers/rock2_polynomial.hpp"
 
 namespace grokflow {
@@ -27,6 +28,8 @@ namespace {
 constexpr double kSafety = 0.8;
 constexpr double kLeast = 0.1, kMost = 5.0;  // change of the step size
 constexpr double kSlack = 1.05;              // a degree that is too large by less stays
+constexpr double kLeastPace = 1e-4;          // e-folds of |f| in a step that count as growth
+constexpr double kCaution = 4.0;             // by which steps are more accurate where errors grow
 constexpr int kRadiusAge = 25;               // steps for which a spectral radius serves
 constexpr double kRadiusSafety = 1.2;        // it may grow meanwhile, and the power method looks from below
 constexpr double kRadiusAccuracy = 0.01;     // change in one iteration at which the power method ends
@@ -66,6 +69,7 @@ class Rock2 final : public Stepper {
 
     // The new state is in last_g_, the estimate of its error in g_.
     tolerance_.weights(w_, last_g_, weights_);
+    if (growth_.pace() > kLeastPace) weights_ *= kCaution;
     error_ = rms_norm(g_, weights_);
     outcome_ = std::isfinite(error_) ? Outcome::done : Outcome::not_finite;
     if (error_ <= 1.0) {
@@ -88,6 +92,7 @@ class Rock2 final : public Stepper {
     factor = std::clamp(factor, kLeast, rejected_ ? 1.0 : kMost);
     rejected_ = false;
     ++radius_age_;
+    growth_.step((w_ - old_w_).stableNorm() / h_);  // f itself is full of stiff modes
     older_h_ = last_h_;
     clock_.advance(h_);
     last_h_ = h_;
@@ -101,8 +106,8 @@ class Rock2 final : public Stepper {
       radius_age_ = kRadiusAge;
       return 0.25 * h_;
     }
-    if (radius_age_ >
-        0) {  // the step may have been unstable: the error then points in the stiffest direction
+    if (radius_age_ > 0) {
+      // The step may have been unstable: the error then points in the stiffest direction.
       radius_age_ = kRadiusAge;
       direction_ += g_ / std::max(g_.stableNorm(), std::numeric_limits<double>::min());
     }
@@ -127,8 +132,8 @@ class Rock2 final : public Stepper {
 
   void state(Archive& archive) override {
     int degree = polynomial_.degree();
-    archive(clock_, w_, f_, old_w_, older_w_, direction_, radius_, radius_age_, h_, last_h_, older_h_, error_,
-            last_error_, rejected_, outcome_, degree);
+    archive(clock_, w_, f_, old_w_, older_w_, direction_, radius_, radius_age_, growth_, h_, last_h_,
+            older_h_, error_, last_error_, rejected_, outcome_, degree);
     if (archive.reading() && degree != polynomial_.degree()) polynomial_.compute(degree);
   }
 
@@ -155,6 +160,7 @@ class Rock2 final : public Stepper {
     g_ = w_ + (h * polynomial_.mu(0)) * f_;
     double c = polynomial_.mu(0), last_c = 0.0;  // the stages, in the step
     for (int j = 1; j + 2 < s; ++j) {
+      if (!all_finite(g_)) return false;
       set_stage(c);
       flow_.rhs(g_, k_);
       const double kappa = polynomial_.kappa(j);
@@ -226,6 +232,7 @@ class Rock2 final : public Stepper {
   Vector weights_, direction_;      // direction_: along which f' is largest
   double radius_ = 0.0;             // of the spectrum of f', on the safe side
   int radius_age_ = kRadiusAge;     // accepted steps since
+  Growth growth_;
   double h_ = 0.0, last_h_ = 0.0, older_h_ = 0.0, error_ = 0.0, last_error_ = 0.0;
   bool rejected_ = false;
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
