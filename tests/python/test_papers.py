@@ -25,7 +25,11 @@ LAWS = {  # what is printed, and the bounds of its numbers
 }
 
 
-@pytest.mark.parametrize("name", titles())
+QUICK = ("levi2023", "woodworth2020", "xu2026")
+RUNS = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in titles()]
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_a_script_runs_at_small_size(name, tmp_path):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
@@ -45,6 +49,14 @@ def test_a_script_is_short_and_names_its_paper(name):
     text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 80
     assert re.search(r"\((arXiv \d{4}\.\d{5}|\d{4})\)", titles()[name])
+
+
+def test_the_manual_has_a_page_and_a_figure_of_each():
+    gallery = Path(__file__).parents[2] / "docs" / "gallery"
+    assert {path.stem for path in gallery.glob("*.md")} == {"index", *titles()}
+    assert {path.stem for path in gallery.glob("*.png")} == {*titles()}
+    index = (gallery / "index.md").read_text(encoding="utf-8")
+    assert all(f"({name}.md)" in index for name in titles())
 
 
 def test_everything_is_listed():
