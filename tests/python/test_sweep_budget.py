@@ -37,7 +37,15 @@ def spins_and_catches_all(x):
     return x
 
 
-def waits(x):
+class SlowToLoad:
+    def __getstate__(self):
+        return {"what": "loads slowly"}
+
+    def __setstate__(self, state):
+        time.sleep(0.3)
+
+
+def waits(x, option=None):
     if x == 2:
         time.sleep(1e6)
     return x
@@ -88,6 +96,13 @@ def test_processes_are_stopped_wherever_they_are(run):
     with ProcessPoolExecutor(1) as executor:
         assert_only_the_second_is_stopped(three(run, executor))
         assert_only_the_second_is_stopped(three(run, executor))
+
+
+def test_the_time_to_send_a_run_is_not_its_own():
+    """Nor is that in which its process starts and imports."""
+    with ProcessPoolExecutor(1) as executor:
+        ds = gf.sweep(waits, {"x": [1]}, executor=executor, max_time=1e-3, option=SlowToLoad())
+    assert list(ds["status"]) == ["finished"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")

@@ -108,6 +108,7 @@ class _Child:
 
     def call(self, seconds: float, work: Work, point: Point) -> Row | None:
         self._connection.send((seconds, work, point))
+        self._connection.recv()  # it has started, and imported what the work needs
         if self._connection.poll(seconds + GRACE):
             row: Row = self._connection.recv()
             return row
@@ -128,6 +129,7 @@ def _serve(connection: Connection[Any, Any], other_end: Connection[Any, Any]) ->
     try:
         while True:
             seconds, work, point = connection.recv()
+            connection.send("begun")
             with ends_in(seconds):
                 row = work(point)
             connection.send(row)
