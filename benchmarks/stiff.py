@@ -5,9 +5,9 @@ python -m benchmarks.stiff --problem hires orego --method BDF
 
 Errors are max |y - reference| / (floor + |reference|) over all components and reference times. Work at equal
 error is read off the curves of both, on straight lines in log-log axes, at the errors that both attain; the
-table gives SciPy's over grokflow's, the geometric mean over these errors. The last column is the worst number
-of correct digits less -log10(rtol), of grokflow. Right-hand sides and Jacobians are NumPy functions, as a
-user writes them, and take their part of the time.
+table gives SciPy's over grokflow's, the geometric mean over these errors. Then come the worst number of
+correct digits less -log10(rtol), of grokflow, and how many runs stay within 10 rtol, grokflow's and SciPy's.
+Right-hand sides and Jacobians are NumPy functions, as a user writes them, and take their part of the time.
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ def at_errors(runs):
     ]
 
 
+def within(runs):
+    """Return how many of the runs at `RTOLS` are within 10 rtol."""
+    return sum(error <= 10 * rtol for (error, *_), rtol in zip(runs, RTOLS, strict=True))
+
+
 def mean(ratios):
     """The geometric mean of those that are known."""
     known = ratios[np.isfinite(ratios)]
@@ -83,8 +88,9 @@ def main():
     parser.add_argument("--method", nargs="+", default=METHODS, choices=METHODS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # of overflow in rejected steps
-    print(f"{'problem':<9}{'method':<8}{'evaluations x':>14}{'time x':>8}{'digits - asked':>16}")
-    ratios = []
+    head = ("evaluations x", "time x", "digits - asked", "within", "SciPy")
+    print(f"{'problem':<9}{'method':<8}" + "".join(f"{cell:>15}" for cell in head))
+    ratios, inside = [], {method: np.zeros(2, int) for method in args.method}
     for name in args.problem:
         problem = stiff_problems.ALL[name]().up_to(SPANS.get(name, np.inf))
         for method in args.method:
@@ -93,11 +99,15 @@ def main():
             (nfev, seconds), (peer_nfev, peer_seconds) = at_errors(ours), at_errors(theirs)
             digits = min(-np.log10(run[0]) + np.log10(rtol) for run, rtol in zip(ours, RTOLS, strict=True))
             ratios.append((mean(peer_nfev / nfev), mean(peer_seconds / seconds)))
-            print(
-                f"{name:<9}{method:<8}{ratios[-1][0]:>14.2f}{ratios[-1][1]:>8.1f}{digits:>16.2f}", flush=True
-            )
+            good = [within(runs) for runs in (ours, theirs)]
+            inside[method] += good
+            cells = (*(f"{ratio:.2f}" for ratio in ratios[-1]), f"{digits:.2f}", *good)
+            print(f"{name:<9}{method:<8}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
     fewer, faster = np.array(ratios).T
-    print(f"geometric mean   {mean(fewer):>14.2f}{mean(faster):>8.1f}")
+    print(f"{'geometric mean':<17}{mean(fewer):>15.2f}{mean(faster):>15.2f}")
+    for method, (ours, theirs) in inside.items():
+        total = RTOLS.size * len(args.problem)
+        print(f"{method}: {ours} of {total} within 10 rtol, SciPy's {theirs}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ METHODS = ("BDF", "Radau")
 
 # Units of the tolerance. On the limit cycle of OREGO an early error is a shift in time, which the next jump
 # multiplies.
-LIMITS = {("BDF", "orego"): 30}
+LIMITS = {("BDF", "orego"): 15}
 
 
 def limit(method, name):
