@@ -73,10 +73,10 @@ def test_noise_is_told_with_the_tolerance_that_can_be_met(method, size):
     assert error(sol) < 100 * size
 
 
-def slow_phase(method, lam, rtol):
+def slow_phase(method, lam, rtol, **start):
     X = np.random.default_rng(0).standard_normal((20, 40))
     problem = gf.models.DiagonalLinearNetwork(X, X[:, 0] - X[:, 1])
-    w0 = problem.initial_weights(seed=0)
+    w0 = problem.initial_weights(seed=0, **start)
     return gf.gradient_flow(problem, w0, (0, 10 / lam), weight_decay=lam, rtol=rtol, method=method)
 
 
@@ -102,12 +102,13 @@ def test_small_decay_at_a_tight_tolerance(method):
 
 
 @pytest.mark.parametrize("method", ["BDF", "Radau"])
-def test_a_tolerance_below_round_off_is_told_and_not_ground_through(method):
+@pytest.mark.parametrize("start", [{}, {"std": 1e-3}])
+def test_a_tolerance_below_round_off_is_told_and_not_ground_through(method, start):
     with pytest.warns(gf.PrecisionWarning, match="ask for rtol = ") as caught:
-        sol = slow_phase(method, 1e-8, rtol=1e-12)
+        sol = slow_phase(method, 1e-8, rtol=1e-12, **start)
     assert sol.success
     assert len(caught) == 1
-    assert sol.stats["nfailed"] + sol.stats["nrejected"] < 0.05 * sol.stats["nsteps"]
+    assert sol.stats["nfailed"] + sol.stats["nrejected"] < 0.1 * sol.stats["nsteps"]
     assert sol.stats["nsteps"] < 30_000
 
 

@@ -70,7 +70,7 @@ class NoiseGate {
 
  private:
   static constexpr double kFailures = 3.0;
-  static constexpr double kForget = 0.97, kRecover = 0.995;  // with every step taken
+  static constexpr double kForget = 0.97, kRecover = 0.998;  // with every step taken
   static constexpr double kLoosest = 0.1;                    // relative tolerance
 
   double quiet_, limit_;
