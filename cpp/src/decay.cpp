@@ -54,4 +54,9 @@ double Decay::max_rate() const {
   return rate;
 }
 
+void Decay::assign(double factor, const Decay& other) {
+  check_rate(factor);
+  for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].rate = factor * other.groups_[g].rate;
+}
+
 }  // namespace grokflow

@@ -1,5 +1,8 @@
 #include "grokflow/gradient_flow.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -14,18 +17,40 @@ const Problem& existing(const std::shared_ptr<const Problem>& problem) {
 }  // namespace
 
 GradientFlow::GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature,
-                           const CurvatureOptions& options)
+                           const CurvatureOptions& options, Schedule schedule, double t0)
     : problem_(std::move(problem)),
-      decay_(std::move(decay)),
+      whole_(std::move(decay)),
+      decay_(whole_),
+      schedule_(std::move(schedule)),
+      begins_{t0},
       curvature_(choose_curvature(existing(problem_), curvature, options.memory_budget)),
       options_(options) {
   decay_.require_size(size());
+  for (const double time : schedule_.breaks) {
+    if (!(time > begins_.back()))
+      throw std::invalid_argument("the breaks of a schedule must be sorted, and come after the start");
+    begins_.push_back(time);
+  }
+}
+
+double GradientFlow::length_of_piece(Index piece) const {
+  if (piece + 1 >= num_pieces()) return std::numeric_limits<double>::infinity();
+  return begins_[piece + 1] - begins_[piece];
+}
+
+double GradientFlow::factor() const {
+  if (!schedule_) return 1.0;
+  double t = begins_[piece_] + time();
+  constexpr double kEver = std::numeric_limits<double>::infinity();
+  if (piece_ > 0) t = std::max(t, std::nextafter(begins_[piece_], kEver));
+  if (piece_ + 1 < num_pieces()) t = std::min(t, std::nextafter(begins_[piece_ + 1], -kEver));
+  return schedule_.factor(t);
 }
 
 void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   problem_->gradient(w, out);
   out = -out;
-  decay_.add_product(-1.0, w, out);
+  whole_.add_product(-factor(), w, out);
 }
 
 void GradientFlow::compute_rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
@@ -49,6 +74,7 @@ void GradientFlow::compute_linearization(const ConstVectorRef& w, std::unique_pt
     made->checkpoint = [this] { check(); };
     lin = std::move(made);
   }
+  if (schedule_) decay_.assign(factor(), whole_);
   static_cast<Curvature&>(*lin).linearize(w);
 }
 

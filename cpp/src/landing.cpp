@@ -22,6 +22,8 @@ constexpr double kEscape = 1e3;  // |eigenvalue| * time, by which a flow has lef
 constexpr int kMaxNewton = 30;
 constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
 constexpr double kNoise = 100.0;           // of a gradient, over its change with the last digits of w
+constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
+constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
 constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -75,7 +77,7 @@ TangentSpace* LandingWatch::full_hessian() {
 }
 
 void LandingWatch::state(Archive& archive) {
-  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, *tangent_);
+  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, steepest_, *tangent_);
   bool full = full_ != nullptr;
   archive(full);
   if (full) archive(*full_hessian());
@@ -103,6 +105,7 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
 }
 
 Status LandingWatch::look(const ConstVectorRef& w) {
+  if (still_falling(w)) return Status::running;
   // Off M the tangent directions have small eigenvalues that `dense` and `krylov` take for normal ones, so
   // that their Newton step errs to first order: these wait until that is below the tolerance.
   const double careful = std::min(1e-8, 0.01 * options_.rtol);
@@ -115,6 +118,36 @@ Status LandingWatch::look(const ConstVectorRef& w) {
   problem_->gradient(w, step_);
   ++stats_.nfev;
   return step_.norm() == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
+}
+
+/// Whether the gradient has yet to fall, as far as the flow resolves. Large weights have M close by from the
+/// start, beside their own norm: it is where they land, but first they have to learn their data.
+bool LandingWatch::still_falling(const ConstVectorRef& w) {
+  problem_->gradient(w, step_);
+  ++stats_.nfev;
+  const double slope = step_.stableNorm();
+  steepest_ = std::max(steepest_, slope);
+  const double digit = std::max(kNoise * kRoundOff, kUnseen * options_.rtol);
+  return slope > kFallen * steepest_ && slope > noise_of_gradient(w, digit, [](Vector&) {});
+}
+
+/// By how much the gradient at w, which is in `step_`, changes with a digit of w, or with the last one that it
+/// sees. `change` is shown each of these changes.
+double LandingWatch::noise_of_gradient(const ConstVectorRef& w, double digit,
+                                       const std::function<void(Vector&)>& change) {
+  Vector probed(w.size());
+  double noise = 0.0;
+  for (; noise == 0.0 && digit < 1e-3; digit *= 8.0) {
+    for (const bool all : {true, false}) {
+      probe_ = all ? Vector((1.0 + digit) * w) : Vector(w.array() * (1.0 + digit * noise_.array().sign()));
+      problem_->gradient(probe_, probed);
+      ++stats_.nfev;
+      probed -= step_;
+      noise = std::max(noise, probed.stableNorm());
+      change(probed);
+    }
+  }
+  return noise;
 }
 
 /// Whether a flow whose gradient is zero in every digit stays there only because of that.
@@ -203,20 +236,13 @@ bool LandingWatch::arrives(Vector w) {
   problem_->gradient(w, step_);
   ++stats_.nfev;
   const double slope = step_.stableNorm();
-  Vector along = step_, change(w.size());
+  Vector along = step_;
   tangent.project(along);
-  double noise = 0.0, noise_along = 0.0;
-  for (double digit = kRoundOff; noise == 0.0 && digit < 1e-3; digit *= 8.0) {
-    for (const bool all : {true, false}) {
-      probe_ = all ? Vector((1.0 + digit) * w) : Vector(w.array() * (1.0 + digit * noise_.array().sign()));
-      problem_->gradient(probe_, change);
-      ++stats_.nfev;
-      change -= step_;
-      noise = std::max(noise, change.stableNorm());
-      tangent.project(change);
-      noise_along = std::max(noise_along, change.stableNorm());
-    }
-  }
+  double noise_along = 0.0;
+  const double noise = noise_of_gradient(w, kRoundOff, [&](Vector& change) {
+    tangent.project(change);
+    noise_along = std::max(noise_along, change.stableNorm());
+  });
   return slope <= kNoise * noise && along.stableNorm() <= kNoise * (noise_along + kRoundOff * noise);
 }
 

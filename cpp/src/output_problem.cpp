@@ -87,7 +87,8 @@ void OutputProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
   train_.outputs->gradient_through(w, force, out);
 }
 
-double OutputProblem::kernel_trace(const ConstVectorRef&, VectorRef) const {
+double OutputProblem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
+  if (train_.loss->is_quadratic()) return train_.outputs->kernel_trace(w, gradient);
   throw std::invalid_argument(
       "the gradient of the trace of the tangent kernel is known for the squared loss only; give a Regularizer"
       " of your own in place of 'hessian_trace'");

@@ -58,7 +58,7 @@ std::unique_ptr<OneStepMethod> make_one_step_method(const std::string& name, Flo
   return nullptr;
 }
 
-std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options) {
+std::unique_ptr<Stepper> make_stepper_of_piece(Flow& flow, Modes* modes, const RunOptions& options) {
   if (options.tolerance.rtol < kFinest)
     throw std::invalid_argument("rtol is below 2.2e-14, which double precision does not keep");
   const bool automatic = options.method == "auto";
@@ -71,6 +71,12 @@ std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions
   if (automatic || options.method == "BDF") return make_bdf(flow, {options.tolerance, options.max_order});
   if (options.method == "ROCK2") return make_rock2(flow, options.tolerance);
   throw std::invalid_argument("unknown method '" + options.method + "'");
+}
+
+std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options) {
+  const auto make = [&flow, modes, options] { return make_stepper_of_piece(flow, modes, options); };
+  auto* scheduled = dynamic_cast<GradientFlow*>(&flow);
+  return scheduled && scheduled->num_pieces() > 1 ? make_scheduled(*scheduled, make) : make();
 }
 
 std::unique_ptr<Modes> make_modes(const Ground& ground, const Decay& decay, const RunOptions& options) {
@@ -93,11 +99,16 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
   return std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);
 }
 
-std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay,
-                                         const RunOptions& options) {
+std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay, const RunOptions& options,
+                                         const Schedule& schedule = {}) {
   if (ground.piece) piecewise(*ground.whole)->require_decay(decay);
+  if (ground.piece && schedule)
+    throw std::invalid_argument(
+        "weight decay that changes over time is for smooth problems: the activation of this network has a "
+        "kink");
   const auto curvature = options.method == "ROCK2" ? CurvatureKind::none : options.curvature;
-  return std::make_unique<GradientFlow>(ground.smooth, decay, curvature, options.solves);
+  return std::make_unique<GradientFlow>(ground.smooth, decay, curvature, options.solves, schedule,
+                                        options.t0);
 }
 
 std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
@@ -180,13 +191,13 @@ const std::vector<ModeChange>& FlowRun::mode_changes() const {
 }
 
 GradientRun::GradientRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const Decay& decay,
-                         const RunOptions& options)
-    : GradientRun(Ground(problem), w0, decay, with_atol(options, problem.get(), w0)) {}
+                         const RunOptions& options, const Schedule& schedule)
+    : GradientRun(Ground(problem), w0, decay, with_atol(options, problem.get(), w0), schedule) {}
 
 GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay,
-                         const RunOptions& options)
-    : FlowRun(ground.whole, make_gradient_flow(ground, decay, options), make_modes(ground, decay, options),
-              w0, options) {}
+                         const RunOptions& options, const Schedule& schedule)
+    : FlowRun(ground.whole, make_gradient_flow(ground, decay, options, schedule),
+              make_modes(ground, decay, options), w0, options) {}
 
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
                        const RunOptions& options)

@@ -9,12 +9,16 @@
 #include <optional>
 #include <stdexcept>
 #include <tuple>
+#include <variant>
 
 #include "gil.hpp"
+#include "grokflow/block_map.hpp"
+#include "grokflow/models/deep_diagonal_network.hpp"
 #include "grokflow/models/diagonal_linear_network.hpp"
 #include "grokflow/models/linear_regression.hpp"
 #include "grokflow/models/matrix_completion.hpp"
 #include "grokflow/models/matrix_sensing.hpp"
+#include "grokflow/models/measured_matrix.hpp"
 #include "grokflow/models/mlp.hpp"
 #include "grokflow/models/two_layer_network.hpp"
 #include "linearization.hpp"
@@ -98,6 +102,11 @@ std::optional<Measurements> from_rows(std::optional<MeasurementTuple>&& tuple) {
   return from_rows(std::move(*tuple));
 }
 
+MatrixData matrix_data(std::variant<EntryTuple, MeasurementTuple>&& tuple) {
+  if (auto* entries = std::get_if<EntryTuple>(&tuple)) return from_tuple<Entries>(std::move(*entries));
+  return from_rows(std::move(std::get<MeasurementTuple>(tuple)));
+}
+
 template <class Model>
 Vector predict(const Model& model, const ConstVectorRef& w, const Matrix& X) {
   Vector out(X.rows());
@@ -153,6 +162,16 @@ void bind_problem(py::module_& m) {
   bind_linear_model<LinearRegression>(m, "LinearRegression");
   bind_linear_model<DiagonalLinearNetwork>(m, "DiagonalLinearNetwork");
 
+  using Deep = DeepDiagonalNetwork;
+  py::class_<Deep, Problem, std::shared_ptr<Deep>>(m, "DeepDiagonalNetwork")
+      .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, Index depth, bool difference) {
+             return std::make_shared<Deep>(from_tuple<Samples>(std::move(train)),
+                                           from_optional<Samples>(std::move(test)), depth,
+                                           difference ? Deep::Form::difference : Deep::Form::product);
+           }),
+           py::arg("train"), py::arg("test"), py::arg("depth"), py::arg("difference"))
+      .def("predict", &predict<Deep>, py::arg("w"), py::arg("X"), Released());
+
   py::class_<MatrixCompletion, Problem, std::shared_ptr<MatrixCompletion>>(m, "MatrixCompletion")
       .def(py::init([](EntryTuple train, std::optional<EntryTuple> test, Index num_rows, Index num_cols,
                        Index width) {
@@ -172,6 +191,19 @@ void bind_problem(py::module_& m) {
            py::arg("train"), py::arg("test"), py::arg("num_rows"), py::arg("num_cols"), py::arg("width"))
       .def("predict", &MatrixSensing::predict, py::arg("w"), Released());
 
+  using KnownTuple = std::variant<EntryTuple, MeasurementTuple>;
+  py::class_<MeasuredMatrix, Problem, std::shared_ptr<MeasuredMatrix>>(m, "MeasuredMatrix")
+      .def(py::init([](KnownTuple train, std::optional<KnownTuple> test, std::vector<Index> sizes,
+                       bool symmetric) {
+             std::optional<MatrixData> unseen;
+             if (test) unseen = matrix_data(std::move(*test));
+             return std::make_shared<MeasuredMatrix>(
+                 symmetric ? make_difference(sizes.at(0), sizes.at(1), sizes.at(2)) : make_chain(sizes),
+                 matrix_data(std::move(train)), std::move(unseen));
+           }),
+           py::arg("train"), py::arg("test"), py::arg("sizes"), py::arg("symmetric"))
+      .def("predict", &MeasuredMatrix::predict, py::arg("w"), Released());
+
   py::class_<TwoLayerNetwork, Problem, std::shared_ptr<TwoLayerNetwork>>(m, "TwoLayerNetwork")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, Index width,
                        const std::string& activation, double parameter, bool output_bias,
@@ -186,7 +218,7 @@ void bind_problem(py::module_& m) {
 
   py::class_<MLP, Problem, std::shared_ptr<MLP>>(m, "MLP")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, std::vector<Index> widths,
-                       const std::string& activation, double parameter, bool bias) {
+                       const std::string& activation, double parameter, const std::vector<bool>& bias) {
              return std::make_shared<MLP>(from_tuple<Samples>(std::move(train)),
                                           from_optional<Samples>(std::move(test)), std::move(widths),
                                           activation_by_name(activation, parameter), bias);
@@ -201,6 +233,25 @@ void bind_problem(py::module_& m) {
             return out;
           },
           py::arg("w"), py::arg("X"), Released());
+
+  py::class_<MappedProblem, Problem, std::shared_ptr<MappedProblem>>(m, "MappedProblem")
+      .def(py::init(
+               [](Problem& problem, Vector w, const std::vector<std::tuple<std::string, Index>>& choices) {
+                 std::vector<BlockMap::Choice> blocks;  // of rank 0: trained
+                 for (const auto& [name, rank] : choices)
+                   blocks.push_back({name, rank > 0 ? BlockMap::adapted : BlockMap::trained, rank});
+                 BlockMap map(problem.blocks(), std::move(w), blocks);
+                 return std::make_shared<MappedProblem>(share(problem), std::move(map));
+               }),
+           py::arg("problem"), py::arg("w"), py::arg("choices"))
+      .def(
+          "embed",
+          [](const MappedProblem& problem, const ConstVectorRef& v) {
+            Vector w(problem.map().num_outer());
+            problem.map().value(v, w);
+            return w;
+          },
+          py::arg("w"), Released());
 
   m.def("activation_names", &activation_names);
   m.def(

@@ -263,9 +263,17 @@ py::list mode_changes_of(const HeldRun& held) {
 
 std::unique_ptr<HeldRun> gradient_flow(Problem& problem, const Vector& w0, const Rates& decay,
                                        const std::string& curvature, double memory_budget, Index rank,
-                                       const RunRequest& request) {
+                                       const RunRequest& request, const py::object& factor,
+                                       std::vector<double> breaks) {
   Prepared made(request, {curvature, memory_budget, rank}, w0, &problem);
-  auto run = make_run<GradientRun>(made.problem, w0, make_decay(decay), made.options);
+  Schedule schedule;
+  if (!factor.is_none())
+    schedule = {[function = made.holds.emplace_back(factor)](double t) {
+                  const Locked locked;
+                  return number_from(function({py::float_(t)}), "weight_decay", t);
+                },
+                std::move(breaks)};
+  auto run = make_run<GradientRun>(made.problem, w0, make_decay(decay), made.options, schedule);
   return std::make_unique<HeldRun>(std::move(run), std::move(made.holds));
 }
 
@@ -326,5 +334,6 @@ void bind_run(py::module_& m) {
     return to_string(choose_curvature(problem, curvature_kind(curvature), memory_budget));
   });
   m.def("gradient_flow", &gradient_flow, py::arg("problem"), py::arg("w0"), py::arg("decay"),
-        py::arg("curvature"), py::arg("memory_budget"), py::arg("rank"), py::arg("options"));
+        py::arg("curvature"), py::arg("memory_budget"), py::arg("rank"), py::arg("options"),
+        py::arg("factor") = py::none(), py::arg("breaks") = std::vector<double>());
 }

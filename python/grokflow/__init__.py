@@ -9,7 +9,7 @@ from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
 from grokflow import _start as _start
-from grokflow import losses, models, observables
+from grokflow import losses, models, observables, schedules
 from grokflow._arithmetic import warn_of_flushing as _warn_of_flushing
 from grokflow._backend import core as _core
 from grokflow.callbacks import CallbackError, LeastSquares, Objective, PrecisionWarning
@@ -102,6 +102,7 @@ __all__ = [
     "plot_flows",
     "plot_law",
     "resume",
+    "schedules",
     "set_memory_limit",
     "set_num_threads",
     "sweep",

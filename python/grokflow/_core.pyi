@@ -57,9 +57,27 @@ class DiagonalLinearNetwork(Problem):
     def __init__(self, train: _Samples, test: _Samples | None) -> None: ...
     def predict(self, w: _Array, X: _Array) -> _Array: ...
 
+class DeepDiagonalNetwork(Problem):
+    def __init__(self, train: _Samples, test: _Samples | None, depth: int, difference: bool) -> None: ...
+    def predict(self, w: _Array, X: _Array) -> _Array: ...
+
 class MatrixCompletion(Problem):
     def __init__(
         self, train: _Entries, test: _Entries | None, num_rows: int, num_cols: int, width: int
+    ) -> None: ...
+    def predict(self, w: _Array) -> _Array: ...
+
+class MappedProblem(Problem):
+    def __init__(self, problem: Problem, w: _Array, choices: Sequence[tuple[str, int]]) -> None: ...
+    def embed(self, w: _Array) -> _Array: ...
+
+class MeasuredMatrix(Problem):
+    def __init__(
+        self,
+        train: _Entries | _Samples,
+        test: _Entries | _Samples | None,
+        sizes: Sequence[int],
+        symmetric: bool,
     ) -> None: ...
     def predict(self, w: _Array) -> _Array: ...
 
@@ -90,7 +108,7 @@ class MLP(Problem):
         widths: Sequence[int],
         activation: str,
         parameter: float,
-        bias: bool,
+        bias: Sequence[bool],
     ) -> None: ...
     def predict(self, w: _Array, X: _Array) -> _Array: ...
 
@@ -213,6 +231,8 @@ def gradient_flow(
     memory_budget: float,
     rank: int,
     options: RunOptions,
+    factor: Callable[[float], float] | None = None,
+    breaks: Sequence[float] = (),
 ) -> FlowRun: ...
 
 class Regularizer:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +20,9 @@ from grokflow.checkpoint.journal import Journal
 from grokflow.deadline import seconds_left
 from grokflow.memory import require_memory
 from grokflow.methods import BDF, STIFF, Curvature, Method, as_method
+from grokflow.patterns import key_of, stands_for
 from grokflow.problems import Problem
+from grokflow.schedules import Schedule
 from grokflow.snapshots import Snapshots, as_snapshot_path
 
 Observable: TypeAlias = str | Callable[[float, FloatArray], ArrayLike]
@@ -29,7 +30,9 @@ Observe: TypeAlias = Sequence[str] | Mapping[str, Observable] | None
 Event: TypeAlias = Callable[[float, FloatArray], float]
 Callback: TypeAlias = Callable[[float, FloatArray], bool | None]
 WeightDecay: TypeAlias = float | Mapping[str, float]
+Decay: TypeAlias = WeightDecay | Schedule | Callable[[float], float]
 
+RATES = ("weight_decay", "slow_time")  # what a schedule can be observed by
 ZERO = 1e-280  # |w| below which rtol |w| comes near the smallest numbers
 STATE_BUDGET = 256 * 2**20  # bytes of states that save_states="auto" keeps
 EXPECTED_SAMPLES = 400  # of a log grid, or of the solver's own steps
@@ -113,17 +116,6 @@ def as_decay(
     return [(part.start, part.stop, rates[keys[block]]) for block, part in problem.blocks.items()]
 
 
-def key_of(block: str, keys: Iterable[str]) -> str:
-    """Return which of `keys` stands for `block`: its name, else the first pattern that fits, last "*"."""
-    standing = (key for key in keys if stands_for(key, block))
-    return min(standing, key=lambda key: (key != block, key == "*"), default="*")
-
-
-def stands_for(key: object, block: str) -> bool:
-    """Whether `key` is the name of `block`, or a pattern that it matches: "*.bias"."""
-    return key == block or (isinstance(key, str) and fnmatchcase(block, key))
-
-
 def as_rate(name: str, value: object) -> float:
     """Return `value` as a finite float that is not negative."""
     rate = as_number(name, value)
@@ -192,7 +184,7 @@ def as_observables(observe: Observe, known: Collection[str]) -> dict[str, Observ
     """Return a mapping from names to quantities of the flow, by name, or to functions f(t, w)."""
     if observe is None:
         accuracies = ("train_accuracy", "test_accuracy", "margin")
-        usual = ("train_loss", "test_loss", *accuracies, "norm", "grad_norm", "regularizer")
+        usual = ("train_loss", "test_loss", *accuracies, "norm", "grad_norm", "regularizer", *RATES)
         return {name: name for name in usual if name in known}
     if isinstance(observe, (str, bytes)) or not isinstance(observe, (Sequence, Mapping)):
         raise TypeError(

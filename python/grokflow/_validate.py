@@ -125,6 +125,15 @@ def as_count(name: str, value: object, most: int | None = None) -> int:
     return count
 
 
+def as_widths(widths: object) -> tuple[int, ...]:
+    """Return `widths` as integers of at least 1, one for each layer between input and output."""
+    if isinstance(widths, str) or not isinstance(widths, Sequence | np.ndarray):
+        raise TypeError(f"widths is {widths!r}; it must be a sequence of integers, e.g. (1000, 1000)")
+    if len(widths) == 0:
+        raise ValueError("widths is empty; give the neurons of one hidden layer at least, e.g. (1000,)")
+    return tuple(as_count(f"widths[{i}]", width) for i, width in enumerate(widths))
+
+
 def as_generator(seed: object) -> np.random.Generator:
     """Return the random numbers that begin with `seed`: what NumPy's `default_rng` takes."""
     try:
@@ -132,6 +141,13 @@ def as_generator(seed: object) -> np.random.Generator:
     except (TypeError, ValueError) as error:
         needed = "it must be an integer that is not negative, or a numpy.random.Generator"
         raise type(error)(f"seed is {seed!r}; {needed}") from None
+
+
+def as_flag(name: str, value: object) -> bool:
+    """Return `value`, True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; it must be True or False")
+    return bool(value)
 
 
 def as_path(path: object) -> Path:
@@ -148,11 +164,15 @@ def as_choice(name: str, value: object, choices: Sequence[str]) -> str:
     return value
 
 
-def as_scale(scale: object, num_residuals: int) -> float:
-    """Return the factor c of the loss ``(c/2) ||r||^2``: 1/n for "mean", 1 for "sum", or the number given."""
-    if isinstance(scale, str):
-        return 1.0 / num_residuals if as_choice("scale", scale, ["mean", "sum"]) == "mean" else 1.0
-    return as_positive("scale", scale)
+def as_scale(scale: object, num_losses: int, num_samples: int | None = None) -> float:
+    """Return the factor c of a sum of `num_losses` losses, several for each of the samples if they differ.
+
+    That is one over the losses for "mean", over the samples for "samples", 1 for "sum", or the number given.
+    """
+    if not isinstance(scale, str):
+        return as_positive("scale", scale)
+    counts = {"mean": num_losses, "sum": 1, "samples": num_samples or num_losses}
+    return 1.0 / counts[as_choice("scale", scale, list(counts))]
 
 
 def as_inputs(name: str, X: ArrayLike, columns: int | None = None) -> FloatArray:

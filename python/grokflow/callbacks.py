@@ -137,7 +137,7 @@ class LeastSquares(CallbackProblem):
         ``hvp(w, v) -> (d,)``, the full Hessian of F, with the factor c, times v. Default: c J^T J v alone;
         where Newton's method converges badly with that, as beside a minimiser at which the residual stays,
         also c sum_i r_i Hess r_i v, by a difference of J^T r (in `stats`: "nlinearize" and "nvjp").
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c: 1/n, 1, or a positive number.
     parameters : mapping of str to shape, optional
         The named parts of `w`, in order, e.g. ``{"u": 5, "V": (5, 3)}``; they add up to d.

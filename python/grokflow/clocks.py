@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grokflow._validate import as_number, as_positive
+from grokflow._validate import FloatArray, as_number, as_positive
 from grokflow.curves import first_crossing, stays_below, value_at
 from grokflow.trajectory import Trajectory, require_trajectory
 
@@ -59,7 +59,8 @@ def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
     Raises
     ------
     ValueError
-        `sol` is a drift, "grad_norm" or "norm" was not observed, or ``eps`` is not between 0 and 1.
+        `sol` is a drift, "grad_norm" or "norm" was not observed (or "weight_decay", of a schedule), or
+        ``eps`` is not between 0 and 1.
 
     Notes
     -----
@@ -80,13 +81,12 @@ def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
         raise ValueError(
             f"clocks need recorded gradient norms: this run did not record {what}; add it to observe="
         )
-    decay = sol.settings["weight_decay"]
-    lam = max(decay.values()) if isinstance(decay, dict) else float(decay)
+    lam = rate_of(sol)
     gradient, norm = sol["grad_norm"], sol["norm"]
     t_gf = first_crossing(sol.t, gradient, eps * gradient[0])
     t_wd = first_crossing(sol.t, gradient, lam * norm)
-    landing = value_at(sol.t, norm, min(t for t in (t_wd, t_gf, sol.t[-1]) if not math.isnan(t)))
-    pull = lam * landing
+    landing = min(t for t in (t_wd, t_gf, sol.t[-1]) if not math.isnan(t))
+    pull = value_at(sol.t, lam * norm, landing)
     separation = float(gradient[0] / pull) if pull > 0.0 else math.inf
     return Clocks(t_gf, t_wd, sol.t_final, separation)
 
@@ -134,3 +134,15 @@ def crossing_time(
         return stays_below(sol.t, values, as_positive("below", below))
     with np.errstate(divide="ignore"):
         return stays_below(sol.t, 1.0 / values, 1.0 / as_positive("above", above))
+
+
+def rate_of(sol: Trajectory) -> FloatArray:
+    """Return the largest rate of decay at the recorded times."""
+    decay = sol.settings["weight_decay"]
+    if not isinstance(decay, dict):
+        return np.full(len(sol.t), float(decay))
+    if "schedule" not in decay:
+        return np.full(len(sol.t), max(decay.values()))
+    if "weight_decay" not in sol.observed:
+        raise ValueError("clocks of a schedule need its rates: add 'weight_decay' to observe=")
+    return sol["weight_decay"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from grokflow._options import Callback, Observe, Request, WeightDecay
+from grokflow._options import Callback, Decay, Observe, Request
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.integrator import Driver, begin
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
@@ -22,7 +22,7 @@ def gradient_flow(
     w0: ArrayLike,
     t_span: tuple[float, float],
     *,
-    weight_decay: WeightDecay,
+    weight_decay: Decay,
     method: str | BDF | Radau | ROCK2 = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
@@ -52,10 +52,13 @@ def gradient_flow(
         Initial weights. They are copied, to float64.
     t_span : (float, float)
         Start and end. With weight decay `lam` the slow phase is over at about ``10 / lam``.
-    weight_decay : float, or mapping of str to float
+    weight_decay : float, mapping of str to float, Schedule or callable
         The rate `lam` >= 0, one for all weights or one for each block of `problem.blocks`, by name or by a
         pattern of :mod:`fnmatch`: ``{"*": 1e-3, "*.bias": 0.0}``. A name goes before a pattern, a pattern
-        before those after it, and ``"*"`` stands for all that is left.
+        before those after it, and ``"*"`` stands for all that is left. One that changes over time is a
+        function ``lam(t)``, or an object of :mod:`grokflow.schedules`, which knows where it jumps or bends:
+        steps end there. Then "weight_decay" (the largest rate) and "slow_time" (its integral from the start)
+        are observed too.
     method : {"auto", "BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "auto"
         The integrator. "auto" is BDF, and Radau for a flow that is smooth only piece by piece: a network
         whose activation has a kink ("relu", "leaky_relu", "abs"). See the notes. BDF and Radau are implicit;
@@ -171,7 +174,7 @@ def gradient_flow(
     return kept("gradient_flow", arguments, run)
 
 
-def flow(problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request) -> Solution:
+def flow(problem: Problem, w0: ArrayLike, weight_decay: Decay, request: Request) -> Solution:
     """Run a gradient flow from start to end."""
 
     def start(watched: Request) -> Driver:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._manual import explained
-from grokflow._options import Callback, FlowOptions, Observe, Request, WeightDecay, as_decay, as_options
+from grokflow._options import Callback, Decay, FlowOptions, Observe, Request, as_decay, as_options, as_span
 from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
@@ -23,6 +23,7 @@ from grokflow.costs import measure
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
+from grokflow.schedules import as_schedule, told
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
 
@@ -220,7 +221,7 @@ class Integrator(Driver):
         w0: ArrayLike,
         t_span: tuple[float, float],
         *,
-        weight_decay: WeightDecay,
+        weight_decay: Decay,
         method: str | BDF | Radau | ROCK2 = "auto",
         curvature: str | Curvature = "auto",
         rtol: float = 1e-6,
@@ -315,23 +316,38 @@ class Integrator(Driver):
 
 
 def begin(
-    problem: Problem, w0: ArrayLike, weight_decay: WeightDecay, request: Request
+    problem: Problem, w0: ArrayLike, weight_decay: Decay, request: Request
 ) -> tuple[core.FlowRun, FlowOptions]:
     """Return a gradient flow of the core at its start."""
-    start, decay = as_vector("w0", w0, problem.num_params), as_decay(weight_decay, problem)
+    start, schedule = as_vector("w0", w0, problem.num_params), as_schedule(weight_decay)
+    decay = as_decay(weight_decay if schedule is None else schedule.rate, problem)  # type: ignore[arg-type]
     chosen = strategy_of(problem, start, request)
-    options = as_options(
-        request, start, problem._observables, blocks=problem.blocks, piecewise=problem.is_piecewise
-    )
+    quantities = problem._observables
+    if schedule is not None:
+        require_smooth(problem)
+        quantities |= schedule._observables(as_span(request.t_span).t0)
+    options = as_options(request, start, quantities, blocks=problem.blocks, piecewise=problem.is_piecewise)
     options.settings.update(
         curvature=None if chosen.name == "none" else chosen.name,
         **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
-        weight_decay=dict(weight_decay) if isinstance(weight_decay, Mapping) else float(weight_decay),
+        weight_decay=told(weight_decay) if schedule is None else schedule._settings(),
         **provenance(problem, start),
     )
     warn_of_precision(problem, options.settings["rtol"])
-    require_finite_start(problem, start, options.settings["t_span"][0], decay)
-    return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled), options
+    t0, t1 = options.settings["t_span"]
+    factor = 1.0 if schedule is None else schedule._factor(t0)
+    require_finite_start(problem, start, t0, [(begin, end, factor * rate) for begin, end, rate in decay])
+    changes = () if schedule is None else (schedule._factor, [t for t in schedule.breaks if t0 < t < t1])
+    return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled, *changes), options
+
+
+def require_smooth(problem: Problem) -> None:
+    """Raise ValueError if `problem` is one whose decay must not change."""
+    if problem.is_piecewise:
+        raise ValueError(
+            "weight_decay changes over time, and the activation of this network has a kink: its modes are "
+            "known for constant rates alone; run each piece by itself, or choose activation='smooth_relu'"
+        )
 
 
 def warn_of_precision(problem: Problem, rtol: float) -> None:

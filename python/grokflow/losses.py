@@ -88,7 +88,7 @@ class Loss:
 
     def _scale(self, scale: str | float, shape: Sequence[int]) -> float:
         """Return c for outputs of that shape: "mean" is over samples, or over losses of single outputs."""
-        return as_scale(scale, int(np.prod(shape)) if self._per_output else shape[0])
+        return as_scale(scale, int(np.prod(shape)) if self._per_output else shape[0], shape[0])
 
     def _shape(self, targets: Any) -> tuple[int, ...]:
         """Return the shape of the outputs that such targets are for."""

@@ -48,7 +48,7 @@ class OutputModel(CallbackProblem):
         vjp, gram and hvp then get this state in place of w: the graph of the forward pass, say.
     test : tuple (outputs, targets), optional
         A function like `outputs` and its targets, at test samples: the quantity "test_loss".
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c: 1/n for "cross_entropy" and a loss of one's own, 1/(n k) where each output has its own
         loss; or 1, or a positive number.
     parameters : mapping of str to shape, optional

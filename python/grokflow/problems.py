@@ -47,6 +47,7 @@ class Problem:
         By every method, if an argument has the wrong shape or holds nan or infinity (the index is told).
     """
 
+    _drawn: Mapping[str, Mapping[str, Any]] = MappingProxyType({})  # how weights were drawn, by their digest
     _hash: str | None = None  # what tells the data from others; functions do not tell
     _finest = 0.0  # rtol below which its numbers are too coarse
     _notes: Mapping[str, str] = {}  # of the stats of its runs, beside counts

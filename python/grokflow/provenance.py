@@ -18,7 +18,8 @@ def provenance(problem: Problem, w0: FloatArray) -> dict[str, Any]:
     return {
         "problem": repr(problem),
         "problem_hash": problem._hash,
-        "w0_hash": digest(w0),
+        "w0_hash": (drawn := digest(w0)),
+        "initial_weights": problem._drawn.get(drawn),
         "num_threads": core.num_threads(),
         "build": isa,
         "versions": {

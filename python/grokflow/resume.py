@@ -102,7 +102,8 @@ def take_up(journal: Journal, problem: Problem | None, changes: Mapping[str, Any
         expected = journal.fingerprint
         if LIMITS & changes.keys():
             journal.forget_after_limits()
-    unknown = [name for name in changes if name not in MAY_CHANGE or name not in arguments]
+    lacking = [name for name, value in arguments.items() if missing_in(value) is not None]
+    unknown = [name for name in changes if name not in {*MAY_CHANGE, *lacking} or name not in arguments]
     if unknown:
         raise ValueError(
             f"{unknown[0]} cannot be changed in a run of {journal.function} that goes on; what can be is "

@@ -70,7 +70,9 @@ class Solution(Trajectory):
         (None: no limit given), ``weight_decay``, and ``problem`` (how it shows itself). Of a drift
         ``regularizer``, ``on_rank_change``, ``kkt_tol`` and ``rtol_rank`` in place of the weight decay. Also
         what the numbers came from: ``problem_hash`` (of a model's data and arguments; None for functions of
-        your own) and ``w0_hash``, ``num_threads``, ``build`` (the instruction set) and ``versions``.
+        your own), ``w0_hash`` and ``initial_weights`` (how the model drew them: ``init``, ``std``, ``seed``
+        and ``scale``; None for weights from elsewhere), ``num_threads``, ``build`` (the instruction set) and
+        ``versions``.
     monitor : dict of str to ndarray, shape (steps,)
         Of a drift: slow times ``s`` at the end of each step and, there, what is known of the Hessian:
         ``eta``, its smallest non-zero eigenvalue, ``rank``, ``gap`` (eta over the largest eigenvalue that

@@ -194,6 +194,46 @@ ACTIVATION = {
     ],
     "smoothing": [(0.1, ValueError, "smoothing is 0.1, and activation 'tanh' has no such parameter")],
 }
+MATRICES = np.arange(12.0).reshape(3, 2, 2)
+OUTPUT_SCALE = [
+    *positive("output_scale")[1:],
+    ("large", ValueError, "output_scale is 'large'; choose from 'mean-field', 'ntk'"),
+]
+WIDTHS = [
+    (3, TypeError, "widths is 3"),
+    ([], ValueError, "widths"),
+    ([0], ValueError, "widths[0] is 0"),
+    ([2.5], TypeError, "widths[0] is 2.5"),
+    ("33", TypeError, "widths"),
+    ([2**70], ValueError, "GiB"),
+]
+SHAPE = [
+    (3, ValueError, "shape is 3; it must be a pair"),
+    ((1, 2, 3), ValueError, "shape is (1, 2, 3)"),
+    ((0, 2), ValueError, "shape[0] is 0"),
+    ((2, 2.5), TypeError, "shape[1] is 2.5"),
+    ((2**62, 2**62), ValueError, "GiB"),
+]
+TEST_ENTRIES = [
+    (3, ValueError, "test must be a tuple (rows, cols, values)"),
+    (([5], [0], [1.0]), ValueError, "test rows[0] is 5"),
+    (([0], [0], [NAN]), ValueError, "test values[0] is nan"),
+]
+MEASURED = [
+    (None, TypeError, "A is None"),
+    (np.where(MATRICES == 0, NAN, MATRICES), ValueError, "A[0, 0, 0] is nan"),
+    (np.ones(3), ValueError, "A has shape (3,)"),
+    (MATRICES + 1j, TypeError, "A is dtype complex128"),
+    (np.ones((2, 2, 2)), ValueError, "y has shape (3,)"),
+]
+TEST_MEASURED = [
+    (3, ValueError, "test must be a tuple (A, y)"),
+    ((np.ones((1, 3, 3)), [1.0]), ValueError, "test A has matrices of shape (3, 3)"),
+]
+NEGATIVE = [
+    (-1, ValueError, "negative is -1; it must be 0 or more"),
+    (1.5, TypeError, "negative is 1.5; it must be an integer"),
+]
 ROWS = [
     ([0.5], TypeError, "rows is dtype float64; indices must be integers"),
     ([-1], ValueError, "rows[0] is -1; indices must lie in 0 <= i < 2"),
@@ -203,7 +243,6 @@ ROWS = [
     (None, TypeError, "rows is None"),
     ([0, 0], ValueError, "rows"),
 ]
-MATRICES = np.arange(12.0).reshape(3, 2, 2)
 FUNCTIONS = {"residual": lambda w: w, "jvp": lambda w, v: v, "vjp": lambda w, u: u}
 
 # callable, good arguments, and for each argument the bad values
@@ -292,6 +331,7 @@ CALLABLES = {
             "v": vector("v", 3),
             "curvature": CURVATURE,
             "rtol_rank": positive("rtol_rank", none=True),
+            "land": [("yes", TypeError, "land is 'yes'; it must be True or False")],
         },
     ),
     "first_order_residual": (
@@ -559,7 +599,7 @@ CALLABLES = {
             "y": MODEL_Y,
             "width": count("width", huge="GiB"),
             "output_bias": TRUTH,
-            "output_scale": positive("output_scale"),
+            "output_scale": OUTPUT_SCALE,
             "loss": LOSS,
             "test": TEST,
             "scale": SCALE,
@@ -572,15 +612,12 @@ CALLABLES = {
             **ACTIVATION,
             "X": MODEL_X,
             "y": MODEL_Y,
-            "widths": [
-                (3, TypeError, "widths is 3"),
-                ([], ValueError, "widths"),
-                ([0], ValueError, "widths[0] is 0"),
-                ([2.5], TypeError, "widths[0] is 2.5"),
-                ("33", TypeError, "widths"),
-                ([2**70], ValueError, "GiB"),
+            "widths": WIDTHS,
+            "bias": [
+                (3, TypeError, "bias is 3; it must be True or False"),
+                ([True], ValueError, "bias has 1 entries; there are 3 layers, the last one included"),
+                ([True, 1, True], TypeError, "bias[1] is 1"),
             ],
-            "bias": TRUTH,
             "loss": LOSS,
             "test": TEST,
             "scale": SCALE,
@@ -593,39 +630,129 @@ CALLABLES = {
             "rows": ROWS,
             "cols": [(bad, error, words.replace("rows", "cols")) for bad, error, words in ROWS],
             "values": vector("values", 1),
-            "shape": [
-                (3, ValueError, "shape is 3; it must be a pair"),
-                ((1, 2, 3), ValueError, "shape is (1, 2, 3)"),
-                ((0, 2), ValueError, "shape[0] is 0"),
-                ((2, 2.5), TypeError, "shape[1] is 2.5"),
-                ((2**62, 2**62), ValueError, "GiB"),
-            ],
+            "shape": SHAPE,
             "width": count("width", huge="GiB"),
-            "test": [
-                (3, ValueError, "test must be a tuple (rows, cols, values)"),
-                (([5], [0], [1.0]), ValueError, "test rows[0] is 5"),
-                (([0], [0], [NAN]), ValueError, "test values[0] is nan"),
-            ],
+            "test": TEST_ENTRIES,
+            "scale": SCALE,
+        },
+    ),
+    "DeepMatrixCompletion": (
+        gf.models.DeepMatrixCompletion,
+        {"rows": [0], "cols": [1], "values": [1.0], "shape": (2, 2), "widths": (2, 3)},
+        {
+            "rows": ROWS,
+            "cols": [(bad, error, words.replace("rows", "cols")) for bad, error, words in ROWS],
+            "values": vector("values", 1),
+            "shape": SHAPE,
+            "widths": WIDTHS,
+            "test": TEST_ENTRIES,
+            "scale": SCALE,
+        },
+    ),
+    "SymmetricCompletion": (
+        gf.models.SymmetricCompletion,
+        {"rows": [0], "cols": [1], "values": [1.0], "size": 2, "width": 1},
+        {
+            "rows": ROWS,
+            "cols": [(bad, error, words.replace("rows", "cols")) for bad, error, words in ROWS],
+            "values": vector("values", 1),
+            "size": count("size", huge="GiB"),
+            "width": count("width", huge="GiB"),
+            "negative": NEGATIVE,
+            "test": TEST_ENTRIES,
             "scale": SCALE,
         },
     ),
     "MatrixSensing": (
         gf.models.MatrixSensing,
         {"A": MATRICES, "y": Y, "width": 1},
+        {"A": MEASURED, "y": vector("y", 3), "width": count("width", huge="GiB"), "test": TEST_MEASURED}
+        | {"scale": SCALE},
+    ),
+    "DeepMatrixSensing": (
+        gf.models.DeepMatrixSensing,
+        {"A": MATRICES, "y": Y, "widths": [2]},
+        {"A": MEASURED, "y": vector("y", 3), "widths": WIDTHS, "test": TEST_MEASURED, "scale": SCALE},
+    ),
+    "SymmetricSensing": (
+        gf.models.SymmetricSensing,
+        {"A": MATRICES, "y": Y, "width": 1},
         {
             "A": [
-                (None, TypeError, "A is None"),
-                (at_nan := np.where(MATRICES == 0, NAN, MATRICES), ValueError, "A[0, 0, 0] is nan"),
-                (np.ones(3), ValueError, "A has shape (3,)"),
-                (MATRICES + 1j, TypeError, "A is dtype complex128"),
-                (np.ones((2, 2, 2)), ValueError, "y has shape (3,)"),
+                *MEASURED,
+                (np.ones((3, 2, 1)), ValueError, "those that measure a symmetric one are square"),
             ],
             "y": vector("y", 3),
             "width": count("width", huge="GiB"),
-            "test": [
-                (3, ValueError, "test must be a tuple (A, y)"),
-                ((np.ones((1, 3, 3)), [1.0]), ValueError, "test A has matrices of shape (3, 3)"),
+            "negative": NEGATIVE,
+            "test": TEST_MEASURED,
+            "scale": SCALE,
+        },
+    ),
+    "DeepDiagonalNetwork": (
+        gf.models.DeepDiagonalNetwork,
+        {"X": X, "y": Y, "depth": 3},
+        {
+            "X": MODEL_X,
+            "y": MODEL_Y,
+            "depth": [*count("depth"), (1, ValueError, "depth is 1; it must be at least 2")],
+            "form": choice("form", "difference"),
+            "loss": LOSS,
+            "test": TEST,
+            "scale": SCALE,
+        },
+    ),
+    "DeepLinearNetwork": (
+        gf.models.DeepLinearNetwork,
+        {"X": X, "y": Y, "widths": (3, 3)},
+        {"X": MODEL_X, "y": MODEL_Y, "widths": WIDTHS, "loss": LOSS, "test": TEST, "scale": SCALE},
+    ),
+    "Trained": (
+        gf.models.Trained,
+        {"problem": DEEP, "w": np.ones(DEEP.num_params), "train": ["W1"]},
+        {
+            "problem": problem(),
+            "w": vector("w", DEEP.num_params),
+            "train": [
+                ("W1", TypeError, "train is 'W1'; it must be a list of names of blocks"),
+                (3, TypeError, "train is 3"),
+                (["W9"], ValueError, "train names 'W9'; this problem has the blocks"),
+                ([], ValueError, "nothing is trained"),
             ],
+            "adapt": [
+                (["W2"], TypeError, "adapt is ['W2']; it must map names of blocks to ranks"),
+                ({"W9": 1}, ValueError, "adapt names 'W9'"),
+                ({"W1": 1}, ValueError, "'W1' is both in train and in adapt"),
+                ({"b1": 1}, ValueError, "an adapter is of a matrix"),
+                ({"W2": 0}, ValueError, "adapt['W2'] is 0; it must be at least 1"),
+                ({"W2": 1.5}, TypeError, "adapt['W2'] is 1.5"),
+            ],
+        },
+    ),
+    "Centred": (
+        gf.models.Centred,
+        {"problem": MODEL, "w0": W},
+        {
+            "problem": [
+                (3, TypeError, "problem is 3; it must be a model of samples"),
+                (OWN, TypeError, "LeastSquares"),
+            ],
+            "w0": vector("w0", 2),
+            "alpha": positive("alpha"),
+        },
+    ),
+    "RandomFeatures": (
+        gf.models.RandomFeatures,
+        {"X": X, "y": Y, "width": 3, "activation": "tanh"},
+        {
+            **ACTIVATION,
+            "X": MODEL_X,
+            "y": MODEL_Y,
+            "width": count("width", huge="GiB"),
+            "seed": SEED,
+            "output_scale": OUTPUT_SCALE,
+            "loss": LOSS,
+            "test": TEST,
             "scale": SCALE,
         },
     ),
@@ -657,6 +784,8 @@ CALLABLES = {
                 ({"nothing": 1.0}, ValueError, "block in std is 'nothing'; choose from 'w'"),
             ],
             "seed": SEED,
+            "init": choice("init", "normal"),
+            "scale": number("scale"),
         },
     ),
     "Regression.predict": (

@@ -67,7 +67,7 @@ def cases(draw, activations=SMOOTH, names=NAMES):
     n, p, width = draw(size), draw(size), draw(size)
     X = 10.0 ** draw(st.floats(-2.0, 0.5)) * rng.standard_normal((n, p))
     y = 10.0 ** draw(st.floats(-2.0, 1.0)) * rng.standard_normal(n)
-    options = {"scale": draw(st.sampled_from(["mean", "sum", 0.3]))}
+    options = {"scale": draw(st.sampled_from(["mean", "sum", "samples", 0.3]))}
     name = draw(st.sampled_from(names))
     if name in ("TwoLayerNetwork", "MLP"):
         fit = [activation for activation in activations if name != "MLP" or activation not in KINKS]

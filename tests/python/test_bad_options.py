@@ -37,6 +37,7 @@ ONE_LINE = {
     "output_scale": [("0", "output_scale is 0.0; it must be positive"), ("nan", "output_scale is nan")],
     "output_bias": [],
     "seed": [("-1", "seed is -1; it must not be negative")],
+    "init": [("kaiming", "unknown init 'kaiming'")],
     "init_scale": [("-1", "std of u is -1.0; it must not be negative"), ("nan", "std of u is nan")],
     "method": [("Euler", "method is 'Euler'; choose from")],
     "curvature": [("lu", "curvature is 'lu'; choose from")],

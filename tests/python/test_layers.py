@@ -12,7 +12,7 @@ ROOT = Path(grokflow.__file__).parent
 LAYERS = [  # each sees those before it, and a folder itself
     "_start _backend _manual _html _validate _warnings _arithmetic",
     "memory methods files pointers classes deadline",
-    "snapshots threads problems provenance losses",
+    "snapshots threads problems provenance losses schedules patterns",
     "callbacks outputs _results check _taylor",
     "models frameworks",
     "checkpoint",

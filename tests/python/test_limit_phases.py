@@ -18,7 +18,7 @@ LAMS = [1e-4, 1e-5, 1e-6, 1e-7]
 def regular():
     """Return both phases where eta stays far above lam: few entries of a matrix, tolerances below lam."""
     problem = completion(size=6, width=2, fraction=0.3)
-    w0 = problem.initial_weights(std=1.0, seed=1)
+    w0 = problem.initial_weights(std=1.0, seed=3)
     return gf.two_phase(problem, w0, LAMS, s_end=2.0, rtol=1e-10, atol=1e-12)
 
 
@@ -183,19 +183,85 @@ def test_grokking_times_of_made_up_losses():
         phases.fast, t=t[:3], observed={"train_loss": np.array([4.0, 1.0, 1e-4]), "test_loss": np.ones(3)}
     )
     slow = replace(
-        phases.slow, t=np.array([0.0, 0.1, 1.0]), observed={"test_loss": np.array([1.0, 1.0, 1e-2])}
+        phases.slow,
+        t=np.array([0.0, 0.1, 1.0]),
+        observed={"train_loss": np.full(3, 1e-30), "test_loss": np.array([1.0, 1.0, 1e-2])},
     )
-    made_up = replace(phases, fast=fast, slow=slow, flows={lam: flow})
+    made_up = replace(phases, fast=fast, slow=slow, flows={lam: flow}, horizon={lam: 0.9})
     found = made_up.grokking_times(0.2, 0.1)[lam]
     assert found.train == pytest.approx(10.0**2.5)  # 2 -> 0.02 over a decade: 0.2 at half of it
     assert found.test == pytest.approx(10.0**2.5)
     assert found.delay == pytest.approx(0.0, abs=1e-9)
     first = 10.0 ** (np.log(1.0 / 0.2) / np.log(1.0 / 1e-4))
     assert found.predicted_delay == pytest.approx(10.0**-0.5 / lam - first)
+    assert found.horizon == pytest.approx(0.9 / lam)
+    early = replace(made_up, horizon={lam: 0.3}).grokking_times(0.2, 0.1)[lam]
+    assert np.isnan(early.predicted_delay)  # at s = 0.316, beyond the horizon
+    jumped = made_up.grokking_times(1e-5, 0.1)[
+        lam
+    ]  # which the fast phase has not reached when Newton takes over
+    assert jumped.predicted_delay == pytest.approx(10.0**-0.5 / lam - phases.landing.t)
     never = made_up.grokking_times(1e-3, 1e-3)[lam]
     assert np.isnan([never.train, never.test, never.delay]).all()
     always = made_up.grokking_times(10.0, 10.0)[lam]
     assert (always.train, always.test, always.predicted_delay) == (0.0, 0.0, 0.0)
+
+
+def large():
+    """Return a sparse problem and large weights, which have the manifold close by from the start."""
+    rng = np.random.default_rng(1)
+    X, X_test = rng.choice([-1.0, 1.0], (10, 40)), rng.choice([-1.0, 1.0], (50, 40))
+    problem = gf.models.DiagonalLinearNetwork(2 * X, X[:, 0], test=(2 * X_test, X_test[:, 0]))
+    return problem, np.r_[np.full(40, 16.0), np.zeros(40)]
+
+
+def test_large_weights_have_a_fast_phase_too():
+    """They learn their data before they land, and the limit predicts when they grok."""
+    phases = gf.two_phase(*large(), [1e-4], s_end="auto")
+    assert phases.success, phases.message
+    assert len(phases.fast.t) > 10
+    assert phases.fast["grad_norm"][-1] <= 3e-3 * phases.fast["grad_norm"][0]
+    assert 0.0 < phases.landing.t_gf <= phases.landing.t
+    found = phases.grokking_times(1e-2, 1e-2)[1e-4]
+    assert found.predicted_delay == pytest.approx(found.delay, rel=0.05)
+
+
+def test_the_end_of_slow_time_is_where_the_drift_rests():
+    """It comes later the larger the weights are, by log alpha for a model of degree 2."""
+    problem, w0 = large()
+    ends = []
+    for alpha in (1.0, 16.0):
+        phases = gf.two_phase(problem, alpha / 16.0 * w0, [1e-2], s_end="auto")
+        ends.append(phases.s_end)
+        assert phases.flows[1e-2].t[-1] == pytest.approx(phases.s_end / 1e-2)
+        w = phases.slow.final
+        P = gf.tangent_projection(problem, w, w, land=True, rtol_rank=1e-9)
+        assert np.linalg.norm(P.v) <= 2e-3 * np.linalg.norm(w)
+    assert ends[1] - ends[0] == pytest.approx(np.log(16.0), abs=1.0)
+    assert gf.two_phase(diagonal(), np.zeros(16), [1e-2], s_end="auto").s_end == 10.0  # it does not land
+
+
+def test_no_slope_of_noise():
+    """Flows that are as close to the drift as their tolerance says have no distance to fit."""
+    rng = np.random.default_rng(0)
+    problem = gf.models.LinearRegression(rng.standard_normal((10, 20)), rng.standard_normal(10))
+    w0 = problem.initial_weights(seed=1)
+    phases = gf.two_phase(problem, w0, [1e-7, 1e-8], s_end=2.0)
+    assert np.isnan(phases.slope)
+    assert "at the tolerance" in phases.fit.reason
+    phases.report(text := io.StringIO())
+    assert "at the tolerance" in text.getvalue()
+    finer = gf.two_phase(problem, w0, [1e-3, 1e-4], s_end=2.0, rtol=1e-9)
+    assert finer.slope == pytest.approx(1.0, abs=0.02)
+
+
+def test_no_slope_beyond_the_horizon():
+    phases = singular()
+    late = gf.two_phase(phases.problem, phases.w0, [1e-1, 3e-2], s_end=6.0)
+    assert np.isnan(late.slope)
+    assert "the horizon lies beyond eps" in late.fit.reason
+    assert phases.fit.s_end < phases.s_end
+    assert phases.slope == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_flow_that_does_not_land_leaves_no_drift():
@@ -235,6 +301,7 @@ def test_an_interrupt_keeps_the_flows():
         ({"weight_decay": [1e-3, 1e-3]}, ValueError, "holds the rate 0.001 twice"),
         ({"weight_decay": [1e-3, {"u": 1e-4, "v": 0.0}]}, ValueError, "not in the proportions"),
         ({"s_end": 0.0}, ValueError, "s_end"),
+        ({"s_end": "late"}, TypeError, "s_end is 'late'"),
         ({"eps": 20.0}, ValueError, "eps is 20; it must be smaller than s_end"),
         ({"kappa": 0.0}, ValueError, "kappa"),
     ],

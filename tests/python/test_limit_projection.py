@@ -219,3 +219,18 @@ def test_the_distance_is_that_of_newtons_method(name):
     found = gf.tangent_projection(problem, beside, w, curvature="gram")
     J, r = problem.jacobian(beside), problem.residual(beside)
     assert found.distance == pytest.approx(np.linalg.norm(np.linalg.pinv(J) @ r), rel=1e-6)
+
+
+@each_curvature
+def test_a_point_beside_the_manifold_is_taken_there_first(curvature):
+    """One of a flow with decay is off by lam; its projection is that at the nearest point, which is told."""
+    problem, w = landed("completion")
+    beside = gf.gradient_flow(problem, w, (0, 1e3), weight_decay=1e-4).final
+    with pytest.raises(ValueError, match=r"not on the manifold.*land=True"):
+        gf.tangent_projection(problem, beside, beside, curvature="gram")
+    found = gf.tangent_projection(problem, beside, beside, curvature=curvature, land=True)
+    assert problem.loss(found.w) < 1e-25
+    assert 0.0 < np.linalg.norm(found.w - beside) < 1e-2 * np.linalg.norm(beside)
+    there = gf.tangent_projection(problem, found.w, beside, curvature=curvature)
+    np.testing.assert_allclose(found.v, there.v, atol=1e-12)
+    assert np.array_equal(there.w, found.w)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import reference.models
+import reference.theory
 from grokflow import models
 from grokflow._backend import core
 
@@ -24,6 +25,11 @@ def entries(shape, count):
 
 def network(activation, n=6, p=2, width=4, **options):
     return "TwoLayerNetwork", samples(n, p), {"width": width, "activation": activation, **options}
+
+
+def over(case, wrapper, options):
+    """Return a model made from another one."""
+    return wrapper, (case,), options
 
 
 PARAMETERS = {"leaky_relu": {"negative_slope": -0.4}, "smooth_relu": {"smoothing": 0.7}}
@@ -71,7 +77,55 @@ CASES |= {
     "mlp, no bias": mlp("erf", (2, 3, 2), bias=False, scale="sum"),
     "mlp, outputs": mlp("tanh", (3, 4), (3,), p=1, test=(rng.normal(size=(2, 1)), rng.normal(size=(2, 3)))),
     "mlp, outputs, no bias": mlp("gelu", (3,), (2,), bias=False, scale=0.7),
+    "mlp, some biases": mlp("tanh", (3, 2), bias=(True, False, True)),
+    "mlp, last bias": mlp("softplus", (3,), bias=[False, True]),
+    "mlp, linear": mlp("identity", (3, 2), bias=False),
+    "network, ntk": network("tanh", output_scale="ntk"),
+    "network, mean field": network("gelu", output_scale="mean-field"),
     "mlp, column": mlp("smooth_relu", (2, 2), (1,), n=1, smoothing=0.5),
+}
+
+CASES |= {
+    "u^3 - v^3": ("DeepDiagonalNetwork", samples(5, 6), {"depth": 3, "test": samples(4, 6)}),
+    "u^2 - v^2": ("DeepDiagonalNetwork", samples(3, 4), {"depth": 2, "scale": "sum"}),
+    "u1 ... u4": (
+        "DeepDiagonalNetwork",
+        samples(4, 5),
+        {"depth": 4, "form": "product", "test": samples(2, 5)},
+    ),
+    "deep linear": ("DeepLinearNetwork", (*samples(4, 3), (3, 2)), {"test": samples(3, 3)}),
+    "deep completion": (
+        "DeepMatrixCompletion",
+        entries((5, 4), 9),
+        {"shape": (5, 4), "widths": (3, 2), "test": entries((5, 4), 6)},
+    ),
+    "deep completion, two": ("DeepMatrixCompletion", entries((3, 4), 7), {"shape": (3, 4), "widths": [5]}),
+    "deep sensing": (
+        "DeepMatrixSensing",
+        measurements(5, (3, 4)),
+        {"widths": (2, 3, 2), "test": measurements(3, (3, 4)), "scale": "sum"},
+    ),
+    "U U^T - V V^T": (
+        "SymmetricCompletion",
+        entries((5, 5), 12),
+        {"size": 5, "width": 2, "negative": 3, "test": entries((5, 5), 4)},
+    ),
+    "U U^T": ("SymmetricSensing", measurements(4, (4, 4)), {"width": 3, "test": measurements(3, (4, 4))}),
+    "sensing, U U^T - V V^T": ("SymmetricSensing", measurements(6, (3, 3)), {"width": 2, "negative": 1}),
+    "random features": ("RandomFeatures", samples(5, 3), {"width": 7, "seed": 3, "test": samples(4, 3)}),
+    "trained, inner": over(network("tanh", n=5, p=3, test=samples(3, 3)), "Trained", {"train": ["V"]}),
+    "trained, outer": over(network("softplus"), "Trained", {"train": ["u", "b"]}),
+    "adapters": over(
+        mlp("tanh", (3, 4), (2,), n=3), "Trained", {"train": ["b1", "W2"], "adapt": {"W1": 2, "W3": 1}}
+    ),
+    "adapters alone": over(mlp("gelu", (3,), bias=False), "Trained", {"adapt": {"W1": 1}}),
+    "centred": over(network("tanh", test=samples(4, 2)), "Centred", {"alpha": 3.0}),
+    "centred, outputs": over(mlp("tanh", (3,), (2,), scale="samples"), "Centred", {}),
+    "random features, leaky": (
+        "RandomFeatures",
+        samples(6, 2),
+        {"width": 4, "activation": "leaky_relu", "negative_slope": 0.3, "output_scale": 0.7},
+    ),
 }
 
 
@@ -80,14 +134,24 @@ def case(request):
     return CASES[request.param]
 
 
+def make(case, *spaces):
+    """Return the model of a case, also one that is made from another, at some weights."""
+    name, data, options = case
+    kind = next(getattr(space, name) for space in spaces if hasattr(space, name))
+    if name not in ("Trained", "Centred"):
+        return kind(*data, **options)
+    inner = make(data[0], *spaces)
+    return kind(inner, draw(inner.num_params, seed=5), **options)
+
+
 @pytest.fixture(scope="module")
 def compiled(case):
-    return getattr(models, case[0])(*case[1], **case[2])
+    return make(case, models)
 
 
 @pytest.fixture(scope="module")
 def twin(case):
-    return getattr(reference.models, case[0])(*case[1], **case[2])
+    return make(case, reference.models, reference.theory)
 
 
 @pytest.fixture(params=["compiled", "reference"])
@@ -143,7 +207,7 @@ def test_twin_agrees_on_quantities(compiled, twin):
         close(compiled.test_loss(w), twin.test_loss(w))
 
 
-@pytest.mark.parametrize("std", [None, 0.5])
+@pytest.mark.parametrize("std", [None, 0.5, {"*": 0.3}])
 def test_twin_draws_the_same_weights(compiled, twin, std):
     np.testing.assert_allclose(
         compiled.initial_weights(std, seed=3), twin.initial_weights(std, seed=3), rtol=1e-15

@@ -11,6 +11,7 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from grokflow import _options  # noqa: E402
+from grokflow.limit.compare import Fit  # noqa: E402
 from grokflow.limit.figure import limit_of, loss_beside_the_manifold  # noqa: E402
 
 RATES = [1e-3, 1e-4]
@@ -101,13 +102,48 @@ def test_the_predicted_loss_ends_at_the_horizon(phases):
     assert np.array_equal(np.isnan(found), 1e-4 * sol.t > 2.0)
 
 
-def test_plateau_and_drop_are_shaded(phases):
+def test_plateau_and_drop_are_shaded_where_the_test_loss_falls(phases):
     plateau, drop = phases.plot().axes[0].patches
     assert (plateau.get_label(), drop.get_label()) == ("plateau", "drop")
     assert plateau.get_x() == pytest.approx(phases.landing.t_gf)
-    assert plateau.get_x() + plateau.get_width() == pytest.approx(0.1 / 1e-4)
-    assert drop.get_x() == pytest.approx(0.1 / 1e-4)
-    assert drop.get_x() + drop.get_width() == pytest.approx(3.0 / 1e-4)
+    begin, end = drop.get_x(), drop.get_x() + drop.get_width()
+    assert plateau.get_x() + plateau.get_width() == pytest.approx(begin)
+    loss = phases.slow["test_loss"]
+    at_begin, at_end = np.interp(1e-4 * np.array([begin, end]), phases.slow.t, loss)
+    depth = loss[0] - loss[-1]
+    assert at_begin == pytest.approx(loss[0], abs=0.06 * depth)
+    assert at_end == pytest.approx(loss[-1], abs=0.06 * depth)
+
+
+def test_a_late_drop_is_shaded_and_in_the_inset(phases):
+    """As of large weights: the test loss stays until s = 8.7."""
+    s = phases.slow.t
+    made_up = dataclasses.replace(
+        phases.slow, observed=phases.slow.observed | {"test_loss": np.where(s < 8.7, 1.0, 0.1)}
+    )
+    losses = dataclasses.replace(phases, slow=made_up).plot().axes[0]
+    _, drop = losses.patches
+    assert 1e-4 * drop.get_x() == pytest.approx(8.7, rel=0.2)
+    assert losses.child_axes[0].get_xlim()[1] > 9.0
+
+
+def test_what_does_not_fall_is_not_shaded(phases):
+    flat = {name: np.ones_like(phases.slow.t) for name in ("test_loss", "norm")}
+    still = dataclasses.replace(phases.slow, observed=phases.slow.observed | flat)
+    assert not dataclasses.replace(phases, slow=still).plot().axes[0].patches
+
+
+def test_losses_below_the_error_of_the_solver_are_cut_off(phases):
+    """Of the train loss on the plateau; what is predicted there is shown all the same."""
+    sol = phases.flows[1e-4]
+    noisy = np.where(sol.t > 10.0, 1e-25, sol["train_loss"])
+    flow = dataclasses.replace(sol, observed=sol.observed | {"train_loss": noisy})
+    shown = dataclasses.replace(phases, flows=phases.flows | {1e-4: flow}).plot().axes[0]
+    bottom = shown.get_ylim()[0]
+    assert bottom >= 1e-13 * noisy.max()
+    predicted = phases.predicted_loss(1e-4)
+    assert bottom < predicted[predicted > 0].min()
+    assert flow.plot().axes[0].get_ylim()[0] == pytest.approx(1e-12 * noisy.max())
 
 
 def test_the_inset_has_linear_time_and_hides_no_line(phases):
@@ -136,15 +172,19 @@ def test_distances_and_their_slope(phases):
     assert [text.get_text() for text in slope.texts] == [f"slope {phases.slope:.2f}"]
 
 
-def test_horizons_are_marked_where_they_lie_within(phases):
+def test_horizons_are_always_told(phases):
     assert all(value == np.inf for value in phases.horizon.values())
-    assert labels(phases.plot().legends[0]) == [r"$\lambda$ = $10^{-3}$", r"$\lambda$ = $10^{-4}$"]
-    before = dataclasses.replace(phases, horizon={1e-3: 0.0, 1e-4: np.inf})
-    assert "horizon $s^*$" not in labels(before.plot().legends[0])
-    closer = dataclasses.replace(phases, horizon={1e-3: 0.7, 1e-4: np.inf})
+    assert labels(phases.plot().legends[0]) == [
+        r"$\lambda$ = $10^{-3}$, $s^*$ > 10",
+        r"$\lambda$ = $10^{-4}$, $s^*$ > 10",
+    ]
+    closer = dataclasses.replace(phases, horizon={1e-3: 0.0, 1e-4: 0.7})
     figure = closer.plot()
-    assert labels(figure.legends[0])[-1] == "horizon $s^*$"
-    assert 0.7 in [line.get_xdata()[0] for line in figure.axes[2].lines if len(line.get_xdata()) == 2]
+    assert [label[-5:] for label in labels(figure.legends[0])] == ["$ = 0", "= 0.7"]
+    marks = [line.get_xdata()[0] for line in figure.axes[2].lines if len(line.get_xdata()) == 2]
+    assert min(marks) == pytest.approx(0.01)  # one before the axis begins is marked there
+    assert 0.7 in marks
+    assert "horizon" in labels(figure.axes[0].get_legend())
 
 
 def test_nothing_lies_on_another(phases):
@@ -196,13 +236,13 @@ def test_a_drift_that_ended_before_eps_has_distances_and_no_slope(phases):
     slow = gf.norm_flow(
         phases.problem, phases.landing.w, (0, 0.05), t_eval=phases.slow.t[phases.slow.t <= 0.05]
     )
-    shorter = dataclasses.replace(phases, slow=slow, distance=dict.fromkeys(RATES, np.nan), slope=np.nan)
+    shorter = dataclasses.replace(phases, slow=slow, distance=dict.fromkeys(RATES, np.nan), fit=Fit())
     assert [ax.get_xlabel() for ax in drawn(shorter.plot())] == ["", "$t$", r"$s=\lambda t$"]
 
 
 def test_a_drift_that_ended_at_once_has_no_distances(phases):
     slow = gf.norm_flow(phases.problem, phases.landing.w, (0, 1e-4), t_eval=[0.0])
-    shorter = dataclasses.replace(phases, slow=slow, distance=dict.fromkeys(RATES, np.nan), slope=np.nan)
+    shorter = dataclasses.replace(phases, slow=slow, distance=dict.fromkeys(RATES, np.nan), fit=Fit())
     assert len(drawn(shorter.plot())) == 2
 
 

@@ -1,6 +1,7 @@
 """The models, with every derivative formed as a full array."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,20 +66,23 @@ class Model:
             test,
             scale,
         )
+        self._outputs = np.size(targets) // len(targets)
         self.scale = self._factor(self.num_residuals)
 
     def _factor(self, n):
-        return {"mean": 1 / n, "sum": 1.0}.get(self._given_scale, self._given_scale)
+        known = {"mean": 1 / n, "sum": 1.0, "samples": self._outputs / n}
+        return known.get(self._given_scale, self._given_scale)
 
     def unflatten(self, w):
         return {name: w[block].reshape(self._shapes[name]) for name, block in self.blocks.items()}
 
     def initial_weights(self, std=None, seed=0):
-        std = std if isinstance(std, dict) else {} if std is None else dict.fromkeys(self.blocks, std)
+        std = std if isinstance(std, dict) else {} if std is None else {"*": std}
         factors = np.ones(self.num_params)
         for name, block in self.blocks.items():
-            factors[block] = std.get(name, self._std[name])
-        return factors * np.random.default_rng(seed).standard_normal(self.num_params)
+            factors[block] = std.get(name, std.get("*", self._std[name]))
+        stream = np.random.SeedSequence(seed, spawn_key=(int.from_bytes(b"grok", "big"),))
+        return factors * np.random.default_rng(stream).standard_normal(self.num_params)
 
     def residual(self, w):
         return self.outputs(w) - self._targets
@@ -277,12 +281,16 @@ class TwoLayerNetwork(Regression):
     def __init__(self, X, y, *, width, activation="tanh", negative_slope=None, smoothing=None,
                  output_bias=False, output_scale=1.0, loss="squares", test=None, scale="mean"):  # fmt: skip
         given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
-        self.X, self.s = np.asarray(X, dtype=float), output_scale
+        self.X, self.s = np.asarray(X, dtype=float), self.factor_of(output_scale, width)
         self.activation = activation, 0.01 if given is None else given
         p = self.X.shape[1]
         shapes = {"u": (width,), "V": (width, p), "b": (width,)} | ({"a": (1,)} if output_bias else {})
         std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
         super().__init__(shapes, std, y, test, scale, loss)
+
+    @staticmethod
+    def factor_of(scale, width):
+        return {"mean-field": 1.0 / width, "ntk": width**-0.5}.get(scale, scale)
 
     @property
     def slopes(self):
@@ -329,11 +337,20 @@ class MLP(Regression):
         shapes, std = {}, {}
         for l in range(1, len(sizes)):
             shapes[f"W{l}"] = (sizes[l], sizes[l - 1])
-            if bias:
+            if bias if isinstance(bias, bool) else bias[l - 1]:
                 shapes[f"b{l}"] = (sizes[l],)
             std[f"W{l}"] = std[f"b{l}"] = 1 / math.sqrt(sizes[l - 1])
         self.depth = len(sizes) - 1
         super().__init__(shapes, std, y, test, scale, loss)
+        self.is_linear = activation == "identity" and len(shapes) == self.depth
+        if self.is_linear:
+            self.quantities += ("balance",)
+
+    def quantity(self, name, w):
+        if name != "balance":
+            return super().quantity(name, w)
+        layers = list(self.unflatten(w).values())
+        return max(np.linalg.norm(b.T @ b - a @ a.T) for a, b in pairwise(layers))
 
     def _act(self, z):
         return activation(self.activation[0], z, self.activation[1])

@@ -66,7 +66,9 @@ class OutputModel:
     def test_loss(self, w):
         f = self.test_outputs(w)
         count = self.criterion.terms(f.shape)
-        scale = {"mean": 1.0 / count, "sum": 1.0}.get(self._given_scale, self._given_scale)
+        scale = {"mean": 1.0 / count, "sum": 1.0, "samples": 1.0 / len(f)}.get(
+            self._given_scale, self._given_scale
+        )
         return scale * self.criterion.value(f.reshape(len(f), -1), self._test[1])
 
     def quantity(self, name, w):

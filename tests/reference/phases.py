@@ -34,21 +34,31 @@ class TwoPhase:
         return self.problem.loss(self.slow.w[0]) + self.problem.scale / 2 * np.sum(np.square(r), axis=1)
 
     def grokking_times(self, train_tol, test_tol, by="loss"):
-        """Return {lam: train, test, delay, predicted_delay}."""
+        """Return {lam: train, test, delay, predicted_delay, horizon}."""
 
         def learned(sol, name, tol):
             values = sol[f"{name}_{by}"]
             return stays_below(sol.t, values if by == "loss" else 1 - values, tol)
 
+        def predicted(lam, part, tol):
+            s = learned(self.slow, part, tol)
+            if s == 0:  # in the fast phase, or by the jump at its end
+                t = learned(self.fast, part, tol)
+                return self.landing.t if np.isnan(t) else t
+            return s / lam if s <= self.horizon[lam] else np.nan
+
         found = {}
         for lam, sol in self.flows.items():
             train, test = learned(sol, "train", train_tol), learned(sol, "test", test_tol)
-            first = learned(self.fast, "train", train_tol)
-            second = learned(self.slow, "test", test_tol) / lam
-            if second == 0:
-                second = learned(self.fast, "test", test_tol)
+            first, second = (
+                predicted(lam, part, tol) for part, tol in (("train", train_tol), ("test", test_tol))
+            )
             found[lam] = SimpleNamespace(
-                train=train, test=test, delay=test - train, predicted_delay=second - first
+                train=train,
+                test=test,
+                delay=test - train,
+                predicted_delay=second - first,
+                horizon=self.horizon[lam] / lam,
             )
         return found
 
@@ -71,13 +81,20 @@ def two_phase(problem, w0, weight_decay=(1e-3, 1e-4, 1e-5), *, s_end=10.0, eps=0
     regularizer = {b: rate / top for b, rate in decay.items()} if isinstance(decay, dict) else "norm"
     options = {"regularizer": regularizer, "observe": observe, **tolerance}
     slow = norm_flow(problem, landing.w, (0, s_end), **options)
-    distance = {}
+    horizons = {lam: horizon(slow, lam, kappa) for lam in flows}
+    reach = min([s_end, *(s for s in horizons.values() if s > eps)])
+    distance, fitted = {}, {}
     for lam, sol in flows.items():
         s = np.minimum(lam * sol.t, s_end)
         drift = norm_flow(problem, landing.w, (0, s_end), t_eval=s, **options).w
-        apart = np.linalg.norm(sol.w - drift, axis=1)[s >= eps * (1 - 1e-9)]
-        distance[lam] = apart.max() / np.linalg.norm(drift, axis=1).max()
-    slope = np.polyfit(np.log(list(distance)), np.log(list(distance.values())), 1)[0]
+        apart = np.linalg.norm(sol.w - drift, axis=1) / np.linalg.norm(drift, axis=1).max()
+        late = s >= eps * (1 - 1e-9)
+        distance[lam] = apart[late].max()
+        if horizons[lam] > eps and apart[late & (s <= reach * (1 + 1e-9))].max(initial=0.0) > 10 * rtol:
+            fitted[lam] = apart[late & (s <= reach * (1 + 1e-9))].max()
+    slope = np.nan
+    if len(fitted) > 1:
+        slope = np.polyfit(np.log(list(fitted)), np.log(list(fitted.values())), 1)[0]
     return TwoPhase(
         problem=problem,
         w0=w0,
@@ -87,7 +104,7 @@ def two_phase(problem, w0, weight_decay=(1e-3, 1e-4, 1e-5), *, s_end=10.0, eps=0
         flows=flows,
         distance=distance,
         slope=slope,
-        horizon={lam: horizon(slow, lam, kappa) for lam in flows},
+        horizon=horizons,
         clocks={lam: clocks(sol) for lam, sol in flows.items()},
         s_end=s_end,
         decays=decays,

@@ -7,8 +7,10 @@ import numpy as np
 EPS = np.finfo(float).eps
 
 
-def tangent_projection(problem, w, v, *, rtol_rank=None):
+def tangent_projection(problem, w, v, *, rtol_rank=None, land=False):
     """Return v (d,) projected on ker Hess F(w), the rank of the Hessian, and the ends of its spectrum."""
+    if land:  # where the residual vanishes: the nearest directions are those of J
+        w = onto_manifold(problem, w, np.linalg.matrix_rank(problem.jacobian(w)))
     values, vectors = np.linalg.eigh(problem.hessian(w))
     size = np.abs(values)
     zero = size <= (10 * w.size * EPS if rtol_rank is None else rtol_rank) * size.max()
@@ -24,6 +26,7 @@ def tangent_projection(problem, w, v, *, rtol_rank=None):
         gap=eta / dropped,
         distance=np.linalg.norm(normal_step(problem, w, rank)),
         num_negative=int(np.sum(values[~zero] < 0)),
+        w=w,
     )
 
 

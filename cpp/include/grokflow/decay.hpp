@@ -32,6 +32,9 @@ class Decay {
   const std::vector<Group>& groups() const { return groups_; }
   double max_rate() const;
 
+  /// Becomes `factor` times `other`, which has the same groups.
+  void assign(double factor, const Decay& other);
+
   /// out += factor * D v
   template <class V, class Out>
   void add_product(double factor, const V& v, Out&& out) const {

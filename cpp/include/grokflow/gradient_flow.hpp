@@ -1,4 +1,4 @@
-// dw/dt = -grad F(w) - D w, with D = lam I or lam by parameter block.
+// dw/dt = -grad F(w) - D w, with D = lam I or lam by parameter block, and factor(t) D where there is a schedule.
 //
 //   auto problem = std::make_shared<Chain>(y);                       // see problem.hpp
 //   grokflow::GradientFlow flow(problem, grokflow::Decay(problem->num_params(), 1e-3));
@@ -12,11 +12,13 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "grokflow/curvature.hpp"
 #include "grokflow/decay.hpp"
 #include "grokflow/flow.hpp"
 #include "grokflow/problem.hpp"
+#include "grokflow/schedule.hpp"
 
 namespace grokflow {
 
@@ -25,17 +27,26 @@ class GradientFlow final : public Flow {
   /// `options.memory_budget` holds for the matrices of any curvature. Throws std::invalid_argument if the
   /// problem does not offer what the curvature needs.
   GradientFlow(std::shared_ptr<const Problem> problem, Decay decay,
-               CurvatureKind curvature = CurvatureKind::automatic, const CurvatureOptions& options = {});
+               CurvatureKind curvature = CurvatureKind::automatic, const CurvatureOptions& options = {},
+               Schedule schedule = {}, double t0 = 0.0);
 
   Index size() const override { return problem_->num_params(); }
-  bool is_linear() const override { return problem_->is_quadratic(); }
+  bool is_linear() const override { return problem_->is_quadratic() && !schedule_; }
   /// c r.
   Index num_forces() const override {
-    return curvature_ == CurvatureKind::gram && problem_->has_forces() ? problem_->num_residuals() : 0;
+    const bool balance = curvature_ == CurvatureKind::gram && problem_->has_forces() && !schedule_;
+    return balance ? problem_->num_residuals() : 0;
   }
   void forces(const ConstVectorRef& w, VectorRef out) override;
   const Problem& problem() const { return *problem_; }
+  /// Where there is a schedule, that of the last linearisation.
   const Decay& decay() const { return decay_; }
+  /// From the start to the first break of the schedule, from there to the next, and so on.
+  Index num_pieces() const { return static_cast<Index>(begins_.size()); }
+  /// Infinite for the last one.
+  double length_of_piece(Index piece) const;
+  /// The time of evaluations counts from the begin of this piece from now on.
+  void enter_piece(Index piece) { piece_ = piece; }
   /// The strategy in use: never `automatic`.
   CurvatureKind curvature() const { return curvature_; }
 
@@ -46,8 +57,15 @@ class GradientFlow final : public Flow {
   void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) override;
 
  private:
+  /// That of the schedule now, inside the piece.
+  double factor() const;
+
   std::shared_ptr<const Problem> problem_;
-  Decay decay_;
+  const Decay whole_;  // of factor 1
+  Decay decay_;        // as curvatures see it
+  Schedule schedule_;
+  std::vector<double> begins_;  // of the pieces
+  Index piece_ = 0;
   CurvatureKind curvature_;
   CurvatureOptions options_;
   std::unique_ptr<Linearization> at_;  // where forces act

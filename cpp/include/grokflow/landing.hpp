@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -69,6 +70,8 @@ class LandingWatch {
   bool out_of_reach(const ConstVectorRef& w, double theta);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
   bool arrives(Vector w);
+  bool still_falling(const ConstVectorRef& w);
+  double noise_of_gradient(const ConstVectorRef& w, double digit, const std::function<void(Vector&)>& change);
   bool falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest);
   /// The full Hessian, for points where the residual is not zero; null if the problem does not offer it.
   TangentSpace* full_hessian();
@@ -88,6 +91,7 @@ class LandingWatch {
   std::int64_t budget_ = 0;  // of iterations, in the look that is under way
   bool timed_ = true;        // max_time holds for what is under way
   double t_ = 0.0, next_look_ = 0.0;
+  double steepest_ = 0.0;  // the largest gradient so far
   // For a flow that runs away: ||w|| at the begin of this decade of t, and of the last.
   double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
 };

@@ -48,7 +48,7 @@ class OutputProblem : public PiecewiseProblem {
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   Cost cost() const override;
-  /// Not known: throws std::invalid_argument.
+  /// Not known but for squares: throws std::invalid_argument.
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override { return train_.outputs->blocks(); }
   /// Those of any problem, then "test_loss", then what the model has beside them.

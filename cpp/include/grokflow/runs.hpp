@@ -30,6 +30,7 @@
 #include "grokflow/landing.hpp"
 #include "grokflow/modes.hpp"
 #include "grokflow/run.hpp"
+#include "grokflow/schedule.hpp"
 
 namespace grokflow {
 
@@ -120,11 +121,13 @@ class FlowRun {
 /// ROCK2.
 class GradientRun final : public FlowRun {
  public:
+  /// Where the problem is smooth only piece by piece the decay is constant: there is no schedule.
   GradientRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const Decay& decay,
-              const RunOptions& options);
+              const RunOptions& options, const Schedule& schedule = {});
 
  private:
-  GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay, const RunOptions& options);
+  GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay, const RunOptions& options,
+              const Schedule& schedule);
 };
 
 /// dw/dt = -grad F(w), until it has landed.

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "grokflow/models/balance.hpp"
 #include "mlp_linearization.hpp"
 #include "numerics/parallel.hpp"
 #include "numerics/products.hpp"
@@ -11,44 +12,54 @@
 namespace grokflow {
 namespace {
 
-Index count_params(const Samples& train, const std::vector<Index>& widths, bool bias) {
+Index count_params(const Samples& train, const std::vector<Index>& widths, const std::vector<bool>& biases) {
+  if (biases.size() != widths.size() + 1)
+    throw std::invalid_argument("there are " + std::to_string(widths.size() + 1) +
+                                " layers, and it is said of " + std::to_string(biases.size()) +
+                                " whether they have biases");
   Index in = train.X.cols(), count = 0;
-  for (const Index width : widths) {
+  for (std::size_t l = 0; l < widths.size(); ++l) {
+    const Index width = widths[l];
     if (width < 1)
       throw std::invalid_argument("a width is " + std::to_string(width) + "; it must be at least 1");
-    count += width * (in + bias);
+    count += width * (in + biases[l]);
     in = width;
   }
   if (train.X.rows() == 0 || train.y.size() == 0 || train.y.size() % train.X.rows() != 0)
     throw std::invalid_argument("each sample needs a target for each output");
-  return count + train.y.size() / train.X.rows() * (in + bias);
+  return count + train.y.size() / train.X.rows() * (in + biases.back());
 }
 
 }  // namespace
 
 MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, Activation activation,
-         bool bias)
-    : Problem(count_params(train, widths, bias), train.y.size(), train.scale),
+         const std::vector<bool>& biases)
+    : Problem(count_params(train, widths, biases), train.y.size(), train.scale),
       train_(std::move(train)),
       test_(std::move(test)),
-      activation_(activation),
-      bias_(bias) {
+      activation_(activation) {
   widths.push_back(train_.y.size() / train_.X.rows());
   require_sizes(train_, test_, widths.back());
   Index in = train_.X.cols(), begin = 0;
-  for (const Index out : widths) {
-    layers_.push_back({in, out, begin, begin + in * out});
-    begin += (in + bias) * out;
+  for (std::size_t l = 0; l < widths.size(); ++l) {
+    const Index out = widths[l];
+    layers_.push_back({in, out, begin, begin + in * out, biases[l]});
+    begin += (in + biases[l]) * out;
     in = out;
   }
 }
 
+MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, Activation activation,
+         bool bias)
+    : MLP(std::move(train), std::move(test), widths, activation, std::vector<bool>(widths.size() + 1, bias)) {
+}
+
 std::vector<Block> MLP::blocks() const {
   std::vector<Block> blocks;
-  for (const Layer& layer : layers_) {
-    const std::string number = std::to_string(blocks.size() / (1 + bias_) + 1);
-    blocks.push_back({"W" + number, layer.W, {layer.out, layer.in}});
-    if (bias_) blocks.push_back({"b" + number, layer.b, {layer.out}});
+  for (Index l = 0; l <= hidden(); ++l) {
+    const std::string number = std::to_string(l + 1);
+    blocks.push_back({"W" + number, layer(l).W, {layer(l).out, layer(l).in}});
+    if (layer(l).bias) blocks.push_back({"b" + number, layer(l).b, {layer(l).out}});
   }
   return blocks;
 }
@@ -56,6 +67,9 @@ std::vector<Block> MLP::blocks() const {
 std::vector<Quantity> MLP::quantities() const {
   auto quantities = Problem::quantities();
   append_test_loss(quantities, *this, test_);
+  const auto layers = blocks();
+  if (activation_.kind == Activation::identity && layers.size() == layers_.size())  // no biases
+    quantities.push_back(balance_of(layers));
   return quantities;
 }
 
@@ -74,7 +88,7 @@ void MLP::output(const ConstVectorRef& w, const ConstMatrixRef& in, Map out) con
   for_tiles(in.rows(), last.out, last.in, [&](const Tile& t) {
     auto Z = out.block(t.col, t.row, t.cols, t.rows);
     multiply_tt(W.middleCols(t.col, t.cols), in.middleRows(t.row, t.rows), Z);
-    if (bias_) Z.colwise() += w.segment(last.b + t.col, t.cols);
+    if (last.bias) Z.colwise() += w.segment(last.b + t.col, t.cols);
   });
 }
 
@@ -88,7 +102,7 @@ void MLP::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const
     for_tiles(samples, layer.out, layer.in, [&](const Tile& t) {
       auto Z = t.of(A);
       multiply(in.middleRows(t.row, t.rows), weights(w, l).middleCols(t.col, t.cols), Z);
-      if (bias_) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
+      if (layer.bias) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
       for (Index j = 0; j < t.cols; ++j) activate(activation_, Z.col(j).data(), t.rows, Z.col(j).data());
     });
     new (&in) ConstMap(A.data(), A.rows(), A.cols());
@@ -119,7 +133,7 @@ void MLP::forward(const ConstVectorRef& w, int order, Pass& pass) const {
     for_tiles(in.rows(), layer.out, layer.in, [&](const Tile& t) {
       auto Z = t.of(A);
       multiply(in.middleRows(t.row, t.rows), weights(w, l).middleCols(t.col, t.cols), Z);
-      if (bias_) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
+      if (layer.bias) Z.rowwise() += w.segment(layer.b + t.col, t.cols).transpose();
       for (Index j = 0; j < t.cols; ++j) {
         double *z = Z.col(j).data(), *a1 = &A1(t.row, t.col + j);
         if (order == 2)
@@ -154,7 +168,7 @@ void MLP::pull_back(const ConstVectorRef& q, const ConstVectorRef& w, const Pass
     for_tiles(layer.in, layer.out, n, [&](const Tile& t) {
       const auto Et = E.middleCols(t.col, t.cols);
       multiply_tn(in.middleCols(t.row, t.rows), Et, t.of(dW));
-      if (bias_ && t.row == 0) out.segment(layer.b + t.col, t.cols) = Et.colwise().sum().transpose();
+      if (layer.bias && t.row == 0) out.segment(layer.b + t.col, t.cols) = Et.colwise().sum().transpose();
     });
     if (l == 0) return;
     Map below = here->matrix(n, layer.in);

@@ -56,7 +56,7 @@ void MLPLinearization::gram(Index begin, Index end, MatrixRef K) const {
   };
   for (Index l = 0; l <= last; ++l) {
     const MLP::Layer& layer = net_.layer(l);
-    if (cuts(layer.W, layer.in * layer.out) || (net_.bias_ && cuts(layer.b, layer.out)))
+    if (cuts(layer.W, layer.in * layer.out) || (layer.bias && cuts(layer.b, layer.out)))
       return Linearization::gram(begin, end, K);
   }
 
@@ -80,7 +80,7 @@ void MLPLinearization::gram(Index begin, Index end, MatrixRef K) const {
         scale_rows(t.of(A1), outputs, rows);
       });
     }
-    const bool has_W = has(layer.W, layer.in * layer.out), has_b = net_.bias_ && has(layer.b, layer.out);
+    const bool has_W = has(layer.W, layer.in * layer.out), has_b = layer.bias && has(layer.b, layer.out);
     if (has_W || has_b) add_layer(l, has_W, has_b, B, K);
     std::swap(above, here);
   }
@@ -141,12 +141,12 @@ double MLP::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   double trace = 0.0;
   Matrix C, S;
   for (Index l = 0; l <= last; ++l) {
-    const Vector sizes = input(pass, l).rowwise().squaredNorm().array() + (bias_ ? 1.0 : 0.0);
+    const Vector sizes = input(pass, l).rowwise().squaredNorm().array() + (layer(l).bias ? 1.0 : 0.0);
     at(bar, l) = 2.0 * at(B, l);
     scale_rows(sizes.replicate(1, layer(l).out), outputs, at(bar, l));
     trace += 0.5 * at(bar, l).cwiseProduct(at(B, l)).sum();
     weights(gradient, l).setZero();
-    if (bias_) gradient.segment(layer(l).b, layer(l).out).setZero();
+    if (layer(l).bias) gradient.segment(layer(l).b, layer(l).out).setZero();
     if (l == 0) continue;
     S.resize(n * outputs, layer(l).in);
     multiply_nt(at(B, l), weights(w, l), S);
@@ -164,7 +164,7 @@ double MLP::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
     if (l < last - 1) bar_A += below;
     const Matrix bar_Z = at(pass.A1, l).cwiseProduct(bar_A) + at(pass.A2, l).cwiseProduct(at(slope, l));
     add_product_tn(input(pass, l), bar_Z, weights(gradient, l));
-    if (bias_) gradient.segment(layer(l).b, layer(l).out) += bar_Z.colwise().sum().transpose();
+    if (layer(l).bias) gradient.segment(layer(l).b, layer(l).out) += bar_Z.colwise().sum().transpose();
     below.resize(n, layer(l).in);
     multiply_nt(bar_Z, weights(w, l), below);
   }

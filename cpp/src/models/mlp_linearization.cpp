@@ -41,7 +41,7 @@ void MLPLinearization::push_forward(const ConstVectorRef& v, bool curved, MLP::S
       if (l > 0)
         add_product(MLP::at(scratch.dA, l - 1).middleRows(t.row, t.rows),
                     net_.weights(w_, l).middleCols(t.col, t.cols), dZ);
-      if (net_.bias_) dZ.rowwise() += v.segment(layer.b + t.col, t.cols).transpose();
+      if (layer.bias) dZ.rowwise() += v.segment(layer.b + t.col, t.cols).transpose();
       if (curved) t.of(MLP::at(scratch.curved, l)) = t.of(MLP::at(pass_.A2, l)).cwiseProduct(dZ);
       dZ.array() *= t.of(MLP::at(pass_.A1, l)).array();
     });
@@ -82,7 +82,7 @@ void MLPLinearization::hvp_through(const ConstVectorRef& g, const OnResiduals& S
       if (l > 0)
         add_product_tn(MLP::at(work->dA, l - 1).middleCols(t.row, t.rows), E.middleCols(t.col, t.cols),
                        t.of(HW));
-      if (net_.bias_ && t.row == 0) out.segment(layer.b + t.col, t.cols) = dEt.colwise().sum().transpose();
+      if (layer.bias && t.row == 0) out.segment(layer.b + t.col, t.cols) = dEt.colwise().sum().transpose();
     });
     if (l == 0) return;
     Map below = work->E[here].matrix(n, layer.in), dBelow = work->dE[here].matrix(n, layer.in);

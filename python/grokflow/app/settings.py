@@ -15,6 +15,7 @@ import tomli_w
 from grokflow.app.data import unknown
 from grokflow.files import FileError
 from grokflow.losses import NAMES as LOSSES
+from grokflow.models.initial import NAMES as INITS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,8 +88,12 @@ class Common:
     )
     output_bias: bool = option(True, "A bias on the output (two-layer).")
     seed: int = option(0, "Seed of the initial weights.")
+    init: str = option(
+        "normal",
+        "Initial weights: normal, he, lecun, xavier, mean_field, orthogonal, identity, constant or balanced.",
+    )
     init_scale: float | None = option(
-        None, "Standard deviation of the initial weights.  [default: the model's own]"
+        None, "Their standard deviation (normal), or a factor.  [default: the model's own; 1]"
     )
     method: str = option("auto", "BDF, Radau or auto.")
     curvature: str = option("auto", "auto, gram, dense or krylov.")
@@ -251,6 +256,8 @@ def _check(settings: Common) -> None:
         raise ValueError("no data: give a table with --data FILE.csv, or a settings file that names one")
     if settings.model not in MODELS and not settings.model.startswith("torch:"):
         raise ValueError(unknown("model", settings.model, (*MODELS, "torch:FILE.py:FUNCTION")))
+    if settings.init not in INITS:
+        raise ValueError(unknown("init", settings.init, INITS))
     if settings.loss not in LOSSES:
         raise ValueError(unknown("loss", settings.loss, LOSSES))
     if settings.label_smoothing and settings.loss != "cross_entropy":

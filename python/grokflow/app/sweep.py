@@ -17,7 +17,7 @@ from rich.console import Console
 import grokflow as gf
 from grokflow.app.report import save_figure, writable_directory
 from grokflow.app.settings import Settings, merge, read_settings
-from grokflow.app.task import build, load
+from grokflow.app.task import build, load, weights
 from grokflow.files import write_atomically
 from grokflow.sweeps.figure import learning_times
 from grokflow.sweeps.sweep import grid_points
@@ -77,7 +77,7 @@ def solve_point(fixed: Mapping[str, Any], **point: Any) -> gf.Solution:
     assert settings.t_end is not None  # merge has filled it in
     return gf.gradient_flow(
         problem,
-        problem.initial_weights(settings.init_scale, settings.seed),
+        weights(settings, problem),
         (0.0, settings.t_end),
         weight_decay=settings.weight_decay,
         method=settings.method,

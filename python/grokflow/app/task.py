@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import grokflow as gf
+from grokflow._validate import FloatArray
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import writable_directory
@@ -102,9 +103,19 @@ def taken_up(journal: Journal, out: Path | None) -> Task[Any]:
 def begin(settings: S, parts: data.Split) -> Task[S]:
     """Build the model and make the directory."""
     problem = build(settings, parts)
-    start = () if settings.model.startswith("torch:") else (settings.init_scale, settings.seed)
-    w0 = problem.initial_weights(*start)
-    return Task(settings, parts, problem, w0, writable_directory(Path(settings.out)))
+    return Task(settings, parts, problem, weights(settings, problem), writable_directory(Path(settings.out)))
+
+
+def weights(settings: Common, problem: Any) -> FloatArray:
+    """Return the initial weights that ``settings`` name."""
+    if settings.model.startswith("torch:"):
+        start = problem.initial_weights()
+    elif settings.init == "normal":
+        start = problem.initial_weights(settings.init_scale, settings.seed)
+    else:
+        scale = 1.0 if settings.init_scale is None else settings.init_scale
+        start = problem.initial_weights(seed=settings.seed, init=settings.init, scale=scale)
+    return np.asarray(start)
 
 
 def load(settings: S) -> tuple[S, data.Split]:
@@ -185,8 +196,9 @@ def made_module(settings: Common, parts: data.Split) -> Any:
     file, _, name = settings.model.removeprefix("torch:").rpartition(":")
     if not file or not name:
         raise ValueError(f"model is {settings.model!r}; it must be torch:FILE.py:FUNCTION")
-    if settings.init_scale is not None:
-        raise ValueError("init_scale is given, but a module comes with its initial weights; leave it out")
+    for name, default in (("init_scale", None), ("init", "normal")):
+        if getattr(settings, name) != default:
+            raise ValueError(f"{name} is given, but a module comes with its initial weights; leave it out")
     import torch
 
     spec = importlib.util.spec_from_file_location("grokflow_user_model", file)

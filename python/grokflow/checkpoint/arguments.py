@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokflow import losses, methods, models
+from grokflow import losses, methods, models, schedules
 from grokflow.models.model import Model
 
 Arrays = list[NDArray[Any]]
-SETTINGS = {"method": methods, "loss": losses}
+SETTINGS = {"method": methods, "loss": losses, "schedule": schedules}
 
 
 def encode(value: Any, arrays: Arrays) -> Any:
@@ -40,11 +40,16 @@ def encode(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, Sequence):
         return [encode(entry, arrays) for entry in value]
     if isinstance(value, Model):
-        return {"model": type(value).__name__, "arguments": encode(value._arguments, arrays)}
+        return {
+            "model": type(value).__name__,
+            "arguments": encode(value._arguments, arrays),
+            "drawn": encode(value._drawn, arrays),
+        }
     kind = type(value).__name__
     for name, home in SETTINGS.items():
         if is_dataclass(value) and getattr(home, kind, None) is type(value):
-            return {name: kind, "arguments": {f.name: getattr(value, f.name) for f in fields(value)}}
+            given = {f.name: encode(getattr(value, f.name), arrays) for f in fields(value)}
+            return {name: kind, "arguments": given}
     return {"function": f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', kind)}"}
 
 
@@ -63,10 +68,16 @@ def decode(value: Any, arrays: Arrays) -> Any:
     if "model" in value:
         arguments = decode(value["arguments"], arrays)
         missing = missing_in(arguments)
-        return getattr(models, value["model"])(**arguments) if missing is None else Missing(missing)
+        if missing is not None:
+            return Missing(missing)
+        model = getattr(models, value["model"])(**arguments)
+        model._drawn.update(decode(value["drawn"], arrays))
+        return model
     for name, home in SETTINGS.items():
         if name in value:
-            return getattr(home, value[name])(**value["arguments"])
+            given = {key: decode(entry, arrays) for key, entry in value["arguments"].items()}
+            missing = missing_in(given)
+            return getattr(home, value[name])(**given) if missing is None else Missing(missing)
     return Missing(value["function"])
 
 

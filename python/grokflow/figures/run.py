@@ -19,6 +19,7 @@ from grokflow.figures.style import (
     PURPLE,
     VERMILION,
     canvas,
+    cut_noise,
     draw_over_time,
     legend_above,
     start_of,
@@ -103,7 +104,7 @@ def draw_direction(ax: Axes, sol: Trajectory) -> None:
 
 
 def draw_losses(ax: Axes, sol: Trajectory) -> None:
-    """Draw train loss and, where it was observed, test loss."""
+    """Draw train loss and, where it was observed, test loss, down to the error of the solver."""
     names = {"train_loss": ("train loss $F(w)$", BLUE), "test_loss": ("test loss", VERMILION)}
     for name, (label, colour) in names.items():
         if name in sol.observed:
@@ -111,6 +112,7 @@ def draw_losses(ax: Axes, sol: Trajectory) -> None:
             draw_over_time(ax, sol, values, color=colour, label=label)
     ax.set_yscale("log")
     ax.set_ylabel("loss")
+    cut_noise(ax, sol)
     time_axis(ax, sol)
     legend_above(ax)
 

@@ -83,6 +83,16 @@ def time_axis(ax: Axes, sol: Trajectory) -> None:
         ax.text(0.5, 0.5, "no times were recorded", transform=ax.transAxes, ha="center", color=GREY)
 
 
+def cut_noise(ax: Axes, sol: Trajectory, keep: float = np.inf) -> None:
+    """End a logarithmic axis of losses where those that the solver's error makes begin, but show `keep`."""
+    losses = sol["train_loss"] if "train_loss" in sol.observed else np.empty(0)
+    noise = float(sol.settings.get("rtol", 0.0)) ** 2 * np.max(losses, initial=0.0)
+    low, high = ax.get_ylim()
+    bottom = min(noise, 0.5 * keep)
+    if low < bottom < high:
+        ax.set_ylim(bottom, high)
+
+
 def time_name(sol: Trajectory) -> str:
     """Return "t", or "s" for a drift."""
     return "s" if "s_span" in sol.settings else "t"

@@ -48,7 +48,7 @@ def from_torch(
         Test data: the quantity "test_loss".
     label_smoothing : float, default 0.0
         Of "cross_entropy". It gives the loss a minimiser at finite weights.
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor of the loss: see :class:`grokflow.OutputModel`.
     dtype : {"float64", "module"}, default "float64"
         In which precision the module is evaluated: on copies in double precision, or in its own. In single

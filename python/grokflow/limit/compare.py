@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from grokflow.solution import Solution
 from grokflow.trajectory import require_trajectory
 
 SAME = 1e-9  # relative difference of two times that are one
+ERROR = 10.0  # of a flow along its path, over its tolerance
 
 
 def horizon(sol: Solution, weight_decay: float, kappa: float = 10.0) -> float:
@@ -122,21 +124,50 @@ def merged(grids: Sequence[FloatArray]) -> FloatArray:
     return times[apart]
 
 
-def distances(flows: Mapping[float, Solution], slow: Solution, eps: float) -> dict[float, float]:
-    """Return the largest distance of each flow to the drift from `eps` on; nan where states were not kept."""
-    found = dict.fromkeys(flows, math.nan)
-    for lam, sol in flows.items():
-        s, apart = distance_path(sol, slow, lam)
-        late = s >= eps * (1.0 - SAME)
-        if sol.success and late.any():
-            found[lam] = float(apart[late].max())
-    return found
+def largest_distance(sol: Solution, slow: Solution, lam: float, begin: float, end: float) -> float:
+    """Return the largest distance of a flow to the drift on a span of slow time; nan if it is not known."""
+    s, apart = distance_path(sol, slow, lam)
+    inside = apart[(s >= begin * (1.0 - SAME)) & (s <= end * (1.0 + SAME))]
+    return float(inside.max()) if sol.success and inside.size else math.nan
 
 
-def slope_of(distance: Mapping[float, float]) -> float:
-    """Return the slope of log distance against log lam by least squares; nan without two distances."""
-    pairs = [(lam, value) for lam, value in distance.items() if value > 0.0 and math.isfinite(value)]
-    if len(pairs) < 2:
-        return math.nan
-    x, y = np.log(np.array(pairs)).T
-    return float(np.polyfit(x, y, 1)[0])
+@dataclass(frozen=True)
+class Fit:
+    """The power of lam by which flows come close to the drift, and what it is fitted to.
+
+    Attributes
+    ----------
+    slope : float
+        Of log distance against log lam, by least squares; nan where there is nothing to fit.
+    s_end : float
+        Slow time up to which the distances are taken: the earliest horizon of the rates that take part.
+    distance : dict of float to float
+        The largest distance up to there, for each of these rates.
+    reason : str
+        Why there is no slope, or empty.
+    """
+
+    slope: float = math.nan
+    s_end: float = math.nan
+    distance: dict[float, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+def fit(
+    flows: Mapping[float, Solution], slow: Solution, horizons: Mapping[float, float], eps: float, rtol: float
+) -> Fit:
+    """Fit the distances from `eps` on, up to the horizon, as far as they exceed the error of the flows."""
+    within = {lam: sol for lam, sol in flows.items() if horizons[lam] > eps}
+    if len(within) < 2:
+        where = (
+            "" if len(flows) < 2 else f"the horizon lies beyond eps = {eps:g} for {len(within)} rate(s) only"
+        )
+        return Fit(reason=where)
+    end = min(slow.t_final, *(horizons[lam] for lam in within))
+    found = {lam: largest_distance(sol, slow, lam, eps, end) for lam, sol in within.items()}
+    seen = {lam: apart for lam, apart in found.items() if apart > ERROR * rtol}  # which nan is not
+    if len(seen) < 2:
+        known = any(apart <= ERROR * rtol for apart in found.values())
+        return Fit(reason="the distances are at the tolerance; choose a smaller rtol" if known else "")
+    x, y = np.log(np.array(list(seen.items()))).T
+    return Fit(slope=float(np.polyfit(x, y, 1)[0]), s_end=end, distance=seen)

@@ -20,6 +20,7 @@ from grokflow.figures.style import (
     SKY,
     VERMILION,
     canvas,
+    cut_noise,
     legend_above,
     scientific,
     time_axis,
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-DROP = 3.0  # slow time at which most of the drop is over: e^-3 is 5 percent
+OUTSIDE = 0.05  # share of a fall that is not shaded, at both its ends
+VISIBLE = 0.01  # of the first value, below which there is no fall to shade
+DOTTED: Any = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
 LOSSES = {"train_loss": ("train loss", BLUE), "test_loss": ("test loss", VERMILION)}
 ACCURACIES = {"train_accuracy": BLUE, "test_accuracy": VERMILION}
 LIMIT: Any = {"color": "black", "linewidth": 0.9, "linestyle": (0, (3.5, 2))}
@@ -75,7 +78,7 @@ def draw_phases(figure: Figure, phases: Phases, lam: float) -> None:
         note = f"no limit is drawn: the unregularised flow {landed}"
         norm.set_title(note, fontsize=8, color=GREY)
     if known:
-        several = not np.isnan(phases.slope)
+        several = np.count_nonzero([not np.isnan(apart) for apart in phases.distance.values()]) > 1
         draw_distances(figure.add_subplot(rows[-1, 0] if several else rows[-1, :]), phases)
         if several:
             draw_slope(figure.add_subplot(rows[-1, 1]), phases)
@@ -104,15 +107,18 @@ def draw_losses(ax: Axes, phases: Phases, lam: float) -> None:
     ax.set_yscale("log")
     ax.set_ylabel("loss")
     time_axis(ax, sol)
-    seen = ax.get_ylim()
+    seen, least = ax.get_ylim(), np.inf
     for name in LOSSES:
         if name in sol.observed and phases.slow is not None:
             limit = limit_of(name, phases, sol, lam)
             if name == "train_loss":
-                limit = limit + loss_beside_the_manifold(phases, sol, lam)
+                beside = loss_beside_the_manifold(phases, sol, lam)
+                limit = limit + beside
                 limit[np.searchsorted(sol.t, phases.landing.t) :][:1] = np.nan  # Newton's jump to 0
+                least = np.min(beside, where=beside > 0.0, initial=np.inf)
             ax.plot(sol.t[after], visible(limit[after]), **LIMIT)
     ax.set_ylim(seen)  # without its first order in lam the train loss of the limit falls to round-off
+    cut_noise(ax, sol, keep=least)
     if phases.slow is not None:
         ax.plot([], [], **LIMIT, label=r"limit $\lambda\to0$")
 
@@ -188,15 +194,37 @@ def loss_beside_the_manifold(phases: Phases, sol: Trajectory, lam: float) -> Flo
     return np.where(lam * sol.t <= phases.horizon[lam], loss[back], np.nan)
 
 
+def fall(phases: Phases) -> tuple[float, float] | None:
+    """Return the slow times between which the test loss of the drift falls, or else its squared norm."""
+    slow = phases.slow
+    for name, power in (("test_loss", 1), ("norm", 2)):
+        if slow is None or name not in slow.observed:
+            continue
+        values = slow[name] ** power
+        depth = values[0] - values[-1]
+        if depth > VISIBLE * values[0]:
+            under_way = np.flatnonzero(
+                (values < values[0] - OUTSIDE * depth) & (values > values[-1] + OUTSIDE * depth)
+            )
+            first, last = (under_way[0], under_way[-1]) if under_way.size else (len(values) - 1,) * 2
+            return float(slow.t[max(first - 1, 0)]), float(slow.t[min(last + 1, len(values) - 1)])
+    return None
+
+
 def shade(ax: Axes, phases: Phases, lam: float) -> None:
-    """Shade the plateau, from t_GF to eps / lam, and the drop, from there to 3 / lam."""
+    """Shade the plateau, from t_GF to where the fall begins, and the fall, and mark the horizon."""
     if phases.slow is None:
         return
-    start, drop, end = phases.landing.t_gf, phases.eps / lam, min(DROP, phases.s_end) / lam
-    if start < drop:
-        ax.axvspan(start, drop, color=SKY, alpha=0.16, linewidth=0.0, label="plateau")
-    if drop < end:
-        ax.axvspan(drop, end, color=ORANGE, alpha=0.16, linewidth=0.0, label="drop")
+    falls = fall(phases)
+    if falls is not None:
+        start, drop, end = phases.landing.t_gf, falls[0] / lam, falls[1] / lam
+        if start < drop:
+            ax.axvspan(start, drop, color=SKY, alpha=0.16, linewidth=0.0, label="plateau")
+        ax.axvspan(max(drop, start), end, color=ORANGE, alpha=0.16, linewidth=0.0, label="drop")
+    reach = phases.horizon[lam] / lam
+    left, right = ax.get_xlim()
+    if reach < right:
+        ax.axvline(max(reach, left), color=GREY, **DOTTED, label="horizon", zorder=0)
 
 
 def draw_inset(ax: Axes, phases: Phases, lam: float) -> None:
@@ -211,7 +239,8 @@ def draw_inset(ax: Axes, phases: Phases, lam: float) -> None:
     x, y = emptiest(ax)
     inset = ax.inset_axes((x, y, *INSET))
     inset.plot(s[begun], values[begun], color=VERMILION if name == "test_loss" else GREEN, linewidth=1.1)
-    inset.set_xlim(0.0, min(2.0 * DROP, s[-1]))
+    falls = fall(phases)
+    inset.set_xlim(0.0, s[-1] if falls is None else min(2.0 * falls[1], s[-1]))
     inset.set_ylim(bottom=0.0)
     inset.set_yticks([])
     inset.set_xlabel(r"linear time, $\lambda t$", fontsize=7, labelpad=1)
@@ -241,15 +270,14 @@ def emptiest(ax: Axes) -> tuple[float, float]:
 
 def draw_distances(ax: Axes, phases: Phases) -> None:
     """Draw the distance of every flow to the drift over slow time, and where the horizons lie."""
-    dotted: Any = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
     seen = 0.1 * phases.eps, phases.s_end
-    within = {lam: s for lam, s in phases.horizon.items() if seen[0] <= s <= seen[1]}
     for colour, lam in zip(shades(len(phases.flows)), phases.flows, strict=True):
-        ax.plot(*distances(phases, lam), color=colour, label=rf"$\lambda$ = {scientific(lam)}")
-        if lam in within:
-            ax.axvline(within[lam], color=colour, **dotted)
-    if within:
-        ax.plot([], [], color=GREY, **dotted, label="horizon $s^*$")
+        reach = phases.horizon[lam]
+        told = rf"> {phases.s_end:.3g}" if reach > phases.s_end else f"= {reach:.2g}"
+        label = rf"$\lambda$ = {scientific(lam)}, $s^*$ {told}"
+        ax.plot(*distances(phases, lam), color=colour, label=label)
+        if reach <= phases.s_end:
+            ax.axvline(max(reach, seen[0]), color=colour, **DOTTED)
     ax.axvline(phases.eps, color=GREY, linewidth=0.6, zorder=0)
     top = ax.get_xaxis_transform()
     ax.text(phases.eps, 1.01, r"$\varepsilon$", transform=top, ha="center", va="bottom", color=GREY)
@@ -260,15 +288,24 @@ def draw_distances(ax: Axes, phases: Phases) -> None:
 
 
 def draw_slope(ax: Axes, phases: Phases) -> None:
-    """Draw the largest distance from eps on against lam, with the line of the fitted slope."""
+    """Draw the largest distance from eps on against lam, and the line fitted to those up to the horizon."""
     lam = np.array(list(phases.distance))
     apart = np.array(list(phases.distance.values()))
-    known = apart > 0.0  # which nan is not
-    centre = np.exp(np.log(apart[known]).mean() - phases.slope * np.log(lam[known]).mean())
-    ax.plot(lam, centre * lam**phases.slope, color=GREY, linewidth=0.9)
-    ax.text(0.05, 0.97, f"slope {phases.slope:.2f}", transform=ax.transAxes, va="top")
+    if not np.isnan(phases.slope):
+        rates, fitted = np.array(list(phases.fit.distance.items())).T
+        centre = np.exp(np.log(fitted).mean() - phases.slope * np.log(rates).mean())
+        ax.plot(rates, centre * rates**phases.slope, color=GREY, linewidth=0.9)
+        ax.text(0.05, 0.97, f"slope {phases.slope:.2f}", transform=ax.transAxes, va="top")
     for colour, x, y in zip(shades(len(lam)), lam, visible(apart), strict=True):
-        ax.plot(x, y, "o", color=colour, markersize=5)
+        taken = phases.fit.distance.get(x)
+        ax.plot(
+            x,
+            y if taken is None else taken,
+            "o",
+            color=colour,
+            markersize=5,
+            fillstyle="none" if taken is None else "full",
+        )
     ax.set_xlabel(r"$\lambda$")
     ax.set_ylabel(r"largest for $s\geq\varepsilon$")
     log_axes(ax)
@@ -293,7 +330,7 @@ def legend_below(figure: Figure) -> None:
     handles, labels = next(
         ax for ax in figure.axes if ax.get_ylabel() == "distance to drift"
     ).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def shades(count: int) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.clocks import Clocks
 from grokflow.curves import nearest, stays_below
 from grokflow.flows import flow
-from grokflow.limit.compare import SAME, residual_beside
+from grokflow.limit.compare import SAME, Fit, residual_beside
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import Landing
 from grokflow.limit.regularizer import Regularization
@@ -37,14 +37,17 @@ class GrokkingTimes:
     delay : float
         ``test - train``.
     predicted_delay : float
-        The same of the limit: `train` of the fast phase, `test` of the drift in units of 1/lam (of the fast
-        phase if it is reached there).
+        The same of the limit: each time is that of the drift, in units of 1/lam, or that of the fast phase
+        where the drift begins with it. nan too where it would lie beyond `horizon`.
+    horizon : float
+        Time up to which the limit describes the flow.
     """
 
     train: float
     test: float
     delay: float
     predicted_delay: float
+    horizon: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,7 +61,7 @@ class Phases:
     slow: Solution | None
     flows: dict[float, Solution]
     distance: dict[float, float]
-    slope: float
+    fit: Fit
     horizon: dict[float, float]
     clocks: dict[float, Clocks]
     eps: float
@@ -68,6 +71,11 @@ class Phases:
     _request: Request
     _regularizer: Regularization
     _no_drift: str = ""  # why none starts at the landing
+
+    @property
+    def slope(self) -> float:
+        """That of `fit`."""
+        return self.fit.slope
 
     @property
     def success(self) -> bool:
@@ -213,7 +221,9 @@ class Phases:
         found = {}
         for lam, sol in self.flows.items():
             train, test = (learned(sol, name, tol) for name, tol in tolerances.items())
-            found[lam] = GrokkingTimes(train, test, test - train, self._predicted_delay(lam, tolerances))
+            first, second = (self._predicted(lam, name, tol) for name, tol in tolerances.items())
+            reach = self.horizon.get(lam, math.nan) / lam
+            found[lam] = GrokkingTimes(train, test, test - train, second - first, reach)
         return found
 
     def _require_slow(self) -> Solution:
@@ -245,14 +255,15 @@ class Phases:
         )
         return drift(self.problem, self.landing.w, request, self._regularizer)
 
-    def _predicted_delay(self, lam: float, tolerances: Mapping[str, float]) -> float:
+    def _predicted(self, lam: float, name: str, tol: float) -> float:
+        """The time from which on the limit has learned; nan beyond the horizon."""
         if self.slow is None:
             return math.nan
-        (train_name, train_tol), (test_name, test_tol) = tolerances.items()
-        train = learned(self.fast, train_name, train_tol)
-        slow, fast = (learned(part, test_name, test_tol) for part in (self.slow, self.fast))
-        test = fast if slow == 0.0 else slow / lam
-        return test - train
+        late = learned(self.slow, name, tol)
+        if late != 0.0:
+            return late / lam if late <= self.horizon[lam] else math.nan
+        early = learned(self.fast, name, tol)
+        return self.landing.t if math.isnan(early) else early
 
 
 def learned(sol: Solution, name: str, tol: float) -> float:

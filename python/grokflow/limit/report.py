@@ -68,7 +68,10 @@ def described(phases: Phases) -> dict[str, str]:
         eta, rank = slow.monitor["eta"], slow.monitor["rank"]
         lines["Hess F"] = f"rank {span(rank)}, smallest non-zero eigenvalue eta {span(eta)}"
     if not math.isnan(phases.slope):
-        lines["distance"] = f"of the flows to the drift ~ lam^{phases.slope:.3f}"
+        upto = "" if phases.fit.s_end >= phases.s_end else f", up to s = {phases.fit.s_end:.3g}"
+        lines["distance"] = f"of the flows to the drift ~ lam^{phases.slope:.3f}{upto}"
+    elif phases.fit.reason:
+        lines["distance"] = f"to the drift: {phases.fit.reason}"
     if not phases.success:
         lines["trouble"] = phases.message
     return lines

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow._validate import FloatArray, as_flag, as_positive, as_vector
 from grokflow.methods import Curvature, as_curvature
 from grokflow.problems import Problem, as_problem
 
@@ -45,6 +45,8 @@ class TangentProjection:
         "gram", "dense" or "krylov".
     stats : dict of str to int
         Work done, as in :class:`Solution`.
+    w : ndarray, shape (d,)
+        The point of the manifold that all this is about: `w` as given, or where it has landed.
     """
 
     v: FloatArray
@@ -55,6 +57,7 @@ class TangentProjection:
     distance: float
     curvature: str
     stats: dict[str, int]
+    w: FloatArray
 
 
 def tangent_projection(
@@ -64,6 +67,7 @@ def tangent_projection(
     *,
     curvature: str | Curvature = "auto",
     rtol_rank: float | None = None,
+    land: bool = False,
 ) -> TangentProjection:
     """Project `v` on ``ker Hess F(w)``, the tangent space of the manifold of minimisers at `w`.
 
@@ -84,6 +88,9 @@ def tangent_projection(
     rtol_rank : float, optional
         Eigenvalues of the Hessian (of ``c K``) below `rtol_rank` times the largest count as zero. Default:
         2.2e-15 times the size of the matrix that is factored.
+    land : bool, default False
+        Take `w` to the manifold first, by Newton's method along the normal space: a point of a flow with
+        weight decay, which runs beside it, or one that is close. The result says where that is (`w`).
 
     Returns
     -------
@@ -112,7 +119,11 @@ def tangent_projection(
     point = as_vector("w", w, problem.num_params)
     vector = as_vector("v", v, problem.num_params)
     name, budget, _ = as_curvature(curvature)
-    return project(problem, point, vector, name, budget, as_rtol_rank(rtol_rank))
+    threshold = as_rtol_rank(rtol_rank)
+    if as_flag("land", land):
+        chosen = core.tangent_curvature_of(problem._core, name, budget, point)
+        point, _ = core.pull_back(problem._core, point, chosen, budget, threshold)
+    return project(problem, point, vector, name, budget, threshold)
 
 
 def project(
@@ -139,6 +150,7 @@ def project(
         distance=distance,
         curvature=chosen,
         stats=stats,
+        w=w,
     )
 
 
@@ -152,7 +164,8 @@ def require_on_manifold(
         residual = f", ||r|| = {length(problem._core.residual(w)):.3g}" if problem.num_residuals else ""
         raise NoTangentSpace(
             f"w is not on the manifold of minimisers: its distance is about {offset:.3g} (||w|| = {norm:.3g}"
-            f"{residual}, ||grad F|| = {slope:.3g}); land first: w = gf.limit_map(problem, w).w"
+            f"{residual}, ||grad F|| = {slope:.3g}); land first: w = gf.limit_map(problem, w).w, or "
+            "land=True where it is close"
         )
     if spectrum["num_negative"] > 0:
         raise NoTangentSpace(

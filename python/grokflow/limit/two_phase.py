@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 
 from grokflow._html import card
 from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay, as_rtol
-from grokflow._validate import as_positive, as_vector
+from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.clocks import clocks
 from grokflow.flows import flow
 from grokflow.integrator import attach
 from grokflow.limit import figure, report
-from grokflow.limit.compare import distances, horizon, merged, slope_of
+from grokflow.limit.compare import Fit, fit, horizon, largest_distance, merged
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import land
 from grokflow.limit.phases import Phases
@@ -31,6 +31,13 @@ from grokflow.solution import Solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+S_END = 10.0  # slow time by which most drifts are at rest
+REST, LATEST = (
+    1e-3,
+    1e3,
+)  # ||P w|| / ||w|| at rest, and the slow time at which "auto" no longer waits for that
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,13 +60,15 @@ class TwoPhase(Phases):
     distance : dict of float to float
         ``max ||w_lam(s / lam) - w_slow(s)||`` over ``eps <= s <= s_end``, relative to ``max ||w_slow||``.
     slope : float
-        Of log distance against log lam (least squares): 1 where the limit is regular. nan for a single lam.
+        Of log distance against log lam: 1 where the limit is regular. nan where `fit` says why.
+    fit : Fit
+        What the slope is fitted to: distances above the tolerance, from `eps` up to the earliest horizon.
     horizon : dict of float to float
         Slow time up to which the drift describes the flow, see :func:`horizon`.
     clocks : dict of float to Clocks
         Of each flow.
     eps, s_end, kappa : float
-        As given.
+        As given, or found.
     """
 
     def plot(self, weight_decay: float | None = None) -> Figure:
@@ -67,11 +76,14 @@ class TwoPhase(Phases):
 
         Above: accuracies (where there are classes), losses and squared norm of the flow, and dashed over them
         those of the composite; its train
-        loss is :meth:`predicted_loss` once it has landed. Shaded are the plateau, from `t_gf` to eps/lam,
-        and the drop, from there to 3/lam; an inset shows the test loss in linear time, in which the drop is
-        not sudden. Below: the distances against slow time with the horizons, and the largest ones from `eps`
-        on against lam with their slope. What is not known is left out: the distances if states were not
-        kept, and all of the limit if the flow has not landed.
+        loss is :meth:`predicted_loss` once it has landed, and what lies below the error of the solver is
+        cut off. Shaded are the plateau, from `t_gf` on, and the drop: the time in which the test loss of the
+        drift (its norm, without test data) goes through all but 5% at both ends of its fall. A dotted line
+        marks the horizon, beyond which the limit does not describe the flow; an inset shows the test loss in
+        linear time, in which the drop is not sudden. Below: the distances against slow time, with the
+        horizons in the legend, and the largest ones from `eps` on against lam, filled where the slope is
+        fitted to them. What is not known is left out: the distances if states were not kept, and all of the
+        limit if the flow has not landed.
 
         Parameters
         ----------
@@ -122,7 +134,7 @@ def two_phase(
     w0: ArrayLike,
     weight_decay: Sequence[WeightDecay] = (1e-3, 1e-4, 1e-5),
     *,
-    s_end: float = 10.0,
+    s_end: float | str = 10.0,
     eps: float = 0.1,
     kappa: float = 10.0,
     method: str | BDF | Radau | ROCK2 = "auto",
@@ -154,8 +166,10 @@ def two_phase(
         The rates lam > 0. Decay that differs by block is given as in :func:`gradient_flow`, all of it in
         the same proportions; lam is then the largest rate, and the drift that of ``R = sum_b (lam_b / lam)
         ||w_b||^2 / 2``.
-    s_end : float, default 10.0
-        End in slow time; the flows run to ``t = s_end / lam``.
+    s_end : float or "auto", default 10.0
+        End in slow time; the flows run to ``t = s_end / lam``. "auto" is where the drift has come to rest,
+        ``||P w|| <= 1e-3 ||w||``, which takes the longer the larger `w0` is; it costs a second landing and
+        drift.
     eps : float, default 0.1
         Start, in slow time, of the comparison of flows and drift.
     kappa : float, default 10.0
@@ -196,9 +210,10 @@ def two_phase(
     as_problem(problem)
     start = as_vector("w0", w0, problem.num_params)
     decays = as_decays(weight_decay, problem)
-    end, first = as_positive("s_end", s_end), as_positive("eps", eps)
-    if first >= end:
-        raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {end:g}")
+    first = as_positive("eps", eps)
+    given = None if isinstance(s_end, str) and s_end == "auto" else as_positive("s_end", s_end)
+    if given is not None and first >= given:
+        raise ValueError(f"eps is {first:g}; it must be smaller than s_end = {given:g}")
     as_positive("kappa", kappa)
     if atol is not None:
         as_positive("atol", atol)
@@ -211,6 +226,7 @@ def two_phase(
         landing, slow, no_drift = None, None, ""
         kept_request = replace(request, journal=journal)
         try:  # no call by * or **: an interrupt may come before its result has a name
+            end = given or at_rest(problem, start, kept_request, regularizer, first)
             for lam, decay in decays.items():
                 flows[lam] = flow(problem, start, decay, replace(kept_request, t_span=(0.0, end / lam)))
             fast_times = merged([sol.t for sol in flows.values()])
@@ -222,7 +238,13 @@ def two_phase(
                     slow = drift(problem, landing.w, slowly, regularizer)
                 except NoTangentSpace as error:
                     no_drift = str(error)
-            distance = distances(flows, slow, first) if slow is not None else {}
+            horizons: dict[float, float] = {}
+            distance: dict[float, float] = {}
+            fitted = Fit()
+            if slow is not None:
+                horizons = {lam: horizon(slow, lam, kappa) for lam in flows}
+                distance = {lam: largest_distance(sol, slow, lam, first, end) for lam, sol in flows.items()}
+                fitted = fit(flows, slow, horizons, first, request.rtol)
             return TwoPhase(
                 problem=problem,
                 w0=start,
@@ -231,8 +253,8 @@ def two_phase(
                 slow=slow,
                 flows=flows,
                 distance=distance,
-                slope=slope_of(distance),
-                horizon={lam: horizon(slow, lam, kappa) for lam in flows} if slow is not None else {},
+                fit=fitted,
+                horizon=horizons,
                 clocks={
                     lam: clocks(sol)
                     for lam, sol in flows.items()
@@ -282,6 +304,22 @@ def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay
             raise ValueError(f"weight_decay holds the rate {lam:g} twice")
         decays[lam] = dict(decay) if isinstance(decay, Mapping) else lam
     return dict(sorted(decays.items(), reverse=True))
+
+
+def at_rest(
+    problem: Problem, start: FloatArray, request: Request, regularizer: Regularization, eps: float
+) -> float:
+    """Return the slow time at which the drift has come to rest; `S_END` where none starts."""
+    bare = replace(request, t_eval=[], observe=[])
+    landing = land(problem, start, bare)
+    if not landing.success:
+        return S_END
+    slowly = replace(bare, t_span=(0.0, LATEST), method="auto")
+    try:
+        slow = drift(problem, landing.w, slowly, regularizer, kkt_tol=REST)
+    except NoTangentSpace:
+        return S_END
+    return max(slow.t_final, 2.0 * eps)
 
 
 def drift_of(decays: Mapping[float, WeightDecay]) -> Regularization:

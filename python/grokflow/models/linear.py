@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow.losses import Loss
+from grokflow.models.initial import Layer, balanced_diagonals
 from grokflow.models.model import Regression, Samples, Scale, sample_arguments
 
 
@@ -23,7 +24,7 @@ class LinearRegression(Regression):
         name or as an object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c of the loss.
 
     Raises
@@ -48,7 +49,7 @@ class LinearRegression(Regression):
         scale: Scale = "mean",
     ) -> None:
         arguments = sample_arguments(X, y, test, scale, loss)
-        self._degree = 1
+        self._degree, self._layers = 1, (Layer("w", arguments["X"].shape[1], 1),)
         super().__init__(core.LinearRegression, {"w": 1.0}, arguments)
 
 
@@ -68,7 +69,7 @@ class DiagonalLinearNetwork(Regression):
         name or as an object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c of the loss.
 
     Raises
@@ -95,5 +96,7 @@ class DiagonalLinearNetwork(Regression):
     ) -> None:
         arguments = sample_arguments(X, y, test, scale, loss)
         std = dict.fromkeys("uv", 0.1**0.5)
-        self._degree = 2
+        D = arguments["X"].shape[1]
+        self._degree, self._layers = 2, tuple(Layer(name, D, D, diagonal=True) for name in "uv")
+        self._balance = balanced_diagonals
         super().__init__(core.DiagonalLinearNetwork, std, arguments)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_count, as_entries, as_scale
 from grokflow.memory import require_memory
+from grokflow.models.initial import factors
 from grokflow.models.model import Model, Scale
 
 Entries: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -31,7 +32,7 @@ class MatrixCompletion(Model):
         Columns of U (N, width) and V (M, width), stored row-major; d = (N + M) width.
     test : tuple (rows, cols, values), optional
         Entries for :meth:`test_loss`.
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c of the loss.
 
     Raises
@@ -61,31 +62,14 @@ class MatrixCompletion(Model):
         test: Entries | None = None,
         scale: Scale = "mean",
     ) -> None:
-        if not isinstance(shape, tuple | list) or len(shape) != 2:
-            raise ValueError(f"shape is {shape!r}; it must be a pair (N, M)")
-        size = as_count("shape[0]", shape[0]), as_count("shape[1]", shape[1])
         columns = as_count("width", width)
-        entries = as_entries("", rows, cols, values, size)
-        held_out = None
-        if test is not None:
-            if not isinstance(test, tuple | list) or len(test) != 3:
-                raise ValueError("test must be a tuple (rows, cols, values)")
-            held_out = as_entries("test ", *test, size)
-        names = ("rows", "cols", "values")
-        arguments = dict(zip(names, entries, strict=True)) | {
-            "shape": size,
-            "width": columns,
-            "test": held_out,
-            "scale": scale,
-        }
+        known, arguments = entry_arguments(rows, cols, values, shape, test, scale)
+        size = arguments["shape"]
         d = sum(size) * columns
         require_memory(f"MatrixCompletion of shape {size} with width {columns} has {d} parameters", 3 * d)
-        compiled = core.MatrixCompletion(
-            (*entries, as_scale(scale, entries[2].size)),
-            held_out and (*held_out, as_scale(scale, held_out[2].size)),
-            *size,
-            columns,
-        )
+        compiled = core.MatrixCompletion(*known, *size, columns)
+        arguments["width"] = columns
+        self._layers = factors(*size, columns)
         super().__init__(compiled, dict.fromkeys("UV", 1.0), arguments)
 
     def predict(self, w: ArrayLike) -> FloatArray:
@@ -93,3 +77,28 @@ class MatrixCompletion(Model):
         N, M = self._arguments["shape"]
         require_memory(f"the matrix has {N} x {M} entries", N * M)
         return self._core.predict(self._weights(w))
+
+
+def entry_arguments(
+    rows: ArrayLike,
+    cols: ArrayLike,
+    values: ArrayLike,
+    shape: tuple[int, int],
+    test: Entries | None,
+    scale: Scale,
+) -> tuple[Any, dict[str, Any]]:
+    """Return training and test entries as the core takes them, and the checked arguments, as copies."""
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise ValueError(f"shape is {shape!r}; it must be a pair (N, M)")
+    size = as_count("shape[0]", shape[0]), as_count("shape[1]", shape[1])
+    entries = as_entries("", rows, cols, values, size)
+    held_out = None
+    if test is not None:
+        if not isinstance(test, tuple | list) or len(test) != 3:
+            raise ValueError("test must be a tuple (rows, cols, values)")
+        held_out = as_entries("test ", *test, size)
+    known = (*entries, as_scale(scale, entries[2].size))
+    unseen = held_out and (*held_out, as_scale(scale, held_out[2].size))
+    names = ("rows", "cols", "values")
+    own = {"shape": size, "test": held_out, "scale": scale}
+    return (known, unseen), dict(zip(names, entries, strict=True)) | own

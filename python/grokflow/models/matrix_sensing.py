@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import FloatArray, as_array, as_count, as_real, as_scale, as_vector
 from grokflow.memory import require_memory
+from grokflow.models.initial import factors
 from grokflow.models.model import Model, Samples, Scale
 
 
@@ -28,7 +29,7 @@ class MatrixSensing(Model):
         Columns of U (N, width) and V (M, width), stored row-major; d = (N + M) width.
     test : tuple (A, y), optional
         Measurements for :meth:`test_loss`.
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c of the loss.
 
     Raises
@@ -60,39 +61,39 @@ class MatrixSensing(Model):
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
-        matrices, targets = as_measurements("", A, y)
-        size, columns = matrices.shape[1:], as_count("width", width)
-        held_out = None
-        if test is not None:
-            if not isinstance(test, tuple | list) or len(test) != 2:
-                raise ValueError("test must be a tuple (A, y)")
-            held_out = as_measurements("test ", *test)
-            if held_out[0].shape[1:] != size:
-                raise ValueError(
-                    f"test A has matrices of shape {held_out[0].shape[1:]}; those of A have {size}"
-                )
+        known, arguments = measurement_arguments(A, y, test, scale)
+        size, columns = arguments["A"].shape[1:], as_count("width", width)
         d = sum(size) * columns
         require_memory(f"MatrixSensing with width {columns} has {d} parameters", 3 * d)
-        arguments: dict[str, Any] = {
-            "A": matrices,
-            "y": targets,
-            "width": columns,
-            "test": held_out,
-            "scale": scale,
-        }
-        compiled = core.MatrixSensing(
-            (matrices.reshape(len(targets), -1), targets, as_scale(scale, targets.size)),
-            held_out
-            and (held_out[0].reshape(len(held_out[1]), -1), held_out[1], as_scale(scale, held_out[1].size)),
-            size[0],
-            size[1],
-            columns,
-        )
+        compiled = core.MatrixSensing(*known, *size, columns)
+        arguments["width"] = columns
+        self._layers = factors(*size, columns)
         super().__init__(compiled, dict.fromkeys("UV", 1.0), arguments)
 
     def predict(self, w: ArrayLike) -> FloatArray:
         """Return the whole matrix ``U @ V.T``, shape (N, M)."""
         return self._core.predict(self._weights(w))
+
+
+def measurement_arguments(
+    A: ArrayLike, y: ArrayLike, test: Samples | None, scale: Scale
+) -> tuple[Any, dict[str, Any]]:
+    """Return training and test measurements as the core takes them, and the checked arguments, as copies."""
+    matrices, targets = as_measurements("", A, y)
+    held_out = None
+    if test is not None:
+        if not isinstance(test, tuple | list) or len(test) != 2:
+            raise ValueError("test must be a tuple (A, y)")
+        held_out = as_measurements("test ", *test)
+        if held_out[0].shape[1:] != matrices.shape[1:]:
+            raise ValueError(
+                f"test A has matrices of shape {held_out[0].shape[1:]}; those of A have {matrices.shape[1:]}"
+            )
+    known = [
+        (part[0].reshape(len(part[1]), -1), part[1], as_scale(scale, part[1].size)) if part else None
+        for part in ((matrices, targets), held_out)
+    ]
+    return known, {"A": matrices, "y": targets, "test": held_out, "scale": scale}
 
 
 def as_measurements(prefix: str, A: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:

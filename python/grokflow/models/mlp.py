@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import as_count
+from grokflow._validate import as_flag, as_widths
 from grokflow.losses import Loss, as_loss
 from grokflow.memory import require_memory
+from grokflow.models.initial import Layer, balanced_neurons
 from grokflow.models.model import (
     Regression,
     Samples,
@@ -49,15 +50,17 @@ class MLP(Regression):
         a warning, in steps that may become very small. "smooth_relu" is a relu with a smooth flow.
     negative_slope, smoothing : float, default 0.01
         Parameters of "leaky_relu" and of "smooth_relu", as in :class:`TwoLayerNetwork`.
-    bias : bool, default True
-        Whether the layers, the last one included, have biases.
+    bias : bool or sequence of bool, default True
+        Whether the layers have biases: all of them, or each by itself, the last one included. Blocks keep
+        the number of their layer: ``w = [W1, W2, b2]`` for ``bias=(False, True)``.
     loss : str or Loss, default "squares"
         On top of the prediction: "squares" or "mse", "cross_entropy", "logistic" or "huber", by name or as an
         object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
-    scale : {"mean", "sum"} or float, default "mean"
-        The factor c of the loss; "mean" is 1/(n outputs), or 1/n with "cross_entropy".
+    scale : {"mean", "sum", "samples"} or float, default "mean"
+        The factor c of the loss; "mean" is 1/(n outputs), or 1/n with "cross_entropy";
+        "samples" is 1/n.
 
     Raises
     ------
@@ -88,26 +91,25 @@ class MLP(Regression):
         activation: str = "tanh",
         negative_slope: float | None = None,
         smoothing: float | None = None,
-        bias: bool = True,
+        bias: bool | Sequence[bool] = True,
         loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
-        if not isinstance(bias, bool | np.bool_):
-            raise TypeError(f"bias is {bias!r}; it must be True or False")
         chosen, parameter = activation_arguments(
             activation, negative_slope=negative_slope, smoothing=smoothing
         )
         own: dict[str, Any] = {
             "widths": as_widths(widths),
             **chosen,
-            "bias": bool(bias),
         }
+        own["bias"] = as_biases(bias, len(own["widths"]) + 1)
         arguments = sample_arguments(X, y, test, scale, loss, several_outputs=True) | own
         n, p = arguments["X"].shape
         sizes = [p, *own["widths"], math.prod(as_loss(loss)._shape(arguments["y"])[1:])]
         layers = list(pairwise(sizes))
-        d = sum(size * (before + own["bias"]) for before, size in layers)
+        biases = [own["bias"]] * len(layers) if isinstance(own["bias"], bool) else list(own["bias"])
+        d = sum(size * (before + bias) for (before, size), bias in zip(layers, biases, strict=True))
         # w, its gradient and the copy in a linearisation; the layers of a gradient and of a linearisation.
         require_memory(
             f"MLP with widths {own['widths']} has {d} parameters", 3 * d + 5 * n * sum(sizes[1:-1])
@@ -117,10 +119,15 @@ class MLP(Regression):
             widths=list(own["widths"]),
             activation=activation,
             parameter=parameter,
-            bias=own["bias"],
+            bias=biases,
         )
+        self._layers = tuple(
+            Layer(f"W{l}", *fans, bias=f"b{l}" if biases[l - 1] else None) for l, fans in enumerate(layers, 1)
+        )
+        if activation != "identity":
+            self._balance = balanced_neurons
         std = {f"{part}{l}": before**-0.5 for l, (before, _) in enumerate(layers, 1) for part in "Wb"}
-        if activation == "identity" and not own["bias"]:
+        if activation == "identity" and not any(biases):
             self._degree = len(layers)
         super().__init__(kind, std, arguments)
         if activation in KINKED:
@@ -131,10 +138,51 @@ class MLP(Regression):
             )
 
 
-def as_widths(widths: object) -> tuple[int, ...]:
-    """Return `widths` as integers of at least 1, one for each hidden layer."""
-    if isinstance(widths, str) or not isinstance(widths, Sequence | np.ndarray):
-        raise TypeError(f"widths is {widths!r}; it must be a sequence of integers, e.g. (1000, 1000)")
-    if len(widths) == 0:
-        raise ValueError("widths is empty; give the neurons of one hidden layer at least, e.g. (1000,)")
-    return tuple(as_count(f"widths[{i}]", width) for i, width in enumerate(widths))
+class DeepLinearNetwork(MLP):
+    """A deep linear network: the prediction is ``W_{L+1} ... W_1 x``, with ``w = [W1, W2, ...]``.
+
+    It is an :class:`MLP` of identities without biases. Its product is a matrix of regression coefficients,
+    which weight decay drives to small norms of its singular values to the power 2/(L + 1).
+
+    Parameters
+    ----------
+    X, y, widths, loss, test, scale
+        As in :class:`MLP`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of :class:`MLP`.
+
+    Notes
+    -----
+    The quantity "balance" is the largest ``||W_{l+1}^T W_{l+1} - W_l W_l^T||``. The flow without decay
+    conserves it, and with decay lam it falls as exp(-2 lam t), whatever the data. :meth:`initial_weights`
+    with ``init="balanced"`` begins at 0.
+
+    References
+    ----------
+    Arora, Cohen, Golowich, Hu, arXiv:1810.02281.
+    """
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        widths: Sequence[int],
+        *,
+        loss: str | Loss = "squares",
+        test: Samples | None = None,
+        scale: Scale = "mean",
+    ) -> None:
+        super().__init__(X, y, widths, activation="identity", bias=False, loss=loss, test=test, scale=scale)
+        del self._arguments["activation"], self._arguments["bias"]
+
+
+def as_biases(bias: object, layers: int) -> bool | tuple[bool, ...]:
+    """Return whether all layers have biases, or which."""
+    if isinstance(bias, str) or not isinstance(bias, Sequence | np.ndarray):
+        return as_flag("bias", bias)
+    if len(bias) != layers:
+        raise ValueError(f"bias has {len(bias)} entries; there are {layers} layers, the last one included")
+    return tuple(as_flag(f"bias[{i}]", one) for i, one in enumerate(bias))

@@ -15,7 +15,6 @@ from grokflow._backend import core
 from grokflow._validate import (
     FloatArray,
     as_choice,
-    as_generator,
     as_inputs,
     as_number,
     as_output_targets,
@@ -25,6 +24,9 @@ from grokflow._validate import (
 )
 from grokflow.classes import Classes
 from grokflow.losses import Loss, Squares, as_loss
+from grokflow.models import initial
+from grokflow.models.initial import Balance, Layer
+from grokflow.patterns import key_of, stands_for
 from grokflow.problems import Problem
 from grokflow.provenance import digest
 
@@ -33,6 +35,8 @@ Scale: TypeAlias = str | float
 Samples: TypeAlias = tuple[ArrayLike, ArrayLike]
 Kind: TypeAlias = Callable[[Any, Any], Any]
 
+REMEMBERED = 100  # initial weights whose origin a model can tell
+
 # The activations that carry a parameter: its name and its default.
 ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": ("smoothing", 0.01)}
 
@@ -40,9 +44,14 @@ ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": 
 class Model(Problem):
     """What the models share: test data, initial weights, and copies by pickle and `copy`."""
 
+    _layers: tuple[Layer, ...]  # from the input on
+    _balance: Balance = staticmethod(initial.balanced_chain)
+
     def __init__(self, compiled: core.Problem, std: Mapping[str, float], arguments: dict[str, Any]) -> None:
         super().__init__(compiled)
+        self._drawn: dict[str, Mapping[str, Any]] = {}
         self._std = std
+        self._origin = np.zeros(self.num_params)  # the mean of initial weights
         self._arguments = arguments
 
     def test_loss(self, w: ArrayLike) -> float:
@@ -57,36 +66,88 @@ class Model(Problem):
             raise ValueError("this model has no test data; make it with test=...")
         return float(self.quantity("test_loss", w))
 
-    def initial_weights(self, std: Std | None = None, seed: int | np.random.Generator = 0) -> FloatArray:
-        """Draw independent Gaussian weights of mean 0.
+    def initial_weights(
+        self,
+        std: Std | None = None,
+        seed: int | np.random.Generator = 0,
+        *,
+        init: str = "normal",
+        scale: float = 1.0,
+    ) -> FloatArray:
+        """Draw initial weights.
 
         Parameters
         ----------
-        std : float or mapping of block name to float, optional
-            Standard deviation, of all weights or by block; a block that is not named keeps the default of
-            the model, which its class documents. 0 gives zeros.
+        std : float or mapping of str to float, optional
+            Of "normal": the standard deviation of all weights, or by block, by name or pattern as in
+            `weight_decay` of :func:`gradient_flow` (``{"*": 0.1, "b*": 0.0}``). A block that is not named
+            keeps the default of the model, which its class documents. 0 gives zeros.
         seed : int or numpy.random.Generator, default 0
-            Passed to :func:`numpy.random.default_rng`; the same seed gives the same weights.
+            The same seed gives the same weights, from a stream of their own: they are independent of what
+            ``numpy.random.default_rng(seed)`` draws. A generator is drawn from as it is.
+        init : str, default "normal"
+            "normal": independent Gaussian entries of mean 0. The others draw the matrices of the layers, and
+            set biases to 0: "he" (variance 2/fan_in), "lecun" (1/fan_in), "xavier" (2/(fan_in + fan_out)),
+            "mean_field" (lecun, and 1/fan_in^2 in the last layer, whose outputs are then means over
+            neurons), "orthogonal" (orthonormal rows or columns), "identity", "constant" (ones), "balanced".
+            The vectors of a diagonal network are diagonal matrices. Balanced means what the flow conserves
+            at no decay is 0: ``A_{l+1}^T A_{l+1} = A_l A_l^T`` in a product of matrices, and what enters a
+            neuron has the norm of what leaves it in a network.
+        scale : float, default 1.0
+            A factor alpha of all of them.
 
         Returns
         -------
         ndarray of float64, shape (d,)
+            A flow from there names `init`, `std`, `seed` and `scale` in its settings.
 
         Raises
         ------
         ValueError
-            If a standard deviation is negative or not finite, or names no block.
+            If a standard deviation is negative or not finite, or names no block, or `init` is unknown.
+
+        References
+        ----------
+        He et al., arXiv:1502.01852; LeCun et al., Efficient BackProp, 1998; Glorot, Bengio, AISTATS 2010;
+        Saxe et al., arXiv:1312.6120 (orthogonal); Arora et al., arXiv:1810.02281 (balanced).
         """
-        given = std if isinstance(std, Mapping) else {} if std is None else dict.fromkeys(self.blocks, std)
-        w = as_generator(seed).standard_normal(self.num_params)
-        for name in given:
-            as_choice("block in std", name, list(self.blocks))
+        as_choice("init", init, initial.NAMES)
+        factor = as_number("scale", scale)
+        rng = initial.weights_of(seed)
+        if init == "normal":
+            w = self._origin + self._deviations(std) * rng.standard_normal(self.num_params)
+        elif std is not None:
+            raise ValueError(f"std is of init='normal', and init is {init!r}; give scale instead")
+        elif not self._layers:
+            raise ValueError(f"init is {init!r}, and this model draws by 'normal' alone: its start is given")
+        else:
+            w = np.zeros(self.num_params)
+            for name, values in initial.draw(init, self._layers, rng, self._balance).items():
+                w[self.blocks[name]] = values.ravel()
+        w *= factor
+        while len(self._drawn) >= REMEMBERED:
+            del self._drawn[next(iter(self._drawn))]
+        self._drawn[digest(w)] = {
+            "init": init,
+            "std": {key: float(one) for key, one in std.items()} if isinstance(std, Mapping) else std,
+            "seed": int(seed) if isinstance(seed, int | np.integer) else None,
+            "scale": factor,
+        }
+        return w
+
+    def _deviations(self, std: Std | None) -> FloatArray:
+        """Return the standard deviation of each weight."""
+        given = std if isinstance(std, Mapping) else {} if std is None else {"*": std}
+        for key in given:
+            if not any(stands_for(key, block) for block in self.blocks):
+                as_choice("block in std", key, list(self.blocks))
+        out = np.empty(self.num_params)
         for name, block in self.blocks.items():
-            deviation = as_number(f"std of {name}", given.get(name, self._std[name]))
+            deviation = as_number(f"std of {name}", given.get(key_of(name, given), self._std[name]))
             if deviation < 0:
                 raise ValueError(f"std of {name} is {deviation}; it must not be negative")
-            w[block] *= deviation
-        return w
+            out[block] = deviation
+        return out
 
     @cached_property
     def _hash(self) -> str | None:  # type: ignore[override]
@@ -94,7 +155,7 @@ class Model(Problem):
         return None if own else digest((type(self).__name__, self._arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._arguments), ()
+        return partial(type(self), **self._arguments), (), {"_drawn": dict(self._drawn)}
 
     def __repr__(self) -> str:
         shown = {

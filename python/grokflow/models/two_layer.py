@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import as_count, as_positive
+from grokflow._validate import as_choice, as_count, as_flag, as_positive
 from grokflow.losses import Loss
 from grokflow.memory import require_memory
+from grokflow.models.initial import Layer, balanced_neurons
 from grokflow.models.model import (
     Regression,
     Samples,
@@ -50,14 +50,15 @@ class TwoLayerNetwork(Regression):
         above max(z, 0) by eps log 2 at 0 and by less than eps exp(-abs(z)/eps) elsewhere.
     output_bias : bool, default False
         Whether the output has a bias a.
-    output_scale : float, default 1.0
-        The factor of the sum; 1/sqrt(width) keeps the sharpness independent of the width.
+    output_scale : float, "mean-field" or "ntk", default 1.0
+        The factor of the sum: 1/width by the name "mean-field", 1/sqrt(width) by "ntk", which keeps the
+        sharpness independent of the width.
     loss : str or Loss, default "squares"
         On top of the prediction: "squares" or "mse", "logistic" (labels 1 and -1, or 1 and 0) or "huber", by
         name or as an object of :mod:`grokflow.losses`, or one's own.
     test : tuple (X, y), optional
         Samples for :meth:`test_loss`.
-    scale : {"mean", "sum"} or float, default "mean"
+    scale : {"mean", "sum", "samples"} or float, default "mean"
         The factor c of the loss.
 
     Raises
@@ -84,21 +85,19 @@ class TwoLayerNetwork(Regression):
         negative_slope: float | None = None,
         smoothing: float | None = None,
         output_bias: bool = False,
-        output_scale: float = 1.0,
+        output_scale: float | str = 1.0,
         loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
-        if not isinstance(output_bias, bool | np.bool_):
-            raise TypeError(f"output_bias is {output_bias!r}; it must be True or False")
         chosen, parameter = activation_arguments(
             activation, negative_slope=negative_slope, smoothing=smoothing
         )
         own: dict[str, Any] = {
             "width": as_count("width", width),
             **chosen,
-            "output_bias": bool(output_bias),
-            "output_scale": as_positive("output_scale", output_scale),
+            "output_bias": as_flag("output_bias", output_bias),
+            "output_scale": as_output_scale(output_scale, as_count("width", width)),
         }
         arguments = sample_arguments(X, y, test, scale, loss) | own
         n, p = arguments["X"].shape
@@ -107,6 +106,10 @@ class TwoLayerNetwork(Regression):
             f"TwoLayerNetwork with width {own['width']} has {d} parameters", 3 * d + 5 * n * own["width"]
         )
         std = {"u": 1.0, "V": p**-0.5, "b": 1.0, "a": 0.0}
+        m = own["width"]
+        self._layers = Layer("V", p, m, bias="b"), Layer("u", m, 1, bias="a" if own["output_bias"] else None)
+        if activation != "identity":
+            self._balance = balanced_neurons
         kind = partial(
             core.TwoLayerNetwork,
             width=own["width"],
@@ -118,3 +121,11 @@ class TwoLayerNetwork(Regression):
         if not own["output_bias"]:
             self._degree = DEGREES.get(activation, -1) + 1
         super().__init__(kind, std, arguments)
+
+
+def as_output_scale(scale: float | str, width: int) -> float:
+    """Return the factor of a sum over neurons, also by name."""
+    if not isinstance(scale, str):
+        return as_positive("output_scale", scale)
+    powers = {"mean-field": -1.0, "ntk": -0.5}
+    return float(width) ** powers[as_choice("output_scale", scale, list(powers))]

@@ -2,7 +2,7 @@
 //
 //   A_0 = X,   Z_l = A_{l-1} W_l^T + 1 b_l^T,   A_l = act(Z_l),  l = 1 .. L,   f(X) = Z_{L+1},
 //
-// w = [W_1 (out x in, row-major), b_1, W_2, b_2, ..., W_{L+1}, b_{L+1}], without the b if there is no bias.
+// w = [W_1 (out x in, row-major), b_1, W_2, b_2, ..., W_{L+1}, b_{L+1}], without the b of layers that have none.
 // The residuals are numbered sample by sample: r_{io + k} = f_k(x_i) - y_{ik} with o outputs.
 //
 // With A'_l = act'(Z_l), "o" the elementwise product and E_{L+1} = the given weights q of the residuals, the
@@ -40,6 +40,9 @@ class MLP final : public Problem {
   /// `widths` of the hidden layers. The targets y (n o) of the samples run over the outputs first.
   MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, Activation activation,
       bool bias);
+  /// Whether each layer has biases, the last one included.
+  MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, Activation activation,
+      const std::vector<bool>& biases);
 
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
@@ -50,6 +53,7 @@ class MLP final : public Problem {
   Cost cost() const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
   std::vector<Block> blocks() const override;
+  /// Adds test_loss, if there are test samples, and balance if all layers are linear and without biases.
   std::vector<Quantity> quantities() const override;
 
   Index num_outputs() const { return layers_.back().out; }
@@ -64,6 +68,7 @@ class MLP final : public Problem {
   /// Sizes of a layer, and where its W and b begin in w.
   struct Layer {
     Index in, out, W, b;
+    bool bias;
   };
 
   /// What the hidden layers hold at the training inputs, and the residual.
@@ -114,7 +119,6 @@ class MLP final : public Problem {
   Samples train_;
   std::optional<Samples> test_;
   Activation activation_;
-  bool bias_;
   std::vector<Layer> layers_;
   mutable WorkspacePool<Scratch> pool_;
   mutable WorkspacePool<Products> products_;

@@ -1,0 +1,85 @@
+"""A model minus what it is at the start, and times a factor: from rich to lazy training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from grokflow._backend import core
+from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow.losses import Squares
+from grokflow.models.model import Model, Regression
+
+
+class Centred(Model):
+    """A model with the outputs ``alpha * (f(w) - f(w0))``, fitted to the same targets by least squares.
+
+    Centring takes the start out of the outputs, and a large alpha makes training lazy: the weights move by
+    1/alpha, and the model is that of its linearisation at w0; a small one makes it rich.
+
+    Parameters
+    ----------
+    problem : Model
+        A model of samples (X, y) with the squared loss.
+    w0 : array_like, shape (d,)
+        The weights at which outputs are 0.
+    alpha : float, default 1.0
+        The factor.
+
+    Raises
+    ------
+    TypeError
+        If `problem` is no model of samples.
+    ValueError
+        If its loss is another one, `w0` does not fit, or `alpha` is not positive.
+
+    Notes
+    -----
+    The loss is ``(c/2) sum_i (alpha (f_i(w) - f_i(w0)) - y_i)^2`` with the c of `problem`, also over the test
+    data. :meth:`residual` is ``f(w) - f(w0) - y / alpha``, and :attr:`scale` ``c alpha^2``.
+    :meth:`initial_weights` are those of `problem`.
+
+    References
+    ----------
+    Chizat, Oyallon, Bach, On Lazy Training in Differentiable Programming, arXiv:1812.07956.
+    """
+
+    def __init__(self, problem: Regression, w0: ArrayLike, *, alpha: float = 1.0) -> None:
+        if not isinstance(problem, Regression):
+            raise TypeError(f"problem is {problem!r}; it must be a model of samples (X, y)")
+        if not isinstance(problem.criterion, Squares):
+            raise ValueError(f"the loss is {problem.criterion!r}; a model is centred for the squared loss")
+        self._of, self._alpha = problem, as_positive("alpha", alpha)
+        self._start = as_vector("w0", w0, problem.num_params).copy()
+        given = problem._arguments
+        fits = (
+            [(given["X"], given["y"])] if given["test"] is None else [(given["X"], given["y"]), given["test"]]
+        )
+        compiled = core.OutputProblem(*(self._fit(X, y) for X, y in fits), *[None] * (2 - len(fits)))
+        self._layers, self._balance = problem._layers, problem._balance
+        super().__init__(
+            compiled, problem._std, {"problem": problem, "w0": self._start, "alpha": self._alpha}
+        )
+        self._origin = problem._origin
+
+    def _fit(self, X: FloatArray, y: Any) -> tuple[core.Problem, core.Loss, float]:
+        """The outputs at these inputs, and the loss that asks for the shifted targets."""
+        arguments = {**self._of._arguments, "X": X, "y": np.zeros_like(y), "test": None}
+        c = self._of.criterion._scale(arguments["scale"], y.shape)
+        shifted = y / self._alpha + self._of.predict(self._start, X).reshape(y.shape)
+        outputs = type(self._of)(**arguments)._core
+        return outputs, Squares()._compiled(shifted, y.shape), c * self._alpha**2
+
+    def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
+        """Return the outputs at the rows of `X`, shape (k,) or (k, outputs).
+
+        Parameters
+        ----------
+        w : array_like, shape (d,)
+            Weights.
+        X : array_like, shape (k, p), optional
+            Inputs; by default those of the training samples.
+        """
+        return self._alpha * (self._of.predict(w, X) - self._of.predict(self._start, X))
