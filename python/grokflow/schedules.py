@@ -81,10 +81,11 @@ class Schedule:
 
     def _panel(self, a: float, b: float) -> float:
         half = 0.5 * (b - a)
-        return half * sum(
+        total: float = half * sum(
             weight * self._factor(a + half * (1.0 + node))
             for node, weight in zip(NODES.tolist(), WEIGHTS.tolist(), strict=True)
         )
+        return total
 
     def _observables(self, t0: float) -> dict[str, Callable[[float, FloatArray], float]]:
         """What can be observed of it along a flow from `t0`."""

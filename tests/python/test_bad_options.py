@@ -31,6 +31,7 @@ ONE_LINE = {
         ("", "widths is ''"),
         ("0", "widths[0] is 0"),
     ],
+    "depth": [("1", "depth is 1; it must be at least 2")],
     "activation": [("relux", "activation is 'relux'; choose from")],
     "negative_slope": [("0.1", "negative_slope is 0.1, and activation 'tanh' has no such parameter")],
     "smoothing": [("0.1", "smoothing is 0.1, and activation 'tanh' has no such parameter")],

@@ -53,6 +53,32 @@ def test_entries_of_a_matrix(tmp_path):
     assert "test_loss" in sol.observed
 
 
+def test_a_matrix_of_several_factors(tmp_path):
+    rows, cols = np.divmod(np.arange(30), 6)
+    values = np.outer(np.arange(5), np.arange(6))[rows, cols]
+    data = write(tmp_path / "t.csv", {"row": rows, "column": cols, "value": values})
+    options = ["--model", "deep-matrix", "--target", "value", "--widths", "2,3"]
+    sol, _, _ = run(tmp_path, data, *options)
+    assert sol.final.size == 6 * 2 + 2 * 3 + 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (["--model", "deep-diagonal", "--depth", 4], 6),
+        (["--model", "deep-linear", "--widths", "4,5"], 3 * 4 + 4 * 5 + 5),
+        (["--model", "random-features", "--width", 7, "--activation", "relu"], 7),
+    ],
+)
+def test_models_of_theory(tmp_path, options, size):
+    """Also with initial weights by name."""
+    data = write(tmp_path / "t.csv", inputs() | {"y": X[:, 0] - X[:, 1]})
+    sol, _, _ = run(tmp_path, data, "--target", "y", *options, "--init", "balanced", "--init-scale", 0.5)
+    assert sol.final.size == size
+    told = sol.settings["initial_weights"]
+    assert (told["init"], told["scale"]) == ("balanced", 0.5)
+
+
 @pytest.mark.parametrize(
     ("columns", "options", "words"),
     [

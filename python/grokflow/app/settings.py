@@ -23,7 +23,18 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-MODELS = ("two-layer", "mlp", "linear", "diagonal", "matrix")
+MODELS = (
+    "two-layer",
+    "mlp",
+    "linear",
+    "diagonal",
+    "matrix",
+    "deep-diagonal",
+    "deep-linear",
+    "deep-matrix",
+    "random-features",
+)
+OF_ENTRIES = ("matrix", "deep-matrix")  # tables of row, column, value
 WIDTH = 200  # of a two-layer network
 PATHS = ("data", "out", "checkpoint")  # relative to the settings file that names them
 NAMES = {  # of the types of settings, one and several
@@ -65,17 +76,23 @@ class Common:
     )
     model: str = option(
         "two-layer",
-        "two-layer, mlp, linear, diagonal, matrix (of a table of row, column, value), or "
-        "torch:FILE.py:FUNCTION, where FUNCTION(inputs, outputs), or FUNCTION(), returns a module.",
+        "two-layer, mlp, linear, diagonal, deep-diagonal, deep-linear, random-features, matrix, deep-matrix "
+        "(of a table of row, column, value), or torch:FILE.py:FUNCTION, where FUNCTION(inputs, outputs), or "
+        "FUNCTION(), returns a module.",
     )
     loss: str = option("squares", "squares, cross_entropy or logistic (of classes), or huber.")
     label_smoothing: float = option(
         0.0, "Share of the targets that is spread over all classes (cross_entropy)."
     )
     width: int | None = option(
-        None, "Hidden neurons (two-layer), or rank at most (matrix).  [default: 200; the smaller side]"
+        None,
+        "Hidden neurons (two-layer, random-features), or rank at most (matrix).  [default: 200; the smaller "
+        "side]",
     )
-    widths: str = option("200,200", "Neurons of each hidden layer, from the inputs on (mlp).")
+    widths: str = option(
+        "200,200", "Neurons of each hidden layer, from the inputs on (mlp, deep-linear, deep-matrix)."
+    )
+    depth: int = option(3, "L of u^L - v^L (deep-diagonal).")
     activation: str = option(
         "tanh",
         "tanh, erf, softplus, gelu, sigmoid, quadratic, identity or smooth_relu (two-layer, mlp); relu, "
@@ -214,7 +231,7 @@ def merge(kind: type[S], from_file: Mapping[str, Any], from_command_line: Mappin
     _check(settings)
     if isinstance(settings, Settings) and settings.t_end is None:
         settings = dataclasses.replace(settings, t_end=10.0 / settings.weight_decay)
-    if settings.model == "two-layer":
+    if settings.model in ("two-layer", "random-features"):
         width = settings.width or WIDTH
         scale = width**-0.5 if settings.output_scale is None else settings.output_scale
         settings = dataclasses.replace(settings, width=width, output_scale=scale)
@@ -268,6 +285,8 @@ def _check(settings: Common) -> None:
     for name in ("seed", "split_seed"):
         if getattr(settings, name) < 0:
             raise ValueError(f"{name} is {getattr(settings, name)}; it must not be negative")
+    if settings.depth < 2:
+        raise ValueError(f"depth is {settings.depth}; it must be at least 2")
     if settings.width is not None and settings.width < 1:
         raise ValueError(f"width is {settings.width}; it must be at least 1")
     if not isinstance(settings, Settings):

@@ -19,7 +19,7 @@ from grokflow._validate import FloatArray
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import writable_directory
-from grokflow.app.settings import Common, LimitSettings, S, Settings, as_widths, to_toml
+from grokflow.app.settings import OF_ENTRIES, Common, LimitSettings, S, Settings, as_widths, to_toml
 from grokflow.checkpoint.journal import Journal, as_checkpoint_path
 from grokflow.figures.style import scientific
 from grokflow.files import FileError, contents_of, write_atomically
@@ -127,14 +127,14 @@ def load(settings: S) -> tuple[S, data.Split]:
             f"{path} has changed since these settings were written; to use it as it is, remove data_sha256"
         )
     table = data.read(path, settings.target, settings.ignore, settings.loss)
-    indices = settings.model == "matrix"
+    indices = settings.model in OF_ENTRIES
     parts = data.split(table, settings.test_fraction, settings.split_seed, settings.standardise, indices)
     return dataclasses.replace(settings, data_sha256=checksum), parts
 
 
 def build(settings: Common, parts: data.Split) -> Any:
     """Return the model that ``settings`` name on the training part, with the test part if there is one."""
-    if settings.model == "matrix":
+    if settings.model in OF_ENTRIES:
         return matrix(settings, parts)
     test = (parts.X_test, parts.y_test) if len(parts.y_test) else None
     options: dict[str, Any] = {"test": test}
@@ -148,6 +148,10 @@ def build(settings: Common, parts: data.Split) -> Any:
         return gf.models.LinearRegression(parts.X, parts.y, **options)
     if settings.model == "diagonal":
         return gf.models.DiagonalLinearNetwork(parts.X, parts.y, **options)
+    if settings.model == "deep-diagonal":
+        return gf.models.DeepDiagonalNetwork(parts.X, parts.y, depth=settings.depth, **options)
+    if settings.model == "deep-linear":
+        return gf.models.DeepLinearNetwork(parts.X, parts.y, as_widths(settings), **options)
     activation: dict[str, Any] = {
         name: getattr(settings, name) for name in ("activation", "negative_slope", "smoothing")
     }
@@ -155,24 +159,28 @@ def build(settings: Common, parts: data.Split) -> Any:
         return gf.models.MLP(parts.X, parts.y, as_widths(settings), **options, **activation)
     assert settings.width is not None  # merge has filled it in
     assert settings.output_scale is not None
+    activation |= {"width": settings.width, "output_scale": settings.output_scale}
+    if settings.model == "random-features":
+        return gf.models.RandomFeatures(parts.X, parts.y, seed=settings.seed, **options, **activation)
     return gf.models.TwoLayerNetwork(
         parts.X,
         parts.y,
-        width=settings.width,
         output_bias=settings.output_bias,
-        output_scale=settings.output_scale,
         **options,
         **activation,
     )
 
 
-def matrix(settings: Common, parts: data.Split) -> gf.models.MatrixCompletion:
+def matrix(
+    settings: Common, parts: data.Split
+) -> gf.models.MatrixCompletion | gf.models.DeepMatrixCompletion:
     """Return the factorisation of a matrix of which a table holds row, column and value of some entries."""
     X = np.concatenate([parts.X, parts.X_test])
     if X.shape[1] != 2 or parts.y.ndim != 1 or settings.loss not in ("squares", "mse"):
         raise ValueError(
-            "model 'matrix' takes two columns, row and column, a value to predict and loss 'squares'; there "
-            f"are {X.shape[1]} columns beside {parts.y[0].size} target(s), and the loss is {settings.loss!r}"
+            f"model {settings.model!r} takes two columns, row and column, a value to predict and loss "
+            f"'squares'; there are {X.shape[1]} columns beside {parts.y[0].size} target(s), and the loss is "
+            f"{settings.loss!r}"
         )
     bad = np.flatnonzero(((X < 0) | (np.floor(X) != X) | (X >= 2**31)).any(axis=1))
     if bad.size:
@@ -181,14 +189,14 @@ def matrix(settings: Common, parts: data.Split) -> gf.models.MatrixCompletion:
         )
     rows, columns = (int(n) + 1 for n in X.max(axis=0))
     known, held_out = parts.X.astype(np.int64).T, parts.X_test.astype(np.int64).T
-    return gf.models.MatrixCompletion(
-        known[0],
-        known[1],
-        parts.y,
-        shape=(rows, columns),
-        width=settings.width or min(rows, columns),
-        test=(held_out[0], held_out[1], parts.y_test) if len(parts.y_test) else None,
-    )
+    entries = known[0], known[1], parts.y
+    options: dict[str, Any] = {
+        "shape": (rows, columns),
+        "test": (held_out[0], held_out[1], parts.y_test) if len(parts.y_test) else None,
+    }
+    if settings.model == "deep-matrix":
+        return gf.models.DeepMatrixCompletion(*entries, widths=as_widths(settings), **options)
+    return gf.models.MatrixCompletion(*entries, width=settings.width or min(rows, columns), **options)
 
 
 def made_module(settings: Common, parts: data.Split) -> Any:

@@ -225,13 +225,14 @@ def onto_manifold(
     problem: Problem, w: FloatArray, v: FloatArray, curvature: str, budget: float, rtol_rank: float
 ) -> tuple[FloatArray, str]:
     """Return the point of the manifold that `w` is close to, and the curvature to use there."""
-    found = project(problem, w, v, curvature, budget, rtol_rank)
-    if problem.is_piecewise and found.curvature != "gram":
+    chosen = core.tangent_curvature_of(problem._core, curvature, budget, w)
+    if problem.is_piecewise and chosen != "gram":
         raise NoTangentSpace(
             f"the residual does not vanish at w: ||r|| = {length(problem._core.residual(w)):.3g}; the "
             "activation of this network has a kink, and how its drift slides along data points is known only "
             "where they are fitted: make the network wider, or smooth (activation='smooth_relu')"
         )
+    found = project(problem, w, v, chosen, budget, rtol_rank)
     if found.distance > 1e-13 * np.linalg.norm(w):
         w, _ = core.pull_back(problem._core, w, found.curvature, budget, rtol_rank)
     return w, found.curvature

@@ -255,10 +255,12 @@ class LandingDriver(Driver):
 def as_landing(problem: Problem, path: Solution, found: dict[str, Any], settings: dict[str, Any]) -> Landing:
     """Join what the flow has recorded with what Newton's method has found."""
     t_gf = loss_gf = math.nan
+    times = np.append(path.t, path.t_final)  # which may lie between two records
     if "grad_norm" in path.observed and len(path.t):
-        t_gf = first_crossing(path.t, path["grad_norm"], EPS * path["grad_norm"][0])
+        slopes = np.append(path["grad_norm"], np.linalg.norm(problem._core.gradient(path.final)))
+        t_gf = first_crossing(times, slopes, EPS * slopes[0])
     if "train_loss" in path.observed:
-        loss_gf = value_at(path.t, path["train_loss"], t_gf)
+        loss_gf = value_at(times, np.append(path["train_loss"], problem._core.loss(path.final)), t_gf)
     work = {name: path.stats[name] + count for name, count in found["stats"].items()}
     status = found["status"]
     message = explained(status, found["message"]) if found["message"] else path.message

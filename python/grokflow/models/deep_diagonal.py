@@ -70,15 +70,16 @@ class DeepDiagonalNetwork(Regression):
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
-        own = {"depth": as_depth(depth), "form": as_choice("form", form, ("difference", "product"))}
+        layers = as_depth(depth)
+        own = {"depth": layers, "form": as_choice("form", form, ("difference", "product"))}
         arguments = sample_arguments(X, y, test, scale, loss) | own
         difference = form == "difference"
-        names = ["u", "v"] if difference else [f"u{l}" for l in range(1, own["depth"] + 1)]
+        names = ["u", "v"] if difference else [f"u{l}" for l in range(1, layers + 1)]
         D = arguments["X"].shape[1]
-        self._degree = own["depth"]
+        self._degree = layers
         self._layers = tuple(Layer(name, D, D, diagonal=True) for name in names)
         self._balance = balanced_difference if difference else balanced_diagonals
-        kind = partial(core.DeepDiagonalNetwork, depth=own["depth"], difference=difference)
+        kind = partial(core.DeepDiagonalNetwork, depth=layers, difference=difference)
         super().__init__(kind, dict.fromkeys(names, 0.1**0.5), arguments)
 
 

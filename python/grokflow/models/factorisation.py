@@ -23,7 +23,7 @@ class Factorisation(Model):
 
     _core: core.MeasuredMatrix
 
-    def _of_chain(self, known: Any, shape: tuple[int, int], arguments: dict[str, Any]) -> None:
+    def _of_chain(self, known: tuple[Any, Any], shape: tuple[int, int], arguments: dict[str, Any]) -> None:
         """Make the model of a product of matrices."""
         widths = arguments["widths"]
         sizes = [shape[1], *widths, shape[0]]
@@ -34,7 +34,7 @@ class Factorisation(Model):
         std = {f"A{l}": into**-0.5 for l, (into, _) in layers}
         super().__init__(core.MeasuredMatrix(*known, sizes, symmetric=False), std, arguments)
 
-    def _of_difference(self, known: Any, size: int, arguments: dict[str, Any]) -> None:
+    def _of_difference(self, known: tuple[Any, Any], size: int, arguments: dict[str, Any]) -> None:
         """Make the model of ``U U^T - V V^T``."""
         columns = {"U": arguments["width"], "V": arguments["negative"]}
         self._layers = tuple(Layer(name, k, size) for name, k in columns.items() if k)

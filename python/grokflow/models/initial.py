@@ -90,7 +90,7 @@ def basis(rng: np.random.Generator, rows: int, columns: int) -> FloatArray:
 
 def identity(layer: Layer, rng: np.random.Generator) -> FloatArray:
     """Return the identity, with zeros beside it where the matrix is not square."""
-    return np.ones(layer.shape) if layer.diagonal else np.eye(*layer.shape)
+    return np.ones(layer.shape) if layer.diagonal else np.eye(layer.fan_out, layer.fan_in)
 
 
 def constant(layer: Layer, rng: np.random.Generator) -> FloatArray:

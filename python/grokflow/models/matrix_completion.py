@@ -64,12 +64,12 @@ class MatrixCompletion(Model):
     ) -> None:
         columns = as_count("width", width)
         known, arguments = entry_arguments(rows, cols, values, shape, test, scale)
-        size = arguments["shape"]
-        d = sum(size) * columns
-        require_memory(f"MatrixCompletion of shape {size} with width {columns} has {d} parameters", 3 * d)
-        compiled = core.MatrixCompletion(*known, *size, columns)
+        N, M = arguments["shape"]
+        d = (N + M) * columns
+        require_memory(f"MatrixCompletion of shape {(N, M)} with width {columns} has {d} parameters", 3 * d)
+        compiled = core.MatrixCompletion(*known, N, M, columns)
         arguments["width"] = columns
-        self._layers = factors(*size, columns)
+        self._layers = factors(N, M, columns)
         super().__init__(compiled, dict.fromkeys("UV", 1.0), arguments)
 
     def predict(self, w: ArrayLike) -> FloatArray:
@@ -86,7 +86,7 @@ def entry_arguments(
     shape: tuple[int, int],
     test: Entries | None,
     scale: Scale,
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[tuple[Any, Any], dict[str, Any]]:
     """Return training and test entries as the core takes them, and the checked arguments, as copies."""
     if not isinstance(shape, tuple | list) or len(shape) != 2:
         raise ValueError(f"shape is {shape!r}; it must be a pair (N, M)")

@@ -62,12 +62,12 @@ class MatrixSensing(Model):
         scale: Scale = "mean",
     ) -> None:
         known, arguments = measurement_arguments(A, y, test, scale)
-        size, columns = arguments["A"].shape[1:], as_count("width", width)
-        d = sum(size) * columns
+        (N, M), columns = arguments["A"].shape[1:], as_count("width", width)
+        d = (N + M) * columns
         require_memory(f"MatrixSensing with width {columns} has {d} parameters", 3 * d)
-        compiled = core.MatrixSensing(*known, *size, columns)
+        compiled = core.MatrixSensing(*known, N, M, columns)
         arguments["width"] = columns
-        self._layers = factors(*size, columns)
+        self._layers = factors(N, M, columns)
         super().__init__(compiled, dict.fromkeys("UV", 1.0), arguments)
 
     def predict(self, w: ArrayLike) -> FloatArray:
@@ -77,7 +77,7 @@ class MatrixSensing(Model):
 
 def measurement_arguments(
     A: ArrayLike, y: ArrayLike, test: Samples | None, scale: Scale
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[tuple[Any, Any], dict[str, Any]]:
     """Return training and test measurements as the core takes them, and the checked arguments, as copies."""
     matrices, targets = as_measurements("", A, y)
     held_out = None
@@ -89,11 +89,11 @@ def measurement_arguments(
             raise ValueError(
                 f"test A has matrices of shape {held_out[0].shape[1:]}; those of A have {matrices.shape[1:]}"
             )
-    known = [
+    known, unseen = (
         (part[0].reshape(len(part[1]), -1), part[1], as_scale(scale, part[1].size)) if part else None
         for part in ((matrices, targets), held_out)
-    ]
-    return known, {"A": matrices, "y": targets, "test": held_out, "scale": scale}
+    )
+    return (known, unseen), {"A": matrices, "y": targets, "test": held_out, "scale": scale}
 
 
 def as_measurements(prefix: str, A: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:

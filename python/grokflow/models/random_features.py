@@ -92,7 +92,8 @@ class RandomFeatures(Regression):
         require_memory(f"RandomFeatures with width {d} has {n} x {d} features", n * d + p * d)
         rng = weights_of(seed)
         self._V, self._b = rng.standard_normal((d, p)) / p**0.5, rng.standard_normal(d)
-        self._name, self._factor = activation, own["output_scale"]
+        self._name = activation
+        self._factor: float = own["output_scale"]
         self._degree, self._layers = 1, (Layer("w", d, 1),)
         super().__init__(self._of_features, {"w": 1.0}, arguments)
 
@@ -100,12 +101,13 @@ class RandomFeatures(Regression):
         """Return ``output_scale * act(X @ v.T + b)``, shape (k, width)."""
         inputs = as_inputs("X", X, self._V.shape[1])
         Z = inputs @ self._V.T + self._b
-        return self._factor * core.activation(self._name, Z.ravel(), self._parameter)[0].reshape(Z.shape)
+        values: FloatArray = core.activation(self._name, Z.ravel(), self._parameter)[0].reshape(Z.shape)
+        return self._factor * values
 
-    def _of_features(self, *samples: Any) -> core.LinearRegression:
-        return core.LinearRegression(
-            *((self.features(part[0]), *part[1:]) if part else None for part in samples)
-        )
+    def _of_features(self, train: Any, test: Any) -> core.LinearRegression:
+        """The linear model of the features of training and test samples."""
+        of_train, of_test = (part and (self.features(part[0]), *part[1:]) for part in (train, test))
+        return core.LinearRegression(of_train, of_test)
 
     def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
         """Return the outputs at the rows of `X`, shape (k,).

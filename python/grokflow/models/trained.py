@@ -62,6 +62,8 @@ class Trained(Model):
     ['V', 'b']
     """
 
+    _core: core.MappedProblem
+
     def __init__(
         self,
         problem: Problem,
@@ -93,11 +95,12 @@ class Trained(Model):
 
     def embed(self, w: ArrayLike) -> FloatArray:
         """Return all weights of the problem, shape (d,), of the trained ones."""
-        return self._core.embed(self._weights(w))  # type: ignore[attr-defined]
+        return self._core.embed(self._weights(w))
 
     def predict(self, w: ArrayLike, *arguments: Any) -> FloatArray:
         """Return what the problem predicts, which has to be a model; other arguments are those of its own."""
-        return self._of.predict(self.embed(w), *arguments)  # type: ignore[attr-defined]
+        predicted: FloatArray = self._of.predict(self.embed(w), *arguments)  # type: ignore[attr-defined]
+        return predicted
 
     def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
         return self._of._outputs_at(self.embed(w), test)

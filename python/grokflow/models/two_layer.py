@@ -128,4 +128,5 @@ def as_output_scale(scale: float | str, width: int) -> float:
     if not isinstance(scale, str):
         return as_positive("output_scale", scale)
     powers = {"mean-field": -1.0, "ntk": -0.5}
-    return float(width) ** powers[as_choice("output_scale", scale, list(powers))]
+    factor: float = float(width) ** powers[as_choice("output_scale", scale, list(powers))]
+    return factor
