@@ -26,6 +26,7 @@ from grokflow.integrator import Integrator
 from grokflow.limit.compare import first_order_residual, horizon
 from grokflow.limit.drift import norm_flow
 from grokflow.limit.landing import Landing, limit_map
+from grokflow.limit.minimum import MinimumNorm, minimum_norm
 from grokflow.limit.phases import GrokkingTimes
 from grokflow.limit.regularizer import Regularizer
 from grokflow.limit.tangent import TangentProjection, tangent_projection
@@ -69,6 +70,7 @@ __all__ = [
     "Krylov",
     "Landing",
     "LeastSquares",
+    "MinimumNorm",
     "Objective",
     "OutputModel",
     "PrecisionWarning",
@@ -94,6 +96,7 @@ __all__ = [
     "horizon",
     "limit_map",
     "losses",
+    "minimum_norm",
     "models",
     "modular_addition",
     "norm_flow",

@@ -334,6 +334,21 @@ CALLABLES = {
             "land": [("yes", TypeError, "land is 'yes'; it must be True or False")],
         },
     ),
+    "minimum_norm": (
+        gf.minimum_norm,
+        {"problem": WIDE, "w": [2.0, 0.0, 0.0]},
+        {
+            "problem": [*problem(), (GRADIENT_ONLY, TypeError, "has no residuals")],
+            "w": [*vector("w", 3), ([9.0, 0.0, 0.0], ValueError, "w is not on the manifold of minimisers")],
+            "regularizer": [
+                (None, ValueError, "regularizer is None"),
+                ({"nothing": 1.0}, ValueError, "regularizer names 'nothing'"),
+            ],
+            "tol": positive("tol"),
+            "max_steps": count("max_steps"),
+            "rtol_rank": positive("rtol_rank", none=True),
+        },
+    ),
     "first_order_residual": (
         gf.first_order_residual,
         {"problem": WIDE, "w": [2.0, 0.0, 0.0], "weight_decay": 0.1},

@@ -39,6 +39,7 @@ RESULTS = {
     "FileError",
     "GrokkingTimes",
     "Landing",
+    "MinimumNorm",
     "PrecisionWarning",
     "ProblemReport",
     "TangentProjection",

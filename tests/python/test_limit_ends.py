@@ -28,7 +28,7 @@ def test_diagonal_network_ends_at_the_least_l1_norm():
     """||w||^2 / 2 >= ||u v||_1, with equality at the end. The error falls as exp(-2 s (1 - max |X.T nu|))."""
     problem = gf.models.DiagonalLinearNetwork(X, Y)
     best = least_l1(X, Y)
-    sol = end_of_drift(problem, problem.initial_weights(std=1.0, seed=0), 14.0)
+    sol = end_of_drift(problem, problem.initial_weights(std=1.0, seed=np.random.default_rng(0)), 14.0)
     u, v = problem.unflatten(sol.final).values()
     assert np.sum(np.abs(best)) == pytest.approx(2.0833333333333335)
     assert u * v == pytest.approx(best, abs=1e-5)
@@ -49,7 +49,7 @@ def test_matrix_completion_ends_at_the_least_nuclear_norm(width):
     nuclear = np.linalg.norm(best, "nuc")
     assert bound == pytest.approx(nuclear, rel=1e-8)  # the oracle proves itself
     assert nuclear == pytest.approx(6.29252874, abs=1e-7)
-    sol = end_of_drift(problem, problem.initial_weights(std=1.0, seed=0), 16.0)
+    sol = end_of_drift(problem, problem.initial_weights(std=1.0, seed=np.random.default_rng(0)), 16.0)
     found = problem.predict(sol.final)
     assert found[MASK] == pytest.approx(M[MASK], abs=1e-10)
     assert sol.final @ sol.final / 2.0 == pytest.approx(nuclear, rel=1e-5)
@@ -67,14 +67,16 @@ def test_matrix_completion_of_rank_two(width):
     best, bound = least_nuclear_norm(observed, target[observed])
     nuclear = np.linalg.norm(best, "nuc")
     assert bound == pytest.approx(nuclear, rel=1e-6)
-    sol = end_of_drift(problem, problem.initial_weights(std=0.5, seed=0), 12.0)
+    sol = end_of_drift(problem, problem.initial_weights(std=0.5, seed=np.random.default_rng(0)), 12.0)
     assert sol.final @ sol.final / 2.0 == pytest.approx(nuclear, rel=1e-4)
 
 
 def test_the_end_is_a_kkt_point():
     """P w = 0, so that w lies in the row space of J, and for degree 2 ||w||^2 = 4 y.K^-1 y."""
     problem = gf.models.DiagonalLinearNetwork(X, Y)
-    w = end_of_drift(problem, problem.initial_weights(std=1.0, seed=0), 40.0, kkt_tol=1e-5).final
+    w = end_of_drift(
+        problem, problem.initial_weights(std=1.0, seed=np.random.default_rng(0)), 40.0, kkt_tol=1e-5
+    ).final
     assert np.linalg.norm(gf.tangent_projection(problem, w, w).v) <= 1.1e-5 * np.linalg.norm(w)
     assert w @ w == pytest.approx(4.0 * Y @ np.linalg.solve(problem.gram(w), Y), rel=1e-9)
 

@@ -36,7 +36,7 @@ def sparse():
     X, beta = np.random.default_rng(1).standard_normal((5, 6)), np.zeros(6)
     beta[0] = 1.5
     problem = gf.models.DiagonalLinearNetwork(X, X @ beta)
-    return problem, gf.limit_map(problem, problem.initial_weights(std=1.0, seed=0)).w
+    return problem, gf.limit_map(problem, problem.initial_weights(std=1.0, seed=np.random.default_rng(0))).w
 
 
 def test_a_change_of_rank_is_told():

@@ -16,7 +16,11 @@ def pairs():
 
     def both(model, *args, seed, **options):
         ours = getattr(gf.models, model)(*args, **options)
-        return ours, getattr(models, model)(*args, **options), ours.initial_weights(std=0.8, seed=seed)
+        return (
+            ours,
+            getattr(models, model)(*args, **options),
+            ours.initial_weights(std=0.8, seed=np.random.default_rng(seed)),
+        )
 
     entries = [0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, -1.0, 0.5]
     return {
@@ -78,7 +82,10 @@ def test_first_order_residuals_of_a_network_that_slides_agree():
         M.TwoLayerNetwork(x[:, None], np.sin(2 * x), width=12, activation="relu") for M in (gf.models, models)
     )
     slow = gf.norm_flow(
-        ours, gf.limit_map(ours, ours.initial_weights(seed=0)).w, (0, 0.5), t_eval=[0.0, 0.3, 0.5]
+        ours,
+        gf.limit_map(ours, ours.initial_weights(seed=np.random.default_rng(0))).w,
+        (0, 0.5),
+        t_eval=[0.0, 0.3, 0.5],
     )
     assert "stick" in slow.mode_changes["kind"]
     for w in slow.w:
@@ -98,8 +105,9 @@ def test_both_phases_agree():
         assert a.clocks[lam].t_wd == pytest.approx(b.clocks[lam].t_wd, rel=1e-2)
         assert a.predicted_loss(lam)[-1] == pytest.approx(b.predicted_loss(lam)[-1], rel=1e-5)
         ours_times, twins_times = a.grokking_times(1e-3, 0.5)[lam], b.grokking_times(1e-3, 0.5)[lam]
-        for name in ("train", "test", "delay", "predicted_delay"):
-            assert getattr(ours_times, name) == pytest.approx(getattr(twins_times, name), rel=1e-3)
+        for name in ("train", "test", "delay", "predicted_delay", "horizon"):  # nan: beyond the horizon
+            expected = pytest.approx(getattr(twins_times, name), rel=1e-2, nan_ok=True)
+            assert getattr(ours_times, name) == expected
     t = np.geomspace(1e-2, 300.0, 20)
     assert a.composite(1e-2, t) == pytest.approx(b.composite(1e-2, t), abs=2e-5)
 

@@ -208,7 +208,7 @@ def test_huber_with_kinks_is_squares_where_no_residual_is_large(activation):
         gf.models.TwoLayerNetwork(x, y, width=12, activation=activation, loss=loss)
         for loss in ("squares", Huber(delta=1e6))
     ]
-    w0 = nets[0].initial_weights(std=1.0, seed=2)
+    w0 = nets[0].initial_weights(std=1.0, seed=np.random.default_rng(2))
     flows = [gf.gradient_flow(net, w0, (0, 1e4), weight_decay=1e-3, rtol=1e-8) for net in nets]
     assert all(sol.success for sol in flows)
     for part in ("neuron", "sample", "kind"):
@@ -228,7 +228,7 @@ def test_kinks_are_the_limit_of_smooth_activations(activation, loss):
     y = np.where(np.abs(x[:, 0]) > 0.7, 1, -1)
     below = {"relu": 0.0, "leaky_relu": 0.01, "abs": -1.0}[activation]
     net = gf.models.TwoLayerNetwork(x, y, width=6, activation=activation, loss=loss)
-    w0 = net.initial_weights(std=1.0, seed=4)
+    w0 = net.initial_weights(std=1.0, seed=np.random.default_rng(4))
     lam, T, m = 1e-2, 300.0, 6
     sol = gf.gradient_flow(net, w0, (0, T), weight_decay=lam, rtol=1e-8)
     assert sol.success, sol.message
@@ -261,7 +261,7 @@ def test_a_drift_with_kinks_and_a_loss(activation):
         gf.models.TwoLayerNetwork(x, y, width=12, activation=activation, loss=loss)
         for loss in ("squares", Huber(delta=1e6), Own())
     ]
-    w0 = nets[0].initial_weights(std=1.0, seed=2)
+    w0 = nets[0].initial_weights(std=1.0, seed=np.random.default_rng(2))
     start = gf.limit_map(nets[0], w0)
     assert start.status == "landed"
     drifts = [gf.norm_flow(net, start.w, (0, 1), rtol=1e-8) for net in nets]

@@ -26,6 +26,7 @@ NOT_COMPUTING = {
     "Krylov",
     "Landing",
     "Loss",
+    "MinimumNorm",
     "Model",
     "PrecisionWarning",
     "Problem",

@@ -19,7 +19,7 @@ def figure_problem(seed=3):
     x = np.sort(rng.uniform(-2, 2, 10))
     y = np.maximum(np.outer(x, [1, -1, 1]) + np.array([0.5, 0.3, -0.7]), 0) @ [1, 1, -2]
     net = gf.models.TwoLayerNetwork(x[:, None], y, width=100, activation="relu")
-    return net, net.initial_weights(std=2.0, seed=seed)
+    return net, net.initial_weights(std=2.0, seed=np.random.default_rng(seed))
 
 
 def run(net, w0, t_end, weight_decay=LAM, rtol=1e-8, atol=1e-11, t_eval=None, **options):
@@ -39,7 +39,7 @@ def run(net, w0, t_end, weight_decay=LAM, rtol=1e-8, atol=1e-11, t_eval=None, **
 )
 def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs):
     net = network(activation, seed, inputs)
-    w0, t_end = net.initial_weights(seed=seed), 20.0
+    w0, t_end = net.initial_weights(seed=np.random.default_rng(seed)), 20.0
     exact = run(net, w0, t_end).final
     steps, errors = 0.01 / 2.0 ** np.arange(4), []
     for step in steps:
@@ -54,7 +54,7 @@ def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_smoothed_flow_tends_to_it(seed):
     exact, errors = network("relu", seed), []
-    w0 = exact.initial_weights(seed=seed)
+    w0 = exact.initial_weights(seed=np.random.default_rng(seed))
     end = run(exact, w0, 20.0).final
     for smoothing in (1e-2, 1e-3, 1e-4, 1e-5):
         smooth = network("smooth_relu", seed, smoothing=smoothing)
@@ -91,7 +91,7 @@ def test_figure_3_takes_few_steps_with_any_data(seed):
 def test_the_laws_hold_with_many_inputs():
     """In ten dimensions a neuron slides on several data points, and hundreds of modes follow each other."""
     net = network("relu", 4, inputs=10, n=20, width=20)
-    w0, lam, counts = net.initial_weights(seed=4), 1e-3, []
+    w0, lam, counts = net.initial_weights(seed=np.random.default_rng(4)), 1e-3, []
     for rtol in (1e-5, 1e-7, 1e-9):
         sol = run(net, w0, 1e4, lam, rtol=rtol, atol=1e-3 * rtol)
         energy = sol["train_loss"] + lam / 2 * sol["norm"] ** 2
@@ -131,7 +131,7 @@ def test_neurons_keep_their_balance(activation, inputs):
         inner = np.sum(w[parts["V"]].reshape(12, -1) ** 2, axis=1) + w[parts["b"]] ** 2
         return w[parts["u"]] ** 2 - inner
 
-    sol = run(net, net.initial_weights(seed=2), 100.0, observe={"balance": balance})
+    sol = run(net, net.initial_weights(seed=np.random.default_rng(2)), 100.0, observe={"balance": balance})
     assert (sol.mode_changes["kind"] == "stick").sum() >= 3
     exact = np.exp(-2 * LAM * sol.t)[:, None] * sol["balance"][0]
     np.testing.assert_allclose(sol["balance"], exact, atol=1e-6)
@@ -158,7 +158,7 @@ def test_kinks_that_slide_stay_at_their_data_points():
 
 def test_inputs_in_three_dimensions_let_a_neuron_slide_on_several_data_points():
     net = network("relu", 4, inputs=3, n=15, width=15)
-    sol = run(net, net.initial_weights(seed=4), 1e3, 1e-2, rtol=1e-6, atol=1e-9)
+    sol = run(net, net.initial_weights(seed=np.random.default_rng(4)), 1e3, 1e-2, rtol=1e-6, atol=1e-9)
     neurons = [neuron for neuron, _ in slid(sol.mode_changes)]
     assert 2 <= max(map(neurons.count, neurons)) <= 3
 
@@ -168,7 +168,7 @@ def test_inputs_in_three_dimensions_let_a_neuron_slide_on_several_data_points():
 
 def test_order_of_neurons_and_data_points_does_not_matter():
     net = network("relu", 1, n=6, width=5)
-    w0, rng = net.initial_weights(seed=1), np.random.default_rng(0)
+    w0, rng = net.initial_weights(seed=np.random.default_rng(1)), np.random.default_rng(0)
     neurons, samples = rng.permutation(5), rng.permutation(6)
     X, y = net._arguments["X"], net._arguments["y"]
     other = gf.models.TwoLayerNetwork(X[samples], y[samples], width=5, activation="relu")
@@ -185,7 +185,7 @@ def test_order_of_neurons_and_data_points_does_not_matter():
 def test_a_repeated_data_point_is_one_of_twice_the_weight(activation, spread):
     """Its target is their mean: the rest of F is constant."""
     net = network(activation, 1)
-    X, y, w0 = net._arguments["X"], net._arguments["y"], net.initial_weights(seed=1)
+    X, y, w0 = net._arguments["X"], net._arguments["y"], net.initial_weights(seed=np.random.default_rng(1))
     twice = np.repeat(np.arange(4), 2)
     targets = y[twice] + np.tile([-spread, spread], 4)
     two = gf.models.TwoLayerNetwork(X[twice], targets, width=4, activation=activation, scale="sum")
@@ -197,14 +197,14 @@ def test_a_repeated_data_point_is_one_of_twice_the_weight(activation, spread):
 
 def test_leaky_relu_of_slope_0_is_relu():
     a, b = (network(name, 1, **o) for name, o in [("relu", {}), ("leaky_relu", {"negative_slope": 0.0})])
-    w0 = a.initial_weights(seed=1)
+    w0 = a.initial_weights(seed=np.random.default_rng(1))
     assert np.array_equal(run(a, w0, 20.0).final, run(b, w0, 20.0).final)
 
 
 def test_leaky_relu_of_slope_1_has_no_kink():
     net = network("leaky_relu", 1, negative_slope=1.0)
     linear = network("identity", 1)
-    w0 = net.initial_weights(seed=1)
+    w0 = net.initial_weights(seed=np.random.default_rng(1))
     a, b = run(net, w0, 20.0), run(linear, w0, 20.0)
     np.testing.assert_allclose(a.final, b.final, atol=1e-7)
     assert a.mode_changes.size == 0
@@ -243,7 +243,7 @@ def random_network(seed):
     X = rng.standard_normal((9, inputs))
     y = np.sin(X.sum(axis=1)) if seed % 2 else rng.standard_normal(9)
     net = gf.models.TwoLayerNetwork(X, y, width=18, activation=activation)
-    return net, (1.0 if seed % 4 else 0.3) * net.initial_weights(seed=seed)
+    return net, (1.0 if seed % 4 else 0.3) * net.initial_weights(seed=np.random.default_rng(seed))
 
 
 def check_no_chatter(seed, lam, rtol):

@@ -147,3 +147,25 @@ def first_order_residual(problem, w, weight_decay):
     D = decay_rates(problem, weight_decay)
     J = drift_jacobian(problem, D, w) if getattr(problem, "slopes", None) else problem.jacobian(w)
     return -np.linalg.pinv(problem.scale * J @ J.T) @ J @ (D * w)
+
+
+def minimum_norm(problem, w, *, regularizer="norm", tol=1e-10, max_steps=100, rtol_rank=None):
+    """Descend along -P grad R for a while, and then solve the KKT equations by Newton's method."""
+    R, w, rank = as_regularizer(regularizer, problem), np.array(w, dtype=float), None
+    rank = tangent_projection(problem, w, w, rtol_rank=rtol_rank).rank
+    for _ in range(300):
+        _, normal = normal_space(problem, w, rank)
+        gradient = R.evaluate(w)[1]
+        w = onto_manifold(problem, w - 0.1 * (gradient - normal @ (normal.T @ gradient)), rank)
+    n, d = problem.num_residuals, w.size
+    for _ in range(max_steps):
+        J, gradient = problem.jacobian(w), R.evaluate(w)[1]
+        mu = -np.linalg.lstsq(J.T, gradient, rcond=None)[0]
+        bend = np.array([(R.evaluate(w + e)[1] - R.evaluate(w - e)[1]) / 2e-5 for e in 1e-5 * np.eye(d)])
+        H = bend + np.einsum("i,ijk->jk", mu, problem.second_derivative(w))
+        KKT = np.block([[H, J.T], [J, np.zeros((n, n))]])
+        step = np.linalg.lstsq(KKT, -np.append(gradient + J.T @ mu, problem.residual(w)), rcond=None)[0][:d]
+        w = w + step
+        if np.linalg.norm(step) < tol * np.linalg.norm(w):
+            break
+    return SimpleNamespace(w=w, value=R.evaluate(w)[0], multipliers=mu)

@@ -81,8 +81,9 @@ class Model:
         factors = np.ones(self.num_params)
         for name, block in self.blocks.items():
             factors[block] = std.get(name, std.get("*", self._std[name]))
-        stream = np.random.SeedSequence(seed, spawn_key=(int.from_bytes(b"grok", "big"),))
-        return factors * np.random.default_rng(stream).standard_normal(self.num_params)
+        if not isinstance(seed, np.random.Generator):
+            seed = np.random.SeedSequence(seed, spawn_key=(int.from_bytes(b"grok", "big"),))
+        return factors * np.random.default_rng(seed).standard_normal(self.num_params)
 
     def residual(self, w):
         return self.outputs(w) - self._targets

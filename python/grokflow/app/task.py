@@ -204,9 +204,9 @@ def made_module(settings: Common, parts: data.Split) -> Any:
     file, _, name = settings.model.removeprefix("torch:").rpartition(":")
     if not file or not name:
         raise ValueError(f"model is {settings.model!r}; it must be torch:FILE.py:FUNCTION")
-    for name, default in (("init_scale", None), ("init", "normal")):
-        if getattr(settings, name) != default:
-            raise ValueError(f"{name} is given, but a module comes with its initial weights; leave it out")
+    for setting, default in (("init_scale", None), ("init", "normal")):
+        if getattr(settings, setting) != default:
+            raise ValueError(f"{setting} is given, but a module comes with its initial weights; leave it out")
     import torch
 
     spec = importlib.util.spec_from_file_location("grokflow_user_model", file)

@@ -1,0 +1,127 @@
+"""The end of the slow phase at once: KKT points of least norm, against oracles, the drift and the twin."""
+
+import grokflow as gf
+import numpy as np
+import pytest
+import reference.limit
+import reference.models
+from convex_oracles import least_l1
+from grokflow.limit.minimum import Place
+from limit_problems import completion, diagonal, landed, linear, tanh
+
+
+def stationary(problem, found):
+    """``grad R + J^T mu`` of the norm, over ``||w||``."""
+    return np.linalg.norm(found.w + problem.vjp(found.w, found.multipliers)) / np.linalg.norm(found.w)
+
+
+def test_linear_regression_ends_at_the_pseudo_inverse():
+    problem = linear()
+    landing = gf.limit_map(problem, problem.initial_weights(seed=1))
+    found = gf.minimum_norm(problem, landing.w)
+    X, y = problem._arguments["X"], problem.targets
+    assert found.success
+    assert found.lowest == pytest.approx(1.0, rel=1e-6)
+    np.testing.assert_allclose(found.w, np.linalg.pinv(X) @ y, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["completion", "tanh"])
+def test_it_is_where_the_drift_goes_and_costs_less(name):
+    """To round-off, in fewer projections than the drift to s = 30, and no farther out."""
+    problem, w = landed(name)
+    found = gf.minimum_norm(problem, w)
+    drift = gf.norm_flow(problem, w, (0, 30), rtol_rank=1e-10)
+    assert found.success
+    assert found.stationarity < 1e-9
+    assert stationary(problem, found) < 1e-8
+    assert problem.loss(found.w) < 1e-25
+    assert found.num_projections < drift.stats["nproject"]
+    assert found.value <= 0.5 * drift["norm"][-1] ** 2 * (1 + 1e-9)
+
+
+def test_a_sparse_problem_ends_at_least_l1():
+    """Half the squared norm of [u, v] is at least the l1 norm of u v, with equality at the end."""
+    problem = diagonal()
+    landing = gf.limit_map(problem, problem.initial_weights(1.0, seed=2))
+    found = gf.minimum_norm(problem, landing.w)
+    assert found.stationarity < 1e-6
+    X, y = problem._arguments["X"], problem.targets
+    least = np.abs(least_l1(X, y)).sum()
+    assert found.value == pytest.approx(least, rel=1e-6)
+    assert np.abs(problem.quantity("coefficients", found.w)).sum() == pytest.approx(least, rel=1e-6)
+
+
+def test_the_twin_finds_the_same():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((3, 2)), rng.choice([-0.5, 0.5], 3)
+    options = {"width": 5, "output_scale": 5**-0.5}
+    ours, twin = gf.models.TwoLayerNetwork(X, y, **options), reference.models.TwoLayerNetwork(X, y, **options)
+    w = gf.limit_map(ours, ours.initial_weights(seed=3), rtol=1e-9).w
+    a, b = gf.minimum_norm(ours, w), reference.limit.minimum_norm(twin, w)
+    assert a.value == pytest.approx(b.value, rel=1e-6)
+
+
+@pytest.fixture
+def ellipsoid():
+    """Return a problem whose minimisers are w with w.A w = 1: six KKT points, of which two are minima."""
+    a = np.array([1.0, 2.0, 3.0])
+    return gf.LeastSquares(
+        residual=lambda w: [w @ (a * w) - 1.0], jacobian=lambda w: [2 * a * w], num_params=3, num_residuals=1
+    )
+
+
+def test_second_derivatives_tell_a_minimum_from_a_saddle(ellipsoid):
+    axes = np.diag([1.0, 0.5**0.5, 3**-0.5])
+    for axis, status, lowest in zip(axes, ("saddle", "saddle", "minimum"), (-2.0, -0.5, 1 / 3), strict=True):
+        found = gf.minimum_norm(ellipsoid, axis)
+        assert found.status == status
+        assert found.lowest == pytest.approx(lowest, abs=1e-4)
+        np.testing.assert_allclose(found.w, axis, atol=1e-12)
+
+
+def test_a_start_beside_a_saddle_leaves_it(ellipsoid):
+    w = np.array([1e-3, 1.0, 1e-3])
+    w /= np.sqrt(w @ ([1.0, 2.0, 3.0] * w))
+    found = gf.minimum_norm(ellipsoid, w)
+    assert found.success
+    np.testing.assert_allclose(np.abs(found.w), [0.0, 0.0, 3**-0.5], atol=1e-9)
+
+
+def test_weights_by_block_and_functions():
+    """R = |u|^2 / 2 alone, and the same as a function."""
+    problem, w = landed("tanh")
+    block = problem.blocks["u"]
+    own = np.zeros(problem.num_params)
+    own[block] = 1.0
+    function = gf.Regularizer(value=lambda w: 0.5 * np.sum(own * w**2), gradient=lambda w: own * w)
+    a = gf.minimum_norm(problem, w, regularizer={"*": 0.1, "u": 1.0})
+    b = gf.minimum_norm(problem, w, regularizer=function, max_steps=20)
+    assert a.stationarity < 1e-8
+    assert b.value <= 0.5 * np.sum(w[block] ** 2)
+
+
+def test_the_projection_is_that_of_the_tangent_space():
+    problem, w = landed("completion")
+    v = np.cos(np.arange(w.size))
+    from grokflow.limit.regularizer import as_regularizer
+
+    place = Place(problem, w, as_regularizer("norm", problem), 1e-12)
+    np.testing.assert_allclose(place.project(v), gf.tangent_projection(problem, w, v).v, atol=1e-10)
+
+
+def test_a_start_off_the_manifold_is_told():
+    problem = completion()
+    with pytest.raises(
+        ValueError, match=r"not on the manifold of minimisers: its distance is about .*land first"
+    ):
+        gf.minimum_norm(problem, problem.initial_weights(seed=0))
+    with pytest.raises(TypeError, match="no residuals"):
+        gf.minimum_norm(
+            gf.Objective(loss=lambda w: w @ w, gradient=lambda w: 2 * w, num_params=2), np.zeros(2)
+        )
+
+
+def test_steps_have_a_limit():
+    problem, w = landed("tanh")
+    assert gf.minimum_norm(problem, w, max_steps=1).status == "max_steps"
+    assert tanh().num_params == problem.num_params
