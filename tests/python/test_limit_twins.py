@@ -95,8 +95,9 @@ def test_first_order_residuals_of_a_network_that_slides_agree():
 
 def test_both_phases_agree():
     ours, twin, w0 = PAIRS["diagonal"]
-    a, b = (f(p, w0, [1e-2, 1e-3], s_end=3.0) for f, p in ((gf.two_phase, ours), (phases.two_phase, twin)))
-    assert list(a.flows) == list(b.flows) == [1e-2, 1e-3]
+    rates = [1e-2, 1e-3, 5e-4]
+    a, b = (f(p, w0, rates, s_end=3.0) for f, p in ((gf.two_phase, ours), (phases.two_phase, twin)))
+    assert list(a.flows) == list(b.flows) == rates
     assert list(a.distance.values()) == pytest.approx(list(b.distance.values()), rel=1e-3)
     assert a.slope == pytest.approx(b.slope, rel=1e-3)
     assert list(a.horizon.values()) == pytest.approx(list(b.horizon.values()), rel=1e-2)

@@ -90,7 +90,7 @@ def two_phase(problem, w0, weight_decay=(1e-3, 1e-4, 1e-5), *, s_end=10.0, eps=0
         apart = np.linalg.norm(sol.w - drift, axis=1) / np.linalg.norm(drift, axis=1).max()
         late = s >= eps * (1 - 1e-9)
         distance[lam] = apart[late].max()
-        if horizons[lam] > eps and apart[late & (s <= reach * (1 + 1e-9))].max(initial=0.0) > 10 * rtol:
+        if horizons[lam] > eps and apart[late & (s <= reach * (1 + 1e-9))].max(initial=0.0) > 5 * rtol:
             fitted[lam] = apart[late & (s <= reach * (1 + 1e-9))].max()
     slope = np.nan
     if len(fitted) > 1:
