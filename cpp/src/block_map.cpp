@@ -213,7 +213,8 @@ class MappedProblem::At final : public Linearization {
   }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    std::vector<std::pair<Index, Index>> ranges;
+    auto work = problem_.scratch();
+    auto& ranges = work->ranges;
     if (!map().trained_ranges(begin, end, ranges)) {
       Linearization::gram(begin, end, K);
       return mirror_lower(K);
@@ -224,7 +225,6 @@ class MappedProblem::At final : public Linearization {
     }
     lin_->gram(ranges[0].first, ranges[0].second, K);
     if (ranges.size() == 1) return;
-    auto work = problem_.scratch();
     auto part = work->part.matrix(K.rows(), K.cols());
     for (std::size_t i = 1; i < ranges.size(); ++i) {
       lin_->gram(ranges[i].first, ranges[i].second, part);

@@ -13,6 +13,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "grokflow/problem.hpp"
@@ -68,7 +69,6 @@ class MappedProblem final : public Problem {
   MappedProblem(std::shared_ptr<const Problem> problem, BlockMap map);
 
   bool is_quadratic() const override { return problem_->is_quadratic() && map_.is_affine(); }
-  bool may_be_noisy() const override { return problem_->may_be_noisy(); }
   bool has_hvp() const override { return problem_->has_hvp(); }
   bool attained() const override { return problem_->attained(); }
 
@@ -89,6 +89,7 @@ class MappedProblem final : public Problem {
   struct Scratch {
     Vector w, u;
     Buffer part;
+    std::vector<std::pair<Index, Index>> ranges;
   };
   WorkspacePool<Scratch>::Lease scratch() const;
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "grokflow/workspace.hpp"
 #include "numerics/products.hpp"
 
 namespace grokflow {
@@ -95,10 +96,10 @@ class Chain final : public MatrixMap {
 
     void spread(const Matrix& M, Matrix& out) override {
       out.setZero();
-      work_.resize(M.rows(), M.cols());
+      auto product = work_.matrix(M.rows(), M.cols());
       for (Index l = first_; l < last_; ++l) {
-        multiply(left_[l], M, work_);
-        add_product(work_, right_[l], out);
+        multiply(left_[l], M, product);
+        add_product(product, right_[l], out);
       }
     }
 
@@ -123,15 +124,15 @@ class Chain final : public MatrixMap {
 
     /// Block l of out += after^T M before^T, both sides transposed.
     void add_pull(const Matrix& M, Index l, const Matrix& before, const Matrix& after, VectorRef& out) {
-      work_.resize(before.rows(), M.rows());
-      multiply_nt(before, M, work_);
-      add_product(work_, after, transposed(out, chain_.blocks_[l]));
+      auto product = work_.matrix(before.rows(), M.rows());
+      multiply_nt(before, M, product);
+      add_product(product, after, transposed(out, chain_.blocks_[l]));
     }
 
     const Chain& chain_;
     Vector w_;
     std::vector<Matrix> before_, after_, before_v_, after_v_, left_, right_;
-    Matrix work_;
+    Buffer work_;
     Index first_ = 0, last_ = 0;
   };
 

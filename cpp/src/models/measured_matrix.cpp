@@ -53,6 +53,8 @@ MeasuredMatrix::MeasuredMatrix(std::unique_ptr<MatrixMap> map, MatrixData train,
       test_(std::move(test)) {
   require_fit(train_, map_->rows(), map_->cols());
   if (test_) require_fit(*test_, map_->rows(), map_->cols());
+  for (const Block& block : blocks()) edges_.push_back(block.begin);
+  edges_.push_back(num_params());
 }
 
 /// Each factor is multiplied by what comes before and after it, and once more for the gradient.
@@ -181,20 +183,12 @@ class MeasuredMatrix::Here final : public Linearization {
   }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    Index first = -1, last = -1, edge = 0, l = 0;
-    const auto look = [&](Index at) {
-      if (at == begin) first = l;
-      if (at == end) last = l;
-    };
-    for (const Block& block : model_.map_->blocks()) {
-      look(edge);
-      edge += block.size();
-      ++l;
-    }
-    look(edge);
-    if (first < 0 || last < 0) return Linearization::gram(begin, end, K);
+    const auto& edges = model_.edges_;
+    const auto first = std::find(edges.begin(), edges.end(), begin),
+               last = std::find(first, edges.end(), end);
+    if (last == edges.end()) return Linearization::gram(begin, end, K);
     auto work = there();
-    work->at->tabulate(first, last);
+    work->at->tabulate(first - edges.begin(), last - edges.begin());
     if (const auto* entries = std::get_if<Entries>(&model_.train_)) {
       for (Index j = 0; j < K.cols(); ++j)
         for (Index i = j; i < K.rows(); ++i)

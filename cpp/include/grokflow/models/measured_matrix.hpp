@@ -52,6 +52,7 @@ class MeasuredMatrix final : public Problem {
   void combine(const ConstVectorRef& q, Scratch& work) const;
 
   std::unique_ptr<MatrixMap> map_;
+  std::vector<Index> edges_;  // where blocks begin, and the end of the last one
   MatrixData train_;
   std::optional<MatrixData> test_;
   mutable WorkspacePool<Scratch> pool_;
