@@ -11,6 +11,7 @@ from benchmarks.reference import reference
 from benchmarks.solvers import PEERS, memory_needed
 
 OURS = {"grokflow BDF": "BDF", "grokflow Radau": "Radau"}
+METHODS = OURS | {"grokflow ROCK2": "ROCK2"}
 MEMORY = 3e9  # bytes that the d x d matrices of one solver may take
 
 
@@ -58,9 +59,9 @@ def once(name, problem, settings):
     run = Run(name)
     start = time.process_time()
     try:
-        if name in OURS:
+        if name in METHODS:
             run.w, run.nfev, run.steps, run.work = ours.gradient_flow(
-                problem, rtol, atol, OURS[name], settings.limit
+                problem, rtol, atol, METHODS[name], settings.limit
             )
         else:
             run.w, run.steps, run.work = PEERS[name](problem, rtol, atol, flow)
