@@ -1,0 +1,165 @@
+"""The claims of theory, measured, one row each: ``python -m benchmarks.theory``; see README.md beside it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import grokflow as gf
+import numpy as np
+from grokflow.limit.compare import distance_path
+
+RATES = [1e-4, 1e-5, 1e-6, 1e-7]
+TIMELY = [1e-5, 1e-6]  # rates at which delays are predicted
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+
+
+@dataclass
+class Case:
+    """A problem with test data, a start, and the tolerances by which its data count as learned."""
+
+    problem: gf.Problem
+    w0: np.ndarray
+    tolerances: tuple[float, float] | None = None
+
+
+def cases() -> dict[str, Case]:
+    """Return problems of each kind of model."""
+    rng = np.random.default_rng(0)
+
+    def samples(n, p, teacher):
+        X, X_test = rng.standard_normal((n, p)), rng.standard_normal((500, p))
+        return X, teacher(X), (X_test, teacher(X_test))
+
+    def case(model, seed=1, scale=1.0, **options):
+        return Case(model, model.initial_weights(seed=seed, scale=scale, **options))
+
+    def sparse(X):
+        return X[:, 0] - X[:, 1]
+
+    found = {}
+    X, y, test = samples(30, 60, sparse)
+    found["linear"] = case(gf.models.LinearRegression(X, y, test=test))
+    found["random features"] = case(gf.models.RandomFeatures(X, y, width=100, test=test))
+    X, y, test = samples(15, 30, sparse)
+    found["diagonal"] = case(gf.models.DiagonalLinearNetwork(X, y, test=test), scale=3.0)
+    found["u^3 - v^3"] = case(gf.models.DeepDiagonalNetwork(X, y, depth=3, test=test), scale=3.0)
+    rows, cols = np.nonzero(rng.random((8, 8)) < 0.4)
+    truth = np.outer(rng.standard_normal(8), rng.standard_normal(8))
+    found["completion"] = case(
+        gf.models.MatrixCompletion(rows, cols, truth[rows, cols], shape=(8, 8), width=4)
+    )
+    found["deep completion"] = case(
+        gf.models.DeepMatrixCompletion(rows, cols, truth[rows, cols], shape=(8, 8), widths=(8, 8)), scale=2.0
+    )
+    A = rng.standard_normal((12, 6, 6))
+    found["U U^T - V V^T"] = case(gf.models.SymmetricSensing(A, rng.standard_normal(12), width=6, negative=6))
+
+    def smooth(X):
+        return np.tanh(X[:, 0]) - np.tanh(X[:, 1])
+
+    X, y, test = samples(12, 3, smooth)
+    net = gf.models.TwoLayerNetwork(X, y, width=30, scale="sum", test=test)
+    found["tanh"] = case(net)
+    found["tanh, inner weights"] = case(gf.models.Trained(net, net.initial_weights(seed=1), train=["V", "b"]))
+    found["MLP"] = case(gf.models.MLP(X, y, (20, 20), scale="sum", test=test), scale=2.0)
+    found["deep linear"] = case(gf.models.DeepLinearNetwork(*samples(10, 20, sparse)[:2], (10, 10)))
+    return found
+
+
+def slopes(chosen):
+    """The distance of flows to the drift falls as lam, up to the horizon (Prop. 2)."""
+    print("\nDistance of the flow to the drift, 0.1 <= s <= 2, over lam: slope 1 where the limit is regular")
+    print(f"  {'problem':<22}{'d':>6}{'rates':>7}{'slope':>9}{'up to s':>9}  eta")
+    for name, case in chosen.items():
+        phases = gf.two_phase(case.problem, case.w0, RATES, s_end=2.0, **TOLERANCE)
+        if phases.slow is None:
+            print(f"  {name:<22}{case.problem.num_params:>6}  {phases.message[:60]}")
+            continue
+        eta = phases.slow.monitor["eta"]
+        print(
+            f"  {name:<22}{case.problem.num_params:>6}{len(phases.fit.distance):>7}{phases.slope:>9.3f}"
+            f"{phases.fit.s_end:>9.3g}  {eta[0]:.1e} ... {eta.min():.1e}  {phases.fit.reason}",
+            flush=True,
+        )
+
+
+def derivative(chosen):
+    """On the manifold D Phi = P: the limit map moves by what is tangent (Prop. 1)."""
+    print("\n||(Phi(w + h v) - Phi(w - h v)) / 2h - P v|| / ||v|| on the manifold, h = 1e-4")
+    for name, case in chosen.items():
+        landing = gf.limit_map(case.problem, case.w0, rtol=1e-10)
+        if not landing.success:
+            print(f"  {name:<22}  {landing.status}")
+            continue
+        v = np.random.default_rng(2).standard_normal(landing.w.size)
+        ends = [gf.limit_map(case.problem, landing.w + h * v, rtol=1e-11).w for h in (1e-4, -1e-4)]
+        P = gf.tangent_projection(case.problem, landing.w, v, rtol_rank=1e-12).v
+        error = np.linalg.norm((ends[0] - ends[1]) / 2e-4 - P) / np.linalg.norm(v)
+        print(f"  {name:<22}{error:>10.1e}", flush=True)
+
+
+def losses(chosen):
+    """To first order in lam the train loss of the slow phase is (c/2) ||lam (cK)^-1 J w||^2."""
+    print("\nTrain loss of the flow over its prediction at s = 1")
+    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in RATES[:3]))
+    for name, case in chosen.items():
+        phases = gf.two_phase(case.problem, case.w0, RATES[:3], s_end=1.0, **TOLERANCE)
+        if phases.slow is None:
+            continue
+        ratios = []
+        for lam, sol in phases.flows.items():
+            excess = phases.predicted_loss(lam)[-1]
+            ratios.append(sol["train_loss"][-1] / excess if phases.horizon[lam] > 1.0 else np.nan)
+        print(f"  {name:<22}" + "".join(f"{ratio:>12.5f}" for ratio in ratios), flush=True)
+
+
+def delays(chosen):
+    """The limit alone predicts the delay between train and test data, within its horizon."""
+    print("\nObserved over predicted delay; tolerances 1e-3, and between the first and the least test loss")
+    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in TIMELY) + "   horizon s*")
+    for name, case in chosen.items():
+        if "test_loss" not in case.problem.quantities:
+            continue
+        phases = gf.two_phase(case.problem, case.w0, TIMELY, s_end="auto")
+        if phases.slow is None:
+            continue
+        test = phases.slow["test_loss"]
+        found = phases.grokking_times(1e-3, float(np.sqrt(test[0] * max(test.min(), 1e-3 * test[0]))))
+        cells = [f"{t.delay / t.predicted_delay:>12.4f}" for t in found.values()]
+        told = ", ".join(f"{s:.3g}" for s in phases.horizon.values())
+        print(f"  {name:<22}{''.join(cells)}   {told}", flush=True)
+
+
+def exponents(chosen):
+    """Where the drift ends at a singular point of M the distance falls by another power of lam."""
+    print("\nDistance at the end, s = 8, over lam: exponent by least squares, with its standard error")
+    for name in ("diagonal", "u^3 - v^3", "completion"):
+        case = chosen[name]
+        phases = gf.two_phase(case.problem, case.w0, [1e-3, 1e-4, 1e-5, 1e-6], s_end=8.0, **TOLERANCE)
+        if phases.slow is None:
+            continue
+        apart = [distance_path(sol, phases.slow, lam)[1][-1] for lam, sol in phases.flows.items()]
+        x, y = np.log(list(phases.flows)), np.log(apart)
+        (power, _), residual, *_ = np.polyfit(x, y, 1, full=True)
+        error = np.sqrt(float(residual[0]) / (len(x) - 2) / np.sum((x - x.mean()) ** 2))
+        eta = phases.slow.monitor["eta"][-1]
+        print(f"  {name:<22}{power:>8.3f} +- {error:.3f}   eta at the end {eta:.1e}", flush=True)
+
+
+PARTS = {part.__name__: part for part in (slopes, derivative, losses, delays, exponents)}
+
+
+def main(argv=None):
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.theory", description=__doc__)
+    parser.add_argument("--part", choices=PARTS, action="append", help="a table; repeat for several")
+    parser.add_argument("--problem", action="append", help="a problem; repeat for several")
+    asked = parser.parse_args(argv)
+    chosen = {name: case for name, case in cases().items() if asked.problem is None or name in asked.problem}
+    for part in asked.part or PARTS:
+        PARTS[part](chosen)
+
+
+if __name__ == "__main__":
+    main()
