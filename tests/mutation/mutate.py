@@ -125,14 +125,11 @@ def instrument(tree, chosen):
 
 
 def copy(tree):
-    """Copy what git knows, as it is now."""
+    """Copy what git knows, as it is now, but for the sources that `instrument` writes again."""
+    written = {f"cpp/src/{file}" for file in FILES}
     known = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     for name in filter(None, known.decode().split("\0")):
-        if (
-            not name.startswith("cpp/src")
-            or name.removeprefix("cpp/src/") not in FILES
-            or not (tree / name).exists()
-        ):
+        if name not in written or not (tree / name).exists():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
 
@@ -150,12 +147,11 @@ def build(tree, count):
         run = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
         if run.returncode == 0:
             return chosen
-        told = set(
-            re.findall(r"cpp/src/([\w/]+\.cpp):(\d+):\d+: +(?:error|required)", run.stdout + run.stderr)
-        )
+        said = run.stdout + run.stderr
+        told = set(re.findall(r"cpp/src/([\w/]+\.cpp):(\d+):\d+: +(?:error|required)", said))
         wrong = [change for change, site in chosen.items() if (site.file, str(site.number)) in told]
         if not wrong:
-            sys.exit(run.stdout + run.stderr)
+            sys.exit(said)
         for change in wrong:
             print("does not compile as a switch:", *lot.pop(change).key, flush=True)
 
@@ -178,8 +174,10 @@ def work(number, options, tree, changes, barrier, told):
         trials = Trials(table, changes, options.seconds, part, exchange, lambda *row: told.put(row))
         quiet = ["-q", "-n", "0", "--tb=no", "-p", "no:cacheprovider", "-p", "no:run-parallel", "-s"]
         tests = options.tests or [f"tests/python/test_{name}.py" for name in TESTS.split()]
-        pytest.main([*quiet, *tests], plugins=[trials])
-    told.put(None)
+        try:
+            pytest.main([*quiet, *tests], plugins=[trials])
+        finally:
+            told.put(None)
 
 
 def main():
