@@ -18,7 +18,7 @@ small = "--small" in sys.argv
 alphas, lams = (
     ([0.5, 4.0], [1e-2, 1e-3]) if small else (np.geomspace(0.5, 8.0, 7), [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
 )
-width, samples, hidden, t_end = (8, 30, 20, 1e4) if small else (20, 60, 50, 1e6)
+width, samples, hidden, t_end = (8, 30, 20, 1e3) if small else (20, 60, 50, 1e6)
 rng = np.random.default_rng(1)
 X, X_test = rng.standard_normal((samples, 5)), rng.standard_normal((500, 5))
 teacher = gf.models.MLP(X, np.zeros((samples, 5)), (5,))
