@@ -93,6 +93,14 @@ void runs(const std::shared_ptr<Chain>& problem, const grokflow::Vector& w0, dou
   slow.advance();
 }
 
+void schedule(const std::shared_ptr<Chain>& problem, const grokflow::Vector& w0) {
+  const auto d = w0.size();
+  const grokflow::RunOptions options{0.0, 1e5};
+  grokflow::Schedule off{[](double t) { return t < 1e4 ? 1.0 : 0.0; }, {1e4}};
+  grokflow::GradientRun run(problem, w0, grokflow::Decay(d, 1e-3), options, off);
+  run.advance();
+}
+
 void flow(const std::shared_ptr<Chain>& problem, const grokflow::Vector& w0) {
   grokflow::GradientFlow flow(problem, grokflow::Decay(problem->num_params(), 1e-3));
   grokflow::Integrator integrator(flow, grokflow::make_bdf(flow), w0, 0.0, 1e4);  // see integrate.hpp

@@ -290,7 +290,7 @@ def test_a_weaker_decay_takes_no_more_than_its_decades(seed):
     n = 4 + seed % 3
     X, y = rng.uniform(-2, 2, (n, 1 + seed % 2)), rng.standard_normal(n)
     net = gf.models.TwoLayerNetwork(X, y, width=10, activation="relu")
-    w0 = net.initial_weights(seed=seed)
+    w0 = net.initial_weights(seed=np.random.default_rng(seed))
     strong, weak = (
         gf.gradient_flow(net, w0, (0, 10 / lam), weight_decay=lam, rtol=1e-4, observe={})
         for lam in (1e-5, 1e-8)
