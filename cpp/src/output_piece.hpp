@@ -33,6 +33,9 @@ class OutputPiece final : public Piece {
   void residual(const ConstVectorRef& w, VectorRef out) const override { whole_.residual(w, out); }
   double loss(const ConstVectorRef& w) const override { return whole_.loss(w); }
   void gradient(const ConstVectorRef& w, VectorRef out) const override { whole_.gradient(w, out); }
+  bool faint_gradient(const ConstVectorRef& w, VectorRef out) const override {
+    return whole_.faint_gradient(w, out);
+  }
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override {
     whole_.linearize(w, lin);
   }

@@ -87,6 +87,17 @@ void OutputProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
   train_.outputs->gradient_through(w, force, out);
 }
 
+bool OutputProblem::faint_gradient(const ConstVectorRef& w, VectorRef out) const {
+  if (attained()) return false;
+  bool any = false;
+  const auto force = [&](VectorRef f) {
+    any = train_.loss->faint_gradient(f);
+    f *= scale();
+  };
+  train_.outputs->gradient_through(w, force, out);
+  return any;
+}
+
 double OutputProblem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   if (train_.loss->is_quadratic()) return train_.outputs->kernel_trace(w, gradient);
   throw std::invalid_argument(
@@ -146,6 +157,11 @@ class OutputProblem::At final : public Linearization {
     }
     for (Index j = 0; j < m; ++j) loss().apply_transposed(B_, half.col(j), K.col(j));
     mirror_lower(K);
+  }
+
+  bool gradient(VectorRef out) const override {
+    lin_->vjp(force_, out);
+    return true;
   }
 
   const Vector* scaled_residual() const override { return num_residuals() > 0 ? &rho_ : nullptr; }

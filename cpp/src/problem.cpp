@@ -119,6 +119,12 @@ double Problem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const 
   return trace;
 }
 
+bool Linearization::gradient(VectorRef out) const {
+  const Vector* g = scaled_residual();
+  if (g != nullptr) vjp(*g, out);
+  return g != nullptr;
+}
+
 std::vector<Block> Problem::blocks() const { return {{"w", 0, {num_params_}}}; }
 
 std::vector<Quantity> Problem::quantities() const {

@@ -61,8 +61,8 @@ constexpr Index kDenseFirst = 200;   ///< up to which it is preferred to product
 struct CurvatureOptions {
   double memory_budget =
       4.0 * 1024 * 1024 * 1024;  ///< bytes for matrices, or for the preconditioner of `krylov`
-  Index rank = 200;       ///< its rank: vectors of n or d entries, if they fit; 0: as many as are worth it
-  double forcing = 0.02;  ///< error of a solve by `krylov`, relative to its solution
+  Index rank = 0;         ///< its rank: vectors of n or d entries, if they fit; 0: as many as are worth it
+  double forcing = 0.05;  ///< error of a solve by `krylov`, relative to its solution
 };
 
 /// What it costs to linearise, to form K in that many parts and to factor it, in gradients.

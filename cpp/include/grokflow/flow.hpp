@@ -40,7 +40,7 @@ class ShiftedSolver {
   /// Overwrites v with the solution; false if the system cannot be solved as it should (negative curvature).
   virtual bool solve(Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> v) = 0;
   /// v <- (I - z f'(w))^-1 (v + z f(w)), where w is the point at which f' is frozen, if that is cheaper than
-  /// a right-hand side and a solve; else false, and v is as it was.
+  /// a right-hand side and a solve; else false.
   virtual bool solve_with_field(const ConstVectorRef& /*w*/,
                                 Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> /*v*/) {
     return false;
@@ -51,8 +51,8 @@ class ShiftedSolver {
                                  Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> /*gap*/) {
     throw std::logic_error("this flow has no forces");
   }
-  /// Whether solutions are exact up to round-off, rather than good to a digit or two, which is all that
-  /// Newton's method needs.
+  /// Whether solutions are as good as f' is frozen: exact up to round-off where f is linear, and elsewhere so good
+  /// that more digits would not help Newton's method.
   virtual bool exact() const { return true; }
   /// Writes or reads what solves depend on beyond f' and z. Read after `factor` with the same z.
   virtual void state(Archive& /*archive*/) {}

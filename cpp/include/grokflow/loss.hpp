@@ -19,6 +19,9 @@
 
 namespace grokflow {
 
+/// A probability so small that a certain label counts as all but fitted.
+constexpr double kFaint = 1e-12;
+
 class Loss {
  public:
   /// n samples of k outputs each; B_i is k x q.
@@ -40,6 +43,9 @@ class Loss {
   virtual double value(const ConstVectorRef& f) const = 0;
   /// f <- g
   virtual void gradient(VectorRef f) const = 0;
+  /// f <- the part of g that comes from labels which are certain, where they are all but fitted: their g is lost in
+  /// the round-off of others. False if there are none.
+  virtual bool faint_gradient(VectorRef /*f*/) const { return false; }
 
   /// Numbers that hold B.
   virtual Index factor_size() const { return samples_ * outputs_ * rank_; }

@@ -42,10 +42,12 @@ class OutputProblem : public PiecewiseProblem {
   bool solves() const override { return train_.outputs->solves(); }
   bool attained() const override { return train_.loss->attained(); }
   double escape_loss() const override;
+  bool has_kernel_trace() const override { return train_.loss->is_quadratic(); }
 
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override { return train_.value(w); }
   void gradient(const ConstVectorRef& w, VectorRef out) const override;
+  bool faint_gradient(const ConstVectorRef& w, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   Cost cost() const override;
   /// Not known but for squares: throws std::invalid_argument.

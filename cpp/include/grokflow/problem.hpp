@@ -91,6 +91,8 @@ class Linearization {
 
   /// c r, if it is at hand.
   virtual const Vector* scaled_residual() const { return nullptr; }
+  /// out (d) = grad F(w), if what is frozen here makes it cheaper than `Problem::gradient`. Default: J^T of c r.
+  virtual bool gradient(VectorRef out) const;
 
   /// out (d) = Hess F(w) v: the full Hessian, with the factor c. Only if `Problem::has_hvp()`.
   virtual void hvp(const ConstVectorRef& v, VectorRef out) const;
@@ -149,6 +151,8 @@ class Problem {
   /// F below which there is no critical point, for a model that is linear in its last weights: its flow runs away.
   /// 0: none is known.
   virtual double escape_loss() const { return 0.0; }
+  /// Whether `kernel_trace` is the gradient of tr K.
+  virtual bool has_kernel_trace() const { return has_residuals(); }
 
   /// out (n) = r(w).
   virtual void residual(const ConstVectorRef& w, VectorRef out) const;
@@ -159,6 +163,9 @@ class Problem {
   /// out (d) = J^T g: the gradient of a function of r, whose gradient g `outer` puts in place of r. Default: by
   /// a linearisation.
   virtual void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const;
+  /// out (d) = the part of grad F that the round-off of the rest may hide: of labels that are certain, and all but
+  /// fitted. False if there is none.
+  virtual bool faint_gradient(const ConstVectorRef& /*w*/, VectorRef /*out*/) const { return false; }
   /// Freezes r and J at w. `lin` is null, or a spent object of this problem whose memory is used again.
   virtual void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const = 0;
 

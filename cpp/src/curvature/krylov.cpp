@@ -81,7 +81,9 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     return true;
   }
 
-  bool exact() const override { return false; }
+  bool exact() const override {
+    return !curvature_.problem().is_quadratic() && !(in_kernel_space_ && curvature_.full_hessian());
+  }
   void state(Archive& archive) override { archive(length_, slope_); }
 
   bool solve(Eigen::Ref<VectorS> v) override {
@@ -96,6 +98,18 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
         curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(),
         [this](Eigen::Ref<VectorS> u) { solve_once(u, kLooseForcing); },
         [this](double rate) { curvature_.note_contraction(rate); });
+  }
+
+  bool solve_with_field(const ConstVectorRef& w, Eigen::Ref<VectorS> v) override {
+    if constexpr (real) {
+      if (!curvature_.linearization().gradient(direction_)) return false;
+      ++curvature_.stats().nvjp;
+      curvature_.decay().add_product(1.0, w, direction_);
+      v -= z_ * direction_;
+      return solve(v);
+    } else {
+      return false;
+    }
   }
 
  private:
@@ -293,8 +307,8 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
       spectrum_(unknowns(*problem_), krylov_rank(*problem_, options)),
       full_hessian_(problem_->has_hvp() && !in_kernel_space_) {}
 
+/// What was noted at the last point stays: steps are small, and each notes less than is worth a merge.
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
-  spectrum_.forget();
   linearized(*problem_, w, lin_).checkpoint = checkpoint;
   hessian_.begin(w, *lin_);
   if (in_kernel_space_ && full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;

@@ -18,6 +18,8 @@ class KrylovCurvature final : public Curvature {
   bool factor(double z, std::unique_ptr<ShiftedSolver<double>>& solver) override;
   bool factor(Complex z, std::unique_ptr<ShiftedSolver<Complex>>& solver) override;
   bool sharpen() override;
+  /// There is no matrix: a new point costs no more than a gradient, and preconditions as well as the last.
+  double renewal_cost() const override { return 1.0; }
   void state(Archive& archive) override { archive(spectrum_, full_hessian_, contraction_); }
 
   const Problem& problem() const { return *problem_; }

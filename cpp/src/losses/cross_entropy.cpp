@@ -62,6 +62,24 @@ class CrossEntropy final : public Loss {
     }
   }
 
+  bool faint_gradient(VectorRef f) const override {
+    bool any = false;
+    for (Index i = 0; i < samples_; ++i) {
+      double* fi = f.data() + i * outputs_;
+      const Index top = largest(fi);
+      const double most = fi[top];
+      double sum = 0.0;
+      for (Index k = 0; k < outputs_; ++k) {
+        const double e = std::exp(fi[k] - most);  // p, but for a factor below k
+        fi[k] = target(i, k) == 0.0 && e < kFaint ? e : 0.0;
+        sum += fi[k];
+      }
+      fi[top] -= sum;
+      any = any || sum > 0.0;
+    }
+    return any;
+  }
+
   void factor(const ConstVectorRef& f, VectorRef rho, VectorRef B) const override {
     for (Index i = 0; i < samples_; ++i) {
       const double* fi = f.data() + i * outputs_;

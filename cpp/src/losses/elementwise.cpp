@@ -29,6 +29,15 @@ class Elementwise : public Loss {
     for (Index i = 0; i < samples_; ++i) f[i] = term_.slope(f[i], targets_[i]);
   }
 
+  bool faint_gradient(VectorRef f) const override {
+    if (Term::attained) return false;
+    for (Index i = 0; i < samples_; ++i) {
+      const double slope = term_.slope(f[i], targets_[i]);
+      f[i] = std::abs(slope) < kFaint ? slope : 0.0;
+    }
+    return (f.array() != 0.0).any();
+  }
+
   void factor(const ConstVectorRef& f, VectorRef rho, VectorRef B) const override {
     for (Index i = 0; i < samples_; ++i) {
       rho[i] = term_.rho(f[i], targets_[i]);

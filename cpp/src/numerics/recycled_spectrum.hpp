@@ -27,7 +27,7 @@ namespace grokflow {
 ///       spectrum.note(step, image);                                // image = G step
 ///     }
 ///   }
-///   spectrum.forget();                                             // before G changes
+///   spectrum.forget();                                             // before G changes by more than a little
 ///
 /// A solve that is long because B knows little stops after a tenth of `rank` iterations, and goes on with
 /// what they have told: on a spectrum that decays fast, more than the memory of conjugate gradients is worth,
