@@ -24,6 +24,7 @@ constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
 constexpr double kNoise = 100.0;           // of a gradient, over its change with the last digits of w
 constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
 constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
+constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
 constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -106,15 +107,17 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
 
 Status LandingWatch::look(const ConstVectorRef& w) {
   if (still_falling(w)) return Status::running;
+  if (runs_away(w)) return Status::no_minimiser;
   // Off M the tangent directions have small eigenvalues that `dense` and `krylov` take for normal ones, so
   // that their Newton step errs to first order: these wait until that is below the tolerance.
   const double careful = std::min(1e-8, 0.01 * options_.rtol);
   const bool by_residual = kind_ == CurvatureKind::gram;
-  if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful) && arrives(w))
-    return Status::landed;
+  if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful))
+    if (const Status end = arrive(w); end != Status::running) return end;
   // At a critical point where the residual does not vanish the kernel J J^T knows nothing of Hess F.
   TangentSpace* full = by_residual && !residual_stays(*problem_, w) ? nullptr : full_hessian();
-  if (by_residual && full && close(*full, w, careful) && arrives(w)) return Status::landed;
+  if (by_residual && full && close(*full, w, careful))
+    if (const Status end = arrive(w); end != Status::running) return end;
   problem_->gradient(w, step_);
   ++stats_.nfev;
   return step_.norm() == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
@@ -228,11 +231,12 @@ TangentSpace& LandingWatch::descend(Vector& w) {
   return *full_;
 }
 
-/// Whether Newton's method ends on a critical point, whatever it has taken for the kernel of the Hessian: the
+/// `landed` if Newton's method ends on a critical point, whatever it has taken for the kernel of the Hessian: the
 /// gradient there is round-off, also the part of it along that kernel. Round-off is by how much it changes
 /// with the last digits of w that it sees.
-bool LandingWatch::arrives(Vector w) {
+Status LandingWatch::arrive(Vector w) {
   TangentSpace& tangent = descend(w);
+  if (runs_away(w)) return Status::no_minimiser;
   problem_->gradient(w, step_);
   ++stats_.nfev;
   const double slope = step_.stableNorm();
@@ -243,7 +247,24 @@ bool LandingWatch::arrives(Vector w) {
     tangent.project(change);
     noise_along = std::max(noise_along, change.stableNorm());
   });
-  return slope <= kNoise * noise && along.stableNorm() <= kNoise * (noise_along + kRoundOff * noise);
+  const bool at_rest =
+      slope <= kNoise * noise && along.stableNorm() <= kNoise * (noise_along + kRoundOff * noise);
+  return at_rest ? Status::landed : Status::running;
+}
+
+/// Whether the flow goes on for ever by samples whose labels are certain, all but fitted: the others do not hold it,
+/// for all of the gradient is theirs, and along it there is no more curvature than makes it fall as 1/t.
+bool LandingWatch::runs_away(const ConstVectorRef& w) {
+  if (!problem_->faint_gradient(w, step_)) return false;
+  problem_->gradient(w, probe_);
+  stats_.nfev += 2;
+  const double square = probe_.squaredNorm();
+  const bool theirs = square <= 2.0 * step_.squaredNorm() && probe_.dot(step_) >= 0.5 * square;
+  if (square == 0.0 || !theirs) return false;
+  problem_->linearize(w, lin_);
+  lin_->hvp(probe_, step_);
+  ++stats_.nlinearize, ++stats_.nhvp;
+  return t_ * probe_.dot(step_) <= kSlow * square;
 }
 
 Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {

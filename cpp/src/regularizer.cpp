@@ -16,6 +16,9 @@ HessianTrace::HessianTrace(std::shared_ptr<const Problem> problem) : problem_(st
     throw std::invalid_argument(
         "the regularizer 'hessian_trace' needs residuals, and this problem has none; give a Regularizer of "
         "your own");
+  if (!problem_->has_kernel_trace())
+    throw std::invalid_argument(
+        "the regularizer 'hessian_trace' is known for the squared loss only; give a Regularizer of your own");
 }
 
 double HessianTrace::evaluate(const ConstVectorRef& w, VectorRef gradient) const {

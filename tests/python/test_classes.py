@@ -95,6 +95,30 @@ def test_data_that_are_not_separable_have_one_too():
     assert ours.quantity("margin", landing.w) == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("loss", ["logistic", "cross_entropy"])
+def test_one_sample_with_both_labels_holds_the_loss_up_and_not_the_weights(loss):
+    """F stays above c log 2, and the weights of the others run away until their part of it is round-off."""
+    inputs = np.diag([1.0, 3.0, 0.1, 0.5])[[0, 1, 3] * 3 + [2, 2, 0]]
+    classes = np.array([0, 1, 0] * 3 + [0, 1, 0])
+    single = loss == "logistic"
+    targets = signs(classes) if single else classes
+    ours = gf.OutputModel(**linear(loss, targets, targets[:7], k=1 if single else 2, inputs=inputs))
+    landing = gf.limit_map(ours, np.full(ours.num_params, 0.1), rtol=1e-4)
+    assert landing.status == "no_minimiser", landing.message
+    assert landing.loss == pytest.approx(ours.scale * 2 * np.log(2.0), rel=1e-6)
+    assert "that the others do not feel" in landing.message
+    assert landing.t < 1e15
+
+
+@pytest.mark.parametrize("far", [5.0, 16.0, 1e3])
+def test_a_sample_far_on_its_side_does_not_take_the_minimiser_away(far):
+    """Its own part of the gradient is round-off too, but the others hold the weights."""
+    x, y = np.array([-1.0, 0.2, -0.2, 1.0, far]), np.array([1, 1, -1, -1, -1])
+    ours = gf.models.LinearRegression(x[:, None], y, loss="logistic")
+    landing = gf.limit_map(ours, [0.1])
+    assert landing.success, landing.message
+
+
 def test_no_drift_is_asked_of_it():
     calls = []
     case = CASES["classes"]

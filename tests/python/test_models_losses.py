@@ -7,6 +7,7 @@ import re
 import grokflow as gf
 import numpy as np
 import pytest
+from grokflow._backend import core
 from grokflow.losses import CrossEntropy, Huber, Logistic, Loss
 from reference import models as reference
 from scipy.integrate import solve_ivp
@@ -297,10 +298,27 @@ def test_the_loss_of_the_slow_phase_is_predicted():
 
 
 def test_the_trace_of_the_hessian_is_known_for_squares_only():
-    problem = gf.models.MLP(X, CLASSES, (20,), loss=CrossEntropy(label_smoothing=0.2))
-    w = gf.limit_map(problem, problem.initial_weights(seed=1)).w
+    calls = []
+
+    def model(loss):
+        return gf.OutputModel(
+            outputs=lambda w: calls.append(w) or X @ w.reshape(P, K),
+            jvp=lambda w, v: X @ v.reshape(P, K),
+            vjp=lambda w, u: (X.T @ u).ravel(),
+            num_params=P * K,
+            shape=(N, K),
+            targets=np.eye(K)[CLASSES],
+            loss=loss,
+        )
+
+    problem = model(CrossEntropy(label_smoothing=0.2))
     with pytest.raises(ValueError, match="known for the squared loss only; give a Regularizer of your own"):
-        gf.norm_flow(problem, w, (0, 1), regularizer="hessian_trace")
+        gf.norm_flow(problem, np.ones(P * K), (0, 1), regularizer="hessian_trace")
+    assert not calls
+    squares = model("squares")
+    value, gradient = core.hessian_trace(squares._core).evaluate(np.ones(P * K))
+    assert value == pytest.approx(squares.scale * K * np.sum(X**2))
+    assert np.abs(gradient).max() < 1e-6
 
 
 # Runs that go on

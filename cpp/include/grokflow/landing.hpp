@@ -50,7 +50,7 @@ class LandingWatch {
   LandingWatch(const LandingWatch&) = delete;
 
   /// Told of every step, and of the work of the flow so far; `landed` once Newton's method can take over,
-  /// `saddle` at rest on one, `time_limit`, else `running`. It looks at times that grow by half, and works no
+  /// `saddle` at rest on one, `no_minimiser`, `time_limit`, else `running`. It looks at times that grow by half, and works no
   /// more than the flow.
   Status step(double t, const ConstVectorRef& w, const Stats& flow);
 
@@ -69,7 +69,8 @@ class LandingWatch {
   bool at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w) const;
   bool out_of_reach(const ConstVectorRef& w, double theta);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
-  bool arrives(Vector w);
+  Status arrive(Vector w);
+  bool runs_away(const ConstVectorRef& w);
   bool still_falling(const ConstVectorRef& w);
   double noise_of_gradient(const ConstVectorRef& w, double digit, const std::function<void(Vector&)>& change);
   bool falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest);

@@ -33,7 +33,7 @@ class WeightedNorm final : public Regularizer {
 /// stochastic gradient descent makes small (Li, Wang & Arora, arXiv:2110.06914).
 class HessianTrace final : public Regularizer {
  public:
-  /// Throws std::invalid_argument if the problem has no residuals.
+  /// Throws std::invalid_argument if the problem has no residuals, or another loss than squares.
   explicit HessianTrace(std::shared_ptr<const Problem> problem);
   double evaluate(const ConstVectorRef& w, VectorRef gradient) const override;
 
