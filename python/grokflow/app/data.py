@@ -137,7 +137,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 def _read_csv(
     path: Path, target: Sequence[str], ignore: Sequence[str], classified: bool
 ) -> tuple[Table, list[str]]:
-    """Return the table, and the texts of its last target; these need be no numbers if they are classes."""
+    """Return the table, and the texts of its target, which need be no numbers if they are classes.
+
+    Of several targets the texts are their names.
+    """
     if not target:
         raise FileError(f"{path} needs a target: name the column to predict with --target COLUMN")
     try:
@@ -179,7 +182,7 @@ def _read_csv(
     if not features:
         raise FileError(f"{path} has no column left beside the target {', '.join(map(repr, target))}")
     y = values[:, at[0]].copy() if len(at) == 1 else values[:, at]
-    return Table(np.delete(values, at, axis=1), y, features), labels
+    return Table(np.delete(values, at, axis=1), y, features), labels if len(at) == 1 else list(target)
 
 
 def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
@@ -204,7 +207,7 @@ def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
 def _with_classes(path: Path, table: Table, labels: Sequence[str], loss: str) -> Table:
     """Return the table with its labels as classes: in the order of numbers, or else of texts."""
     if table.y.ndim == 2:  # codes or probabilities, one column for each
-        names = [f"y{j}" for j in range(table.y.shape[1])]
+        names = list(labels) or [f"y{j}" for j in range(table.y.shape[1])]
         return dataclasses.replace(table, classes=tuple(names))
     names = sorted(set(labels), key=float if all(map(_is_number, labels)) else str)
     most = 2 if loss == "logistic" else MOST_CLASSES
