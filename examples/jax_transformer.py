@@ -63,20 +63,15 @@ sol = gf.gradient_flow(
     weight_decay=weight_decay,
     rtol=1e-4,
     curvature=gf.Krylov(rank=50),
-    observe={
-        "train": lambda t, w: problem.accuracy(w),
-        "test": lambda t, w: problem.accuracy(w, pairs[test], sums[test]),
-        "train_loss": "train_loss",
-        "test_loss": "test_loss",
-    },
 )
 print(sol)
-known = sol.t[np.argmax(sol["train"] == 1.0)]
-print(f"train accuracy 1.0 at t = {known:.0f}; test accuracy {sol['test'][-1]:.2f} at t = {sol.t_final:.0f}")
+known = sol.t[np.argmax(sol["train_accuracy"] == 1.0)]
+added = sol["test_accuracy"][-1]
+print(f"train accuracy 1.0 at t = {known:.0f}; test accuracy {added:.2f} at t = {sol.t_final:.0f}")
 
 figure, (top, bottom) = plt.subplots(2, figsize=(5.5, 4.5), sharex=True, layout="constrained")
 for name, style in (("train", "C0-"), ("test", "C1-")):
-    top.semilogx(sol.t, sol[name], style, label=name)
+    top.semilogx(sol.t, sol[f"{name}_accuracy"], style, label=name)
     bottom.loglog(sol.t, sol[f"{name}_loss"], style)
 top.set_ylabel("accuracy")
 top.set_title(f"$a + b$ modulo {p}, one-layer transformer", fontsize="medium")

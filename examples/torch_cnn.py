@@ -9,7 +9,6 @@ python examples/torch_cnn.py [--small]
 import sys
 
 import grokflow as gf
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -46,22 +45,6 @@ sol = gf.gradient_flow(
     (0, 10 / weight_decay),
     weight_decay={"*": weight_decay, "*.bias": 0.0},
     rtol=1e-4,
-    observe={
-        "train": lambda t, w: problem.accuracy(w),
-        "test": lambda t, w: problem.accuracy(w, images[test], digits[test]),
-        "train_loss": "train_loss",
-        "test_loss": "test_loss",
-    },
 )
 print(sol)
-
-figure, (top, bottom) = plt.subplots(2, figsize=(5.5, 4.5), sharex=True, layout="constrained")
-for name, style in (("train", "C0-"), ("test", "C1-")):
-    top.semilogx(sol.t, sol[name], style, label=name)
-    bottom.loglog(sol.t, sol[f"{name}_loss"], style)
-top.set_ylabel("accuracy")
-top.legend(loc="upper left")
-bottom.set_ylabel("loss")
-bottom.set_xlabel("$t$")
-bottom.set_xlim(1e-1, 10 / weight_decay)
-figure.savefig("torch_cnn.png", dpi=150)
+sol.plot().savefig("torch_cnn.png", dpi=150)

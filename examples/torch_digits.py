@@ -34,27 +34,16 @@ for loss, targets, (top, bottom) in zip(
     ("mse", "cross_entropy"), (np.eye(10)[digits], digits), axes.T, strict=True
 ):
     problem = gf.from_torch(net, images[train], targets[train], loss=loss, test=(images[test], targets[test]))
-
-    def accuracy(rows, problem=problem):
-        """Return an observable: the share of the digits that are recognised."""
-        return lambda t, w: problem.accuracy(w, images[rows], digits[rows])
-
     sol = gf.gradient_flow(
         problem,
         problem.initial_weights(),
         (0, 10 / weight_decay),
         weight_decay={"*": weight_decay, "*.bias": 0.0},
         rtol=1e-4,
-        observe={
-            "train": accuracy(train),
-            "test": accuracy(test),
-            "train_loss": "train_loss",
-            "test_loss": "test_loss",
-        },
     )
     print(f"{loss}: {sol}")
     for name, style in (("train", "C0-"), ("test", "C1-")):
-        top.semilogx(sol.t, sol[name], style, label=name)
+        top.semilogx(sol.t, sol[f"{name}_accuracy"], style, label=name)
         bottom.loglog(sol.t, sol[f"{name}_loss"], style)
     top.set_title({"mse": "squares", "cross_entropy": "cross-entropy"}[loss])
     bottom.set_xlabel("$t$")
