@@ -37,7 +37,7 @@ def experiment(seed: int, weight_decay: float | None, small: bool) -> Experiment
         scale=2.0,
         test=(rows[test], cols[test], teacher[rows[test], cols[test]]),
     )
-    w0 = problem.initial_weights(std=1.0, seed=seed)
+    w0 = problem.initial_weights(std=1.0, seed=np.random.default_rng(seed))  # those of the paper's run
 
     def draw(sol: gf.Solution) -> Figure:
         shape = rf"${size}\times {size}$"
