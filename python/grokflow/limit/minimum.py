@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
+from grokflow._options import COUNT
 from grokflow._validate import FloatArray, as_count, as_positive, as_vector
 from grokflow.limit.regularizer import Regularization, as_regularizer
 from grokflow.limit.tangent import ON_MANIFOLD, as_rtol_rank, length, require_minimiser
@@ -125,7 +126,7 @@ def minimum_norm(
     problem._require_residuals("residual")
     require_minimiser(problem)
     point = as_vector("w", w, problem.num_params)
-    target, most = as_positive("tol", tol), as_count("max_steps", max_steps)
+    target, most = as_positive("tol", tol), as_count("max_steps", max_steps, COUNT)
     compiled = as_regularizer(regularizer, problem)
     descent = Descent(problem, compiled, as_rtol_rank(rtol_rank) or RANK)
     here = descent.at(point)
