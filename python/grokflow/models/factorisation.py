@@ -52,7 +52,7 @@ class Factorisation(Model):
 
 
 class DeepMatrixCompletion(Factorisation):
-    """Completion by a product of any number of factors: ``A_L @ ... @ A_1`` is to match some entries.
+    """Completion by a product of any number of factors, the last one first, which is to match some entries.
 
     The weights are ``w = [A1, ..., AL]``, A1 with as many columns as the matrix has, each row-major. With two
     factors it is :class:`MatrixCompletion`, which is faster.
@@ -100,7 +100,7 @@ class DeepMatrixCompletion(Factorisation):
 
 
 class DeepMatrixSensing(Factorisation):
-    """Sensing of a product of any number of factors: inner products of ``A_L @ ... @ A_1`` are to match y.
+    """Sensing of a product of any number of factors, the last one first: its inner products are to match y.
 
     The weights are ``w = [A1, ..., AL]``, A1 with as many columns as the matrix has, each row-major. With two
     factors it is :class:`MatrixSensing`, which is faster.

@@ -139,7 +139,7 @@ class MLP(Regression):
 
 
 class DeepLinearNetwork(MLP):
-    """A deep linear network: the prediction is ``W_{L+1} ... W_1 x``, with ``w = [W1, W2, ...]``.
+    """A deep linear network: the prediction is a product of matrices, w = [W1, W2, ...], times x.
 
     It is an :class:`MLP` of identities without biases. Its product is a matrix of regression coefficients,
     which weight decay drives to small norms of its singular values to the power 2/(L + 1).
