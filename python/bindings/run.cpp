@@ -92,7 +92,7 @@ Event event(const std::string& name, const Held& function, int direction, int te
 
 CurvatureKind curvature_kind(const std::string& name) {
   for (CurvatureKind kind : {CurvatureKind::automatic, CurvatureKind::gram, CurvatureKind::dense,
-                             CurvatureKind::krylov, CurvatureKind::none})
+                             CurvatureKind::krylov, CurvatureKind::adaptive, CurvatureKind::none})
     if (name == to_string(kind)) return kind;
   throw std::invalid_argument("unknown curvature '" + name + "'");
 }

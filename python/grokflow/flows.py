@@ -69,7 +69,9 @@ def gradient_flow(
         n < d (or n = d > 200), K fits the memory budget (4 GiB, four matrices) and is worth its price: with
         its factorisation at most 60 gradients, which functions of your own are timed for, once (`stats` then
         has ``gradient_seconds`` and ``gram_seconds``); else dense for d <= 200 (2000 for a quadratic loss, or
-        one that gives no product with its Hessian); else krylov.
+        one that gives no product with its Hessian); else adaptive, which is krylov until its iterations have
+        cost more than kernels would, then gram, and back where that turns; else, with n >= d, or where K does
+        not fit or functions were timed, krylov.
     rtol : float, default 1e-6
         The error allowed is ``atol + rtol |w|``. BDF and Radau keep it, within a factor of 10, over the whole
         path (``benchmarks/tolerance.py``), ROCK2 in each step, which is judged by the root mean square over

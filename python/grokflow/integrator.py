@@ -329,7 +329,7 @@ def begin(
     options = as_options(request, start, quantities, blocks=problem.blocks, piecewise=problem.is_piecewise)
     options.settings.update(
         curvature=None if chosen.name == "none" else chosen.name,
-        **({"rank": chosen.rank} if chosen.name == "krylov" else {}),
+        **({"rank": chosen.rank} if chosen.name in ("krylov", "adaptive") else {}),
         weight_decay=told(weight_decay) if schedule is None else schedule._settings(),
         **provenance(problem, start),
     )

@@ -75,7 +75,8 @@ class Auto:
     """Gram if residuals exist, n < d (or n = d > 200), and K fits its budget and price; else dense or krylov.
 
     K with its factorisation may cost 60 gradients, or more if d <= 200 or the loss is quadratic. Else
-    it is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian).
+    it is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian). A
+    flow whose K fits, but costs more, takes krylov while few iterations do, and K where not ("adaptive").
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ class Krylov:
     ----------
     rank : int, optional
         Rank of the preconditioner: the most vectors kept, of n or d entries. Default: as many, a power of two
-        and at most 200, as cost half of a product with J and J^T or the Hessian.
+        from 8 to 200, as cost half of a product with J and J^T or the Hessian, or none.
     memory_budget : float, default 4 GiB
         Bytes that they may take: there are fewer if ``10 * rank * n`` (or d) exceeds it.
 

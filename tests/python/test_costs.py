@@ -26,15 +26,25 @@ def completion(side, count, width=10):
 @pytest.mark.parametrize(
     ("problem", "chosen"),
     [
-        (digits(1000, 10, (200, 200, 200)), "krylov"),  # K takes a hundred gradients, its factor a thousand
+        (digits(1000, 10, (200, 200, 200)), "adaptive"),  # K takes a hundred gradients, its factor a thousand
         (digits(400, 1, (200, 200)), "gram"),
-        (completion(20, 200), "gram"),
-        (completion(60, 1000), "krylov"),
+        (completion(20, 200), "adaptive"),  # with products of whole matrices
+        (completion(60, 100), "gram"),  # entry by entry
+        (completion(60, 1000), "adaptive"),
         (gf.models.DiagonalLinearNetwork(np.ones((200, 1000)), np.ones(200)), "gram"),
         (gf.models.LinearRegression(np.ones((900, 1000)), np.ones(900)), "gram"),  # one K for all w
         (gf.models.TwoLayerNetwork(np.ones((200, 3)), np.ones(200), width=100, activation="relu"), "gram"),
     ],
-    ids=["digits", "one output", "completion", "large completion", "diagonal", "quadratic", "kinks"],
+    ids=[
+        "digits",
+        "one output",
+        "completion",
+        "few entries",
+        "large completion",
+        "diagonal",
+        "quadratic",
+        "kinks",
+    ],
 )
 def test_models_declare_it(problem, chosen):
     assert core.curvature_of(problem._core, "auto", BUDGET) == chosen
@@ -55,7 +65,7 @@ def test_the_bounds_of_the_choice_are_included():
     assert (chosen(at), chosen(beyond)) == ("dense", "krylov")
     whole = 4 * 8 * 200**2
     assert (chosen(at, budget=whole), chosen(at, budget=whole - 1)) == ("dense", "krylov")
-    kernel = completion(20, 200)
+    kernel = gf.models.DiagonalLinearNetwork(np.ones((200, 400)), np.ones(200))
     assert (chosen(kernel, budget=whole), chosen(kernel, budget=whole - 1)) == ("gram", "krylov")
 
 

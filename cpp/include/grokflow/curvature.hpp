@@ -28,6 +28,9 @@
 // the residual, is a small share of x: the residual is dominated by stiff directions, and a tolerance for it
 // would have to follow lam. Each solve preconditions the next ones (recycled_spectrum.hpp), across shifts and
 // points.
+//
+// `adaptive` is `krylov` until its iterations have cost more than kernels would, then `gram`, and back again where
+// that turns.
 #pragma once
 
 #include <functional>
@@ -50,9 +53,9 @@ class Curvature : public LinearizedFlow {
 
 /// `none` is for explicit methods: such a flow has no linearisation, and its problem need not give more than
 /// a gradient.
-enum class CurvatureKind { automatic, gram, dense, krylov, none };
+enum class CurvatureKind { automatic, gram, dense, krylov, adaptive, none };
 
-/// The name of a strategy: "auto", "gram", "dense", "krylov" or "none".
+/// The name of a strategy: "auto", "gram", "dense", "krylov", "adaptive" or "none".
 const char* to_string(CurvatureKind kind);
 
 constexpr Index kDenseLimit = 2000;  ///< d up to which the d x d Hessian is an automatic choice, and
@@ -71,7 +74,8 @@ double kernel_cost(const Problem& problem, double parts = 1.0);
 /// `automatic` resolved: gram if residuals exist, n < d, its matrices fit `memory_budget` bytes and are worth
 /// their price (d <= 200, a quadratic loss, or `kernel_cost` is at most 60: 40 iterations of krylov, each a
 /// gradient and half as much for the preconditioner); else dense for d <= 200 (2000 for a quadratic loss, or
-/// without `hvp`); else krylov. Throws
+/// without `hvp`); else adaptive where matrices of gram fit, n < d and costs are declared, not measured; else
+/// krylov. Throws
 /// std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
 

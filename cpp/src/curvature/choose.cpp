@@ -1,11 +1,11 @@
 #include "grokflow/curvature.hpp"
 
+#include <cmath>
 #include <sstream>
 #include <stdexcept>
 
+#include "curvature/adaptive.hpp"
 #include "curvature/dense.hpp"
-#include "curvature/gram.hpp"
-#include "curvature/krylov.hpp"
 
 namespace grokflow {
 namespace {
@@ -34,6 +34,8 @@ const char* to_string(CurvatureKind kind) {
       return "dense";
     case CurvatureKind::krylov:
       return "krylov";
+    case CurvatureKind::adaptive:
+      return "adaptive";
     case CurvatureKind::none:
       return "none";
     default:
@@ -59,6 +61,7 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
     case CurvatureKind::none:
       return kind;
     case CurvatureKind::gram:
+    case CurvatureKind::adaptive:
       if (!problem.has_residuals())
         refuse("curvature 'gram' needs residuals, and this problem has none; use 'dense' or 'krylov'");
       if (!gram_fits)
@@ -91,6 +94,8 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
   if (gram_fits && smaller && (cheap || kernel_cost(problem) <= kWorthwhile)) return CurvatureKind::gram;
   const Index most = krylov_possible && !problem.is_quadratic() ? kDenseFirst : kDenseLimit;
   if (dense_possible && d <= most && dense_fits) return CurvatureKind::dense;
+  if (gram_fits && smaller && std::isfinite(kernel_cost(problem)) && !problem.cost().measured)
+    return CurvatureKind::adaptive;
   if (krylov_possible) return CurvatureKind::krylov;
   if (!dense_possible)
     refuse(
@@ -106,6 +111,8 @@ std::unique_ptr<Curvature> make_curvature(CurvatureKind kind, std::shared_ptr<co
   if (kind == CurvatureKind::dense) return std::make_unique<DenseCurvature>(std::move(problem), decay, stats);
   if (kind == CurvatureKind::krylov)
     return std::make_unique<KrylovCurvature>(std::move(problem), decay, stats, options);
+  if (kind == CurvatureKind::adaptive)
+    return std::make_unique<AdaptiveCurvature>(std::move(problem), decay, stats, options);
   return std::make_unique<GramCurvature>(std::move(problem), decay, stats);
 }
 

@@ -10,6 +10,9 @@
 namespace grokflow {
 namespace {
 
+/// Entries by products of whole matrices take as long as one by one where one in so many is wanted.
+constexpr Index kRate = 6;
+
 void require_entries(const Entries& entries, Index num_rows, Index num_cols) {
   const std::size_t count = static_cast<std::size_t>(entries.values.size());
   if (entries.rows.size() != count || entries.cols.size() != count)
@@ -32,6 +35,7 @@ MatrixCompletion::MatrixCompletion(Entries train, std::optional<Entries> test, I
       num_rows_(num_rows),
       num_cols_(num_cols),
       width_(width),
+      whole_(kRate * num_residuals() >= num_rows * num_cols),
       row_lines_(num_rows),
       col_lines_(num_cols) {
   require_entries(train_, num_rows, num_cols);
@@ -45,10 +49,11 @@ MatrixCompletion::MatrixCompletion(Entries train, std::optional<Entries> test, I
   }
 }
 
-/// Both go from entry to entry, at a small part of the rate of a product of matrices.
+/// From entry to entry the rate is a small part of that of a product of matrices.
 Cost MatrixCompletion::cost() const {
-  const double n = static_cast<double>(num_residuals());
-  return {100.0 * n * static_cast<double>(width_), 25.0 * n * n};
+  const double n = static_cast<double>(num_residuals()), width = static_cast<double>(width_);
+  const double whole = static_cast<double>(num_rows_ * num_cols_);
+  return {whole_ ? 6.0 * whole * width + 40.0 * n : 100.0 * n * width, 25.0 * n * n};
 }
 
 std::vector<Block> MatrixCompletion::blocks() const {
@@ -79,6 +84,7 @@ WorkspacePool<MatrixCompletion::Scratch>::Lease MatrixCompletion::scratch() cons
   return pool_.borrow([this] {
     auto fresh = std::make_unique<Scratch>();
     fresh->r.resize(num_residuals());
+    if (whole_) fresh->product.resize(num_rows_, num_cols_);
     return fresh;
   });
 }
@@ -89,7 +95,13 @@ void MatrixCompletion::misfit(const Entries& entries, const ConstVectorRef& w, V
     out[e] = U.col(entries.rows[e]).dot(V.col(entries.cols[e])) - entries.values[e];
 }
 
-void MatrixCompletion::residual(const ConstVectorRef& w, VectorRef out) const { misfit(train_, w, out); }
+void MatrixCompletion::residual(const ConstVectorRef& w, VectorRef out) const {
+  if (!whole_) return misfit(train_, w, out);
+  auto work = scratch();
+  multiply_tn(U(w), V(w), work->product);
+  pick(work->product, out);
+  out -= train_.values;
+}
 
 double MatrixCompletion::loss(const ConstVectorRef& w) const {
   auto work = scratch();
@@ -97,17 +109,31 @@ double MatrixCompletion::loss(const ConstVectorRef& w) const {
   return 0.5 * scale() * work->r.squaredNorm();
 }
 
-void MatrixCompletion::gradient(const ConstVectorRef& w, VectorRef out) const {
+void MatrixCompletion::gradient_through(const ConstVectorRef& w, const OnResiduals& outer,
+                                        VectorRef out) const {
   auto work = scratch();
   residual(w, work->r);
-  work->r *= scale();
-  pull_back(work->r, w, out);
+  outer(work->r);
+  out.setZero();
+  add_pulled(work->r, w, out);
 }
 
-void MatrixCompletion::pull_back(const ConstVectorRef& q, const ConstVectorRef& w, VectorRef out) const {
+void MatrixCompletion::pick(const Matrix& product, VectorRef out) const {
+  for (Index e = 0; e < out.size(); ++e) out[e] = product(train_.rows[e], train_.cols[e]);
+}
+
+void MatrixCompletion::add_pulled(const ConstVectorRef& q, const ConstVectorRef& w, VectorRef out) const {
   const Factor U = this->U(w), V = this->V(w);
   FactorOut dU(out.data(), width_, num_rows_), dV(out.data() + width_ * num_rows_, width_, num_cols_);
-  out.setZero();
+  if (whole_) {
+    auto work = scratch();
+    Matrix& Q = work->product;
+    Q.setZero();
+    for (Index e = 0; e < q.size(); ++e) Q(train_.rows[e], train_.cols[e]) = q[e];
+    add_product_nt(V, Q, dU);
+    add_product(U, Q, dV);
+    return;
+  }
   for (Index e = 0; e < q.size(); ++e) {
     const Index i = train_.rows[e], j = train_.cols[e];
     dU.col(i) += q[e] * V.col(j);
@@ -129,13 +155,24 @@ class MatrixCompletion::At final : public Linearization {
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
     const Factor U = model_.U(w_), V = model_.V(w_), dU = model_.U(v), dV = model_.V(v);
+    if (model_.whole_) {
+      auto work = model_.scratch();
+      multiply_tn(dU, V, work->product);
+      add_product_tn(U, dV, work->product);
+      return model_.pick(work->product, out);
+    }
     for (Index e = 0; e < out.size(); ++e) {
       const Index i = rows()[e], j = cols()[e];
       out[e] = dU.col(i).dot(V.col(j)) + U.col(i).dot(dV.col(j));
     }
   }
 
-  void vjp(const ConstVectorRef& q, VectorRef out) const override { model_.pull_back(q, w_, out); }
+  void vjp(const ConstVectorRef& q, VectorRef out) const override {
+    out.setZero();
+    model_.add_pulled(q, w_, out);
+  }
+
+  const Vector* scaled_residual() const override { return &g_; }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
     const Index half = model_.num_rows_ * model_.width_, d = num_params();
@@ -147,18 +184,13 @@ class MatrixCompletion::At final : public Linearization {
     if (begin <= half && end == d) add_inner_products(model_.U(w_), model_.col_lines_, work->table, K);
   }
 
+  /// J^T g is linear in w.
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
     auto work = model_.scratch();
     jvp(v, work->r);
     work->r *= model_.scale();
-    model_.pull_back(work->r, w_, out);
-    const Factor dU = model_.U(v), dV = model_.V(v);
-    FactorOut outU(out.data(), dU.rows(), dU.cols()), outV(out.data() + dU.size(), dV.rows(), dV.cols());
-    for (Index e = 0; e < g_.size(); ++e) {
-      const Index i = rows()[e], j = cols()[e];
-      outU.col(i) += g_[e] * dV.col(j);
-      outV.col(j) += g_[e] * dU.col(i);
-    }
+    vjp(work->r, out);
+    model_.add_pulled(g_, v, out);
   }
 
   void hessian(MatrixRef H) const override {

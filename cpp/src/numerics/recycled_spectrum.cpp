@@ -51,7 +51,7 @@ Index RecycledSpectrum::rank_worth(double operations, Index size) {
   const double half = 0.5 * kPass / kMerge * static_cast<double>(size);
   const double rank = std::sqrt(half * half + 0.5 * operations / kMerge) - half;
   if (!(rank < static_cast<double>(size))) return size;
-  return std::max(kFewest, Index{1} << std::ilogb(std::max(rank, 1.0)));
+  return rank < kFewest ? 0 : Index{1} << std::ilogb(rank);
 }
 
 template <class Scalar>

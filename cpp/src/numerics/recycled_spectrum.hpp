@@ -41,8 +41,8 @@ class RecycledSpectrum {
   static Index rank_within(double bytes, Index size);
 
   /// The rank up to which preconditioning, and the merges that keep it up to date, cost at most half of a
-  /// product with the operator, which costs `operations`; a power of two, so that what was measured by a clock
-  /// mostly gives the same.
+  /// product with the operator, which costs `operations`: 0, or a power of two, so that what was measured by a
+  /// clock mostly gives the same.
   static Index rank_worth(double operations, Index size);
 
   template <class Scalar>

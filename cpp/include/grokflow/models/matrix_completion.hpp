@@ -6,7 +6,8 @@
 //   Hess F (dU, dV): row i gets sum_e h_e V_j + g_e dV_j, row j gets sum_e h_e U_i + g_e dU_i,
 //                    h = c J (dU, dV),  g = c r
 //
-// K vanishes where two entries share neither row nor column, and is built from the inner products of rows.
+// K vanishes where two entries share neither row nor column, and is built from the inner products of rows. Where many
+// entries are known, products with J and J^T are those of whole matrices.
 #pragma once
 
 #include <optional>
@@ -30,7 +31,7 @@ class MatrixCompletion final : public Problem {
   bool has_hvp() const override { return true; }
   void residual(const ConstVectorRef& w, VectorRef out) const override;
   double loss(const ConstVectorRef& w) const override;
-  void gradient(const ConstVectorRef& w, VectorRef out) const override;
+  void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const override;
   void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const override;
   Cost cost() const override;
   double kernel_trace(const ConstVectorRef& w, VectorRef gradient) const override;
@@ -47,8 +48,9 @@ class MatrixCompletion final : public Problem {
   using FactorOut = Eigen::Map<Matrix>;
 
   struct Scratch {
-    Vector r;      ///< n
-    Matrix table;  ///< inner products of rows, sized by the first K
+    Vector r;        ///< n
+    Matrix product;  ///< N x M, where entries come by products of whole matrices
+    Matrix table;    ///< inner products of rows, sized by the first K
   };
 
   /// The entries in one row (or column) of the matrix, and where each stands in the other direction.
@@ -61,12 +63,15 @@ class MatrixCompletion final : public Problem {
   Factor V(const ConstVectorRef& w) const { return {w.data() + width_ * num_rows_, width_, num_cols_}; }
   /// out = the entries of U V^T, minus the values.
   void misfit(const Entries& entries, const ConstVectorRef& w, VectorRef out) const;
-  /// out = J^T q at w.
-  void pull_back(const ConstVectorRef& q, const ConstVectorRef& w, VectorRef out) const;
+  /// out = the known entries of a product.
+  void pick(const Matrix& product, VectorRef out) const;
+  /// out += J^T q at w.
+  void add_pulled(const ConstVectorRef& q, const ConstVectorRef& w, VectorRef out) const;
 
   Entries train_;
   std::optional<Entries> test_;
   Index num_rows_, num_cols_, width_;
+  bool whole_;  // entries come by products of whole matrices
   std::vector<Line> row_lines_, col_lines_;
   mutable WorkspacePool<Scratch> pool_;
 };
