@@ -76,7 +76,7 @@ def test_noise_is_told_with_the_tolerance_that_can_be_met(method, size):
 def slow_phase(method, lam, rtol, **start):
     X = np.random.default_rng(0).standard_normal((20, 40))
     problem = gf.models.DiagonalLinearNetwork(X, X[:, 0] - X[:, 1])
-    w0 = problem.initial_weights(seed=np.random.default_rng(0), **start)
+    w0 = problem.initial_weights(seed=0, **start)
     return gf.gradient_flow(problem, w0, (0, 10 / lam), weight_decay=lam, rtol=rtol, method=method)
 
 

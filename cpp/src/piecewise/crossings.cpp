@@ -85,9 +85,11 @@ void Crossings::look_along(const OneStepMethod& method) {
   for (Index l = 0; l < degree; ++l) {
     method.preview(nodes_[l], state_);
     look(state_, looks_[l + 1]);
-    const bool known = method.forces().cols() > 0;
-    if (!known) forces_.evaluate(state_, force_);
-    impose(known ? method.forces().col(l) : force_, looks_[l + 1]);
+    if (method.forces().cols() > 0)
+      force_ = method.forces().col(l);
+    else
+      forces_.evaluate(state_, force_);
+    impose(force_, looks_[l + 1]);
   }
   piece_->sizes(state_, sizes_);
   // Forces that have not yet reacted to a change of mode say nothing of the path of a long step.
@@ -183,8 +185,10 @@ double Crossings::find(const OneStepMethod& method) {
     }
   }
   if (first_.empty()) return end_ = Modes::kNone;
-  std::stable_sort(first_.begin(), first_.end(),
-                   [](const Crossing& a, const Crossing& b) { return a.x < b.x; });
+  // Few, and often in order already. std::stable_sort would allocate.
+  const auto earlier = [](const Crossing& a, const Crossing& b) { return a.x < b.x; };
+  for (auto c = first_.begin(); c != first_.end(); ++c)
+    std::rotate(std::upper_bound(first_.begin(), c, *c, earlier), c, c + 1);
   end_ = first_.front().x;
   const auto later = [&](const Crossing& c) { return c.x > end_ + kTogether && !alike(c, end_); };
   first_.erase(std::remove_if(first_.begin(), first_.end(), later), first_.end());
