@@ -54,8 +54,42 @@ double Decay::max_rate() const {
   return rate;
 }
 
+double Decay::rate(Index param) const {
+  for (const Group& group : groups_)
+    for (const Range& range : group.ranges)
+      if (range.begin <= param && param < range.end) return group.rate;
+  throw std::out_of_range("weight decay has no rate for this parameter");
+}
+
+double Decay::rate(const Slant& slant) const {
+  double sum = 0.0;
+  for_entries(slant, [&](Index, double e, double rate) { sum += rate * e * e; });
+  return sum;
+}
+
+const Decay::Slants& Decay::slants() const {
+  static const Slants none;
+  return slants_ ? *slants_ : none;
+}
+
+/// On what is orthogonal to a slant, along the surfaces, and on the slant itself, so that the sum is symmetric.
+void Decay::add_to(MatrixRef A) const {
+  for (const Group& group : groups_)
+    for (const Range& range : group.ranges)
+      A.diagonal().segment(range.begin, range.end - range.begin).array() += group.rate;
+  for (const Slant& slant : slants()) {
+    const double its_rate = rate(slant);
+    for_entries(slant, [&](Index i, double e_i, double rate_i) {
+      for_entries(slant, [&](Index j, double e_j, double rate_j) {
+        A(i, j) += (2.0 * its_rate - rate_i - rate_j) * e_i * e_j;
+      });
+    });
+  }
+}
+
 void Decay::assign(double factor, const Decay& other) {
   check_rate(factor);
+  factor_ = factor * other.factor_;
   for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].rate = factor * other.groups_[g].rate;
 }
 

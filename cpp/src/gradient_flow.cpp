@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "grokflow/piecewise.hpp"
+
 namespace grokflow {
 namespace {
 
@@ -14,12 +16,18 @@ const Problem& existing(const std::shared_ptr<const Problem>& problem) {
   return *problem;
 }
 
+/// As it is felt on the surfaces of a piece.
+Decay felt(Decay decay, const Problem& problem) {
+  const auto* piece = dynamic_cast<const Piece*>(&problem);
+  return piece ? piece->felt(std::move(decay)) : decay;
+}
+
 }  // namespace
 
 GradientFlow::GradientFlow(std::shared_ptr<const Problem> problem, Decay decay, CurvatureKind curvature,
                            const CurvatureOptions& options, Schedule schedule, double t0)
     : problem_(std::move(problem)),
-      whole_(std::move(decay)),
+      whole_(felt(std::move(decay), existing(problem_))),
       decay_(whole_),
       schedule_(std::move(schedule)),
       begins_{t0},
@@ -50,7 +58,7 @@ double GradientFlow::factor() const {
 void GradientFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
   problem_->gradient(w, out);
   out = -out;
-  whole_.add_product(-factor(), w, out);
+  whole_.add_gradient(-factor(), w, out);
 }
 
 void GradientFlow::compute_rhs(const ConstVectorRef& w, const ConstVectorRef& forces, VectorRef out,
@@ -59,7 +67,7 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, const ConstVectorRef& fo
   gap = *at_->scaled_residual() - forces;
   at_->vjp(forces, out);
   out = -out;
-  decay_.add_product(-1.0, w, out);
+  decay_.add_gradient(-1.0, w, out);
 }
 
 void GradientFlow::forces(const ConstVectorRef& w, VectorRef out) {

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "grokflow/piecewise.hpp"
+
 namespace grokflow {
 namespace {
 
@@ -25,6 +27,7 @@ constexpr double kTiny = std::numeric_limits<double>::min();  // stands for ||w|
 NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
                    CurvatureKind curvature, const TangentOptions& options)
     : problem_(std::move(problem)),
+      piece_(dynamic_cast<const Piece*>(problem_.get())),
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(
           curvature, problem_,
@@ -46,6 +49,7 @@ void NormFlow::compute_rhs(const ConstVectorRef& w, VectorRef out) {
     return;
   }
   regularizer_->evaluate(w, out);
+  if (piece_) piece_->project(out);  // decay at several rates would push w off its surfaces
   const double steepness = out.norm();
   tangent_->project(out);
   stationarity_ = steepness > 0.0 ? out.norm() / steepness : 0.0;

@@ -67,13 +67,14 @@ class OutputPiece final : public Piece {
   void sizes(const ConstVectorRef& w, VectorRef out) const override { outputs_->sizes(w, out); }
   void gains(const ConstVectorRef& w, VectorRef out) const override { outputs_->gains(w, out); }
   void project(VectorRef v) const override { outputs_->project(v); }
-  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
-                   VectorRef high) const override {
-    outputs_->multipliers(signs, force, low, high);
+  std::shared_ptr<const Decay::Slants> slants() const override { return outputs_->slants(); }
+  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
+                   VectorRef low, VectorRef high) const override {
+    outputs_->multipliers(signs, w, force, low, high);
   }
-  void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
-             Kinks& kinks) const override {
-    outputs_->kinks(sign, force, unit, surfaces, kinks);
+  void kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
+             const std::vector<Index>& surfaces, Kinks& kinks) const override {
+    outputs_->kinks(sign, w, force, unit, surfaces, kinks);
   }
   bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override {
     return outputs_->snap(unit, surfaces, w);

@@ -203,12 +203,8 @@ void OutputProblem::linearize(const ConstVectorRef& w, std::unique_ptr<Lineariza
   static_cast<At&>(*lin).refill(w);
 }
 
-std::shared_ptr<Piece> OutputProblem::make_piece() const {
-  return std::make_shared<OutputPiece>(piecewise(*train_.outputs)->make_piece(), train_.loss, scale());
-}
-
-void OutputProblem::require_decay(const Decay& decay) const {
-  piecewise(*train_.outputs)->require_decay(decay);
+std::shared_ptr<Piece> OutputProblem::make_piece(const Decay& decay) const {
+  return std::make_shared<OutputPiece>(piecewise(*train_.outputs)->make_piece(decay), train_.loss, scale());
 }
 
 }  // namespace grokflow

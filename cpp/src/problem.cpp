@@ -28,6 +28,19 @@ void Linearization::vjp(const ConstVectorRef&, VectorRef) const {
   throw std::logic_error("no product J^T u: a problem with residuals overrides Linearization::vjp");
 }
 
+void Linearization::jvp_slants(const Decay::Slants& slants, MatrixRef out) const {
+  Vector v = Vector::Zero(num_params_);
+  for (std::size_t k = 0; k < slants.size(); ++k) {
+    Index entry = 0;
+    for (const Decay::Range& range : slants[k].where)
+      for (Index i = range.begin; i < range.end; ++i) v[i] = slants[k].e[entry++];
+    jvp(v, out.col(static_cast<Index>(k)));
+    for (const Decay::Range& range : slants[k].where)
+      v.segment(range.begin, range.end - range.begin).setZero();
+    check();
+  }
+}
+
 void Linearization::gram(Index begin, Index end, MatrixRef K) const {
   Vector row(num_params_);
   for_each_unit(num_residuals_, [&](Index i, const ConstVectorRef& unit) {

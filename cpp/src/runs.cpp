@@ -94,14 +94,12 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
     throw std::invalid_argument(
         "the regularizer must be the norm, or rates by block: the activation of this network has a kink, "
         "and its neurons slide along data points");
-  piecewise(*ground.whole)->require_decay(norm->weights());
   auto forces = drift_forces(ground.piece, std::move(regularizer), tangent_options(options));
   return std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);
 }
 
 std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay, const RunOptions& options,
                                          const Schedule& schedule = {}) {
-  if (ground.piece) piecewise(*ground.whole)->require_decay(decay);
   if (ground.piece && schedule)
     throw std::invalid_argument(
         "weight decay that changes over time is for smooth problems: the activation of this network has a "
@@ -125,6 +123,17 @@ std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const
 std::unique_ptr<Flow> watched_by(const std::function<void()>& checkpoint, std::unique_ptr<Flow> flow) {
   flow->checkpoint = checkpoint;
   return flow;
+}
+
+Decay no_decay(const std::shared_ptr<const Problem>& problem) {
+  if (!problem) throw std::invalid_argument("the problem is a null pointer");
+  return {problem->num_params(), 0.0};
+}
+
+/// Those of the norm, which alone moves on a problem that has kinks.
+Decay weights_of(const std::shared_ptr<const Problem>& problem, const Regularizer* regularizer) {
+  const auto* norm = dynamic_cast<const WeightedNorm*>(regularizer);
+  return norm ? norm->weights() : no_decay(problem);
 }
 
 RunOptions in_finer_steps(RunOptions options) {
@@ -160,9 +169,10 @@ Observable observe(std::shared_ptr<const Regularizer> regularizer, std::string n
   return {std::move(name), 0, std::move(evaluate)};
 }
 
-Ground::Ground(std::shared_ptr<const Problem> problem) : whole(std::move(problem)), smooth(whole) {
+Ground::Ground(std::shared_ptr<const Problem> problem, const Decay& decay)
+    : whole(std::move(problem)), smooth(whole) {
   if (!whole) throw std::invalid_argument("the problem is a null pointer");
-  if (const auto* kinked = piecewise(*whole)) smooth = piece = kinked->make_piece();
+  if (const auto* kinked = piecewise(*whole)) smooth = piece = kinked->make_piece(decay);
 }
 
 FlowRun::FlowRun(std::unique_ptr<Flow> flow, const ConstVectorRef& w0, const RunOptions& options)
@@ -192,7 +202,7 @@ const std::vector<ModeChange>& FlowRun::mode_changes() const {
 
 GradientRun::GradientRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const Decay& decay,
                          const RunOptions& options, const Schedule& schedule)
-    : GradientRun(Ground(problem), w0, decay, with_atol(options, problem.get(), w0), schedule) {}
+    : GradientRun(Ground(problem, decay), w0, decay, with_atol(options, problem.get(), w0), schedule) {}
 
 GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const Decay& decay,
                          const RunOptions& options, const Schedule& schedule)
@@ -201,8 +211,8 @@ GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const D
 
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
                        const RunOptions& options)
-    : LandingRun(Ground(problem), w0, in_finer_steps(with_atol(options, problem.get(), w0)),
-                 options.tolerance.rtol) {}
+    : LandingRun(Ground(problem, no_decay(problem)), w0,
+                 in_finer_steps(with_atol(options, problem.get(), w0)), options.tolerance.rtol) {}
 
 LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol)
     : FlowRun(
@@ -240,7 +250,8 @@ void LandingRun::state(Archive& archive) {
 
 Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& w,
                   const LandingOptions& options) {
-  const Ground ground(std::move(problem));
+  const Decay none = no_decay(problem);
+  const Ground ground(std::move(problem), none);
   require_size(*ground.whole, w);
   if (ground.piece) stay_on_surfaces(*ground.piece, w);
   return LandingWatch(ground.smooth, options).settle(w, Status::landed);
@@ -248,7 +259,7 @@ Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& 
 
 DriftRun::DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
                    const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
-    : DriftRun(Ground(problem), std::move(regularizer), w0,
+    : DriftRun(Ground(problem, weights_of(problem, regularizer.get())), regularizer, w0,
                with_method(with_atol(options, problem.get(), w0, kResolved * w0.stableNorm()), "Tsit5"),
                stops) {}
 
@@ -268,7 +279,7 @@ void DriftRun::state(Archive& archive) {
 
 std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
                                               const Decay& weights) {
-  const Ground ground(std::move(problem));
+  const Ground ground(std::move(problem), weights);
   if (!ground.piece) return ground.whole;
   const auto modes =
       make_modes(ground, std::make_shared<WeightedNorm>(weights), with_atol({}, ground.whole.get(), w));

@@ -146,8 +146,8 @@ def gradient_flow(
     it; a neuron that slides leaves where its multiplier reaches 0 or 1. `Solution.mode_changes` tells all
     that. On each piece the flow is smooth. Where both sides repel, as they do once the outer weight of a
     neuron that slides has changed its sign, the solution is not unique: the side below 0 is taken where the
-    field there allows it, and the change is called "split". Such a flow asks for one rate of decay
-    of a neuron's inner weights, "V" and "b".
+    field there allows it, and the change is called "split". Inner weights "V" and "b" that decay at different
+    rates have a velocity across these surfaces that data do not cause: it takes part in all that.
 
     References
     ----------

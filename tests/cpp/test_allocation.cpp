@@ -61,7 +61,7 @@ void check_modes() {
   samples.X.col(0) = Vector::LinSpaced(n, -2.0, 1.7);
   samples.y = (3.0 * samples.X.col(0).array()).sin();
   const TwoLayerNetwork net(samples, std::nullopt, width, Activation::relu, false, 1.0);
-  const std::shared_ptr<Piece> piece = net.make_piece();
+  const std::shared_ptr<Piece> piece = net.make_piece(Decay(net.num_params(), 1e-2));
   const Tolerance tight(1e-10, 1e-13);
   GradientFlow flow(piece, Decay(piece->num_params(), 1e-2));
   Modes modes(piece, gradient_forces(piece, flow.decay()), tight);

@@ -54,8 +54,10 @@ class Rattle final : public Piece {
   void sizes(const ConstVectorRef&, VectorRef out) const override { out[0] = 1.0; }
   void gains(const ConstVectorRef&, VectorRef out) const override { out[0] = 1.0; }
   void project(VectorRef) const override {}
-  void multipliers(const ConstVectorRef&, const ConstVectorRef&, VectorRef, VectorRef) const override {}
-  void kinks(double, const ConstVectorRef&, Index, const std::vector<Index>&, Kinks& out) const override {
+  void multipliers(const ConstVectorRef&, const ConstVectorRef&, const ConstVectorRef&, VectorRef,
+                   VectorRef) const override {}
+  void kinks(double, const ConstVectorRef&, const ConstVectorRef&, Index, const std::vector<Index>&,
+             Kinks& out) const override {
     out.normals = Matrix::Identity(1, 1);
     out.field = Vector::Constant(1, finite_ ? -mode_(0, 0) : std::nan(""));
     out.jumps = Vector::Zero(1);

@@ -232,13 +232,29 @@ def test_a_multistep_method_is_refused():
         solve(problem, w0, method=gf.BDF())
 
 
-def test_inner_weights_must_decay_alike():
-    problem, w0 = network()
-    with pytest.raises(ValueError, match="'V' and 'b'"):
-        solve(problem, w0, weight_decay={"*": 1e-2, "b": 0.0})
-    sol = solve(problem, w0, 30.0, weight_decay={"u": 0.0, "*": 1e-2}, t_eval=None)
-    energy = sol["train_loss"] + 0.5 * 1e-2 * (sol.w[:, 12:] ** 2).sum(1)
-    assert (np.diff(energy) <= 1e-7 * energy[:-1]).all()
+@KINKED
+@pytest.mark.parametrize("inputs", [1, 3])
+@pytest.mark.parametrize("rates", [{"u": 0.0}, {"b": 0.0}, {"b": 5e-2, "u": 0.0}])
+def test_energy_falls_where_blocks_decay_at_rates_of_their_own(activation, inputs, rates):
+    problem, w0 = network(activation=activation, inputs=inputs)
+    rates = {"*": RATE} | rates
+    sol = solve(problem, w0, weight_decay=rates, t_eval=None, rtol=1e-7, atol=1e-10)
+    assert sol.success, sol.message
+    assert len(sol.mode_changes) > 5
+    D = np.empty(problem.num_params)
+    for name, block in problem.blocks.items():
+        D[block] = rates.get(name, RATE)
+    energy = sol["train_loss"] + 0.5 * sol.w**2 @ D
+    assert (np.diff(energy) <= 1e-9 * energy[:-1]).all()
+
+
+def test_a_dead_neuron_comes_to_life_where_its_bias_outlives_its_weights():
+    """Nothing but the decay moves it: v = exp(-lam t), b = 1, and the kink is at its data point at log 2 / lam."""
+    problem = gf.models.TwoLayerNetwork([[-2.0]], [1.0], width=1, activation="relu")
+    sol = solve(problem, [1.0, 1.0, 1.0], weight_decay={"*": RATE, "b": 0.0}, rtol=1e-9, atol=1e-12)
+    assert [tuple(change)[1:] for change in sol.mode_changes] == [(0, 0, "cross")]
+    assert sol.mode_changes["t"][0] == pytest.approx(np.log(2) / RATE, rel=1e-7)
+    assert sol["train_loss"][-1] < 1e-2 < sol["train_loss"][0]
 
 
 def test_changes_of_mode_are_saved(tmp_path):
@@ -296,16 +312,19 @@ def test_a_drift_that_starts_beside_the_manifold_is_pulled_back_in_its_mode():
     assert (np.abs(z)[np.abs(before) < 1e-14 * sizes] < 1e-13).all()
 
 
-def test_the_drift_is_the_limit_of_the_flow():
+@pytest.mark.parametrize("weights", [{"*": 1.0}, {"*": 1.0, "b": 0.0}, {"*": 0.5, "b": 1.0, "u": 0.2}])
+def test_the_drift_is_the_limit_of_the_flow(weights):
     problem, w0 = network(width=30, n=5)
     landing = gf.limit_map(problem, w0)
     s = np.array([0.05, 0.1, 0.2])
-    slow = gf.norm_flow(problem, landing.w, (0, 0.2), t_eval=s, rtol=1e-8, atol=1e-11)
+    slow = gf.norm_flow(problem, landing.w, (0, 0.2), t_eval=s, regularizer=weights, rtol=1e-8, atol=1e-11)
+    assert slow.mode_changes.size > 0
     distances = []
     for rate in (1e-5, 1e-6):
         times, limits = s / rate, (0, 0.2 / rate)
+        rates = {name: rate * weight for name, weight in weights.items()}
         flow = gf.gradient_flow(
-            problem, landing.w, limits, weight_decay=rate, t_eval=times, rtol=1e-8, atol=1e-11
+            problem, landing.w, limits, weight_decay=rates, t_eval=times, rtol=1e-8, atol=1e-11
         )
         distances.append(np.linalg.norm(flow.w - slow.w, axis=1).max())
     assert distances[1] < 0.2 * distances[0]  # first order in the rate
@@ -317,5 +336,3 @@ def test_the_drift_asks_for_the_norm():
     w = gf.limit_map(problem, w0).w
     with pytest.raises(ValueError, match="kink"):
         gf.norm_flow(problem, w, (0, 1), regularizer="hessian_trace")
-    with pytest.raises(ValueError, match="'V' and 'b'"):
-        gf.norm_flow(problem, w, (0, 1), regularizer={"*": 1.0, "b": 0.0})

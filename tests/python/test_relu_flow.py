@@ -69,21 +69,23 @@ def small_problem(activation, inputs, seed, **options):
 
 
 @pytest.mark.parametrize(
-    ("activation", "inputs", "seed", "options"),
+    ("activation", "inputs", "seed", "options", "decay"),
     [
-        ("relu", 1, 1, {}),
-        ("relu", 2, 3, {}),
-        ("relu", 2, 5, {}),
-        ("relu", 2, 2, {}),
-        ("leaky_relu", 1, 1, {"output_bias": True}),
-        ("abs", 1, 0, {"output_scale": 0.5}),
-        ("abs", 2, 5, {}),
+        ("relu", 1, 1, {}, {}),
+        ("relu", 1, 1, {}, {"b": 0.0}),
+        ("relu", 1, 1, {}, {"b": 0.2}),
+        ("relu", 2, 3, {}, {}),
+        ("relu", 2, 5, {}, {"b": 0.2}),
+        ("relu", 2, 2, {}, {"b": 0.0}),
+        ("leaky_relu", 1, 1, {"output_bias": True}, {"b": 0.0, "a": 0.0}),
+        ("abs", 1, 0, {"output_scale": 0.5}, {"b": 0.1}),
+        ("abs", 2, 5, {}, {}),
     ],
 )
-def test_agrees_with_the_twin(activation, inputs, seed, options):
+def test_agrees_with_the_twin(activation, inputs, seed, options, decay):
     network = small_problem(activation, inputs, seed, **options)
     w0 = network(gf.models).initial_weights(seed=np.random.default_rng(seed))
-    decay = {"*": 0.02, "u": 0.05}
+    decay = {"*": 0.02, "u": 0.05} | decay
     exact = run("reference", network, w0, (0, 20), weight_decay=decay, rtol=1e-7, atol=1e-10, t_eval=[3, 20])
     found = run("compiled", network, w0, (0, 20), weight_decay=decay, t_eval=[3, 20])
     np.testing.assert_allclose(found.w, exact.w, atol=1e-6)

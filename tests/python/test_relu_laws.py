@@ -34,18 +34,28 @@ def run(net, w0, t_end, weight_decay=LAM, rtol=1e-8, atol=1e-11, t_eval=None, **
 
 
 @pytest.mark.parametrize(
-    ("activation", "seed", "inputs"),
-    [("relu", 1, 1), ("relu", 5, 2), ("relu", 2, 2), ("abs", 0, 1), ("abs", 5, 2), ("leaky_relu", 1, 1)],
+    ("activation", "seed", "inputs", "rates"),
+    [
+        ("relu", 1, 1, {"b": 0.0}),
+        ("relu", 5, 2, {}),
+        ("relu", 2, 2, {"b": 0.2, "u": 0.0}),
+        ("abs", 0, 1, {}),
+        ("abs", 5, 2, {"b": 0.0}),
+        ("leaky_relu", 1, 1, {"b": 0.0}),
+    ],
 )
-def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs):
+def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs, rates):
     net = network(activation, seed, inputs)
     w0, t_end = net.initial_weights(seed=np.random.default_rng(seed)), 20.0
-    exact = run(net, w0, t_end).final
+    exact = run(net, w0, t_end, {"*": LAM} | rates).final
+    D = np.full(w0.size, LAM)
+    for name, rate in rates.items():
+        D[net.blocks[name]] = rate
     steps, errors = 0.01 / 2.0 ** np.arange(4), []
     for step in steps:
         w = w0.copy()
         for _ in range(round(t_end / step)):
-            w -= step * (net._core.gradient(w) + LAM * w)
+            w -= step * (net._core.gradient(w) + D * w)
         errors.append(np.abs(w - exact).max())
     assert errors[-1] < 2e-3
     assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.15)
@@ -221,12 +231,6 @@ def test_dead_neurons_and_zero_weights_only_decay():
     np.testing.assert_allclose(run(net, dead, 5.0).final, dead * np.exp(-LAM * 5.0), rtol=1e-6)
 
 
-def test_inner_weights_have_to_decay_alike():
-    net = network("relu", 1)
-    with pytest.raises(ValueError, match="'V' and 'b'"):
-        gf.gradient_flow(net, net.initial_weights(), (0, 1), weight_decay={"*": 1e-3, "b": 0.0})
-
-
 def test_bdf_needs_a_smooth_past():
     net = network("relu", 1)
     with pytest.raises(ValueError, match="smooth only piece by piece"):
@@ -246,10 +250,11 @@ def random_network(seed):
     return net, (1.0 if seed % 4 else 0.3) * net.initial_weights(seed=np.random.default_rng(seed))
 
 
-def check_no_chatter(seed, lam, rtol):
+def check_no_chatter(seed, lam, rtol, rates):
     net, w0 = random_network(seed)
+    rates = {"*": lam} | {name: lam * factor for name, factor in rates.items()}
     sol = gf.gradient_flow(
-        net, w0, (0, 10 / lam), weight_decay=lam, rtol=rtol, atol=1e-3 * rtol, max_steps=100_000
+        net, w0, (0, 10 / lam), weight_decay=rates, rtol=rtol, atol=1e-3 * rtol, max_steps=100_000
     )
     assert sol.success, sol.message
     assert sol.mode_changes.size <= 250
@@ -263,14 +268,19 @@ def test_forces_far_below_the_tolerance_make_no_chatter(seed, rtol):
     """In the slow phase residuals are of the size of the weight decay, and still decide who slides.
 
     With 34, 144 and, at 1e-6, 4 a plateau of the loss is left where a neuron crosses a data point."""
-    check_no_chatter(seed, 1e-8, rtol)
+    check_no_chatter(seed, 1e-8, rtol, {})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nor_where_biases_decay_otherwise(seed):
+    check_no_chatter(seed, 1e-8, 1e-3, {"b": 0.0} if seed % 2 else {"b": 2.0, "u": 0.5})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
 def test_two_hundred_networks_make_no_chatter(rtol):
     for seed in range(200):
-        check_no_chatter(seed, 1e-8, rtol)
+        check_no_chatter(seed, 1e-8, rtol, {})
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -5,8 +5,8 @@ each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1),
 negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
 reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight u_j of a neuron that slides
 changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
-u_j / |u_j| for u_j, to which its field is proportional. Samples with equal inputs are one: their forces add
-up.
+u_j / |u_j| for u_j where its field is proportional to u_j: where the decay of y_j, at one rate, does not move
+z_ij = 0. Samples with equal inputs are one: their forces add up.
 """
 
 import itertools
@@ -36,7 +36,8 @@ class Modes:
     """A network's flow in a mode, the ends of a mode, and the mode that follows."""
 
     def __init__(self, problem, D):
-        self.problem, self.D = problem, D
+        self.problem = problem
+        self.D = np.broadcast_to(D, max(block.stop for block in problem.blocks.values()))
         _, first, group = np.unique(problem.X, axis=0, return_index=True, return_inverse=True)
         self.samples = np.sort(first)  # i counts distinct inputs; each by its first sample
         self.group = np.searchsorted(self.samples, first[group.ravel()])  # the i of each sample
@@ -47,6 +48,8 @@ class Modes:
         self.slope = np.zeros(self.mode.shape)  # of the activation; where it slides, z is 0
         self.projectors = np.tile(np.eye(self.X.shape[1]), (self.m, 1, 1))
         self.sign = np.ones(self.m)  # of u_j while neuron j slides
+        rates = self.inner(self.D)
+        self.skew = rates - rates[:, :1]  # what differs from the rate of v_j, which leaves z_ij = 0 alone
         self.changes = []
 
     def inner(self, w):
@@ -75,37 +78,47 @@ class Modes:
         s, slope = self.problem.s, self.slope
         du = -s * np.einsum("...i,...ij->...j", f, slope * z)
         dy = -s * np.einsum("...i,...j,ij,iq->...jq", f, u, slope, self.X)
-        dy = np.einsum("jqk,...jk->...jq", self.projectors, dy)
-        return self.flat(du, dy, -f.sum(axis=-1, keepdims=True)) - self.D * w
+        dy = np.einsum("jqk,...jk->...jq", self.projectors, dy - self.inner(self.D * w))
+        decay = self.D * w
+        return self.flat(du - decay[..., : self.m], dy, -f.sum(axis=-1, keepdims=True) - decay[..., -1:])
 
     def jacobian(self, w):
         return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
 
-    def multipliers(self, j, field, f):
+    def multipliers(self, j, field, w, f):
         """Return theta and 1 - theta of the surfaces that neuron j slides on, times the jump, over all terms.
 
         They hold its velocity orthogonal to the surfaces. Theta itself would pass through infinity with f.
         """
         S = np.flatnonzero(self.mode[:, j] == 0)
         low = np.linalg.lstsq(self.X[S].T, field, rcond=None)[0]
-        terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1) + np.finfo(float).tiny
-        return low / terms, (self.jumps(j, f)[S] - low) / terms
+        terms = self.terms(j, w, f)
+        return low / terms, (self.jumps(j, w, f)[S] - low) / terms
 
-    def jumps(self, j, f):
-        """Return what moves y_j less on each surface when it is switched on, where |u_j| is 1."""
-        return self.problem.s * self.sign[j] * (self.above - self.below) * f
+    def gain(self, j, w):
+        """Return what multiplies the field of y_j: u_j or, if all of it is proportional to that, its sign."""
+        return w[j] if self.skew[j].any() else self.sign[j]
 
-    def field(self, j, f):
-        """Return the velocity of y_j, without decay, with all that it slides on switched off; |u_j| is 1."""
+    def jumps(self, j, w, f):
+        """Return what moves y_j less on each surface when it is switched on."""
+        return self.problem.s * self.gain(j, w) * (self.above - self.below) * f
+
+    def field(self, j, w, f):
+        """Return the velocity of y_j, without what decay leaves alone, with all that it slides on switched off."""
         slope = np.where(self.mode[:, j] > 0, self.above, self.below)
-        return -self.problem.s * self.sign[j] * (slope * f) @ self.X
+        return -self.problem.s * self.gain(j, w) * (slope * f) @ self.X - self.skew[j] * self.inner(w)[j]
+
+    def terms(self, j, w, f):
+        """Return the size of the terms that add up to it."""
+        forces = np.abs(self.problem.s * self.gain(j, w) * f) @ np.linalg.norm(self.X, axis=1)
+        return forces + np.linalg.norm(self.skew[j] * self.inner(w)[j]) + np.finfo(float).tiny
 
     def ends(self, w):
         """Return for each neuron the smallest of the functions that are positive while its mode lasts."""
         f = self.force(w)
         least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
         for j in np.flatnonzero((self.mode == 0).any(axis=0)):
-            low, high = self.multipliers(j, self.field(j, f), f)
+            low, high = self.multipliers(j, self.field(j, w, f), w, f)
             least[j] = min(least[j], *(low + LEAVE), *(high + LEAVE), self.sign[j] * w[j] + TOUCH)
         return least
 
@@ -119,13 +132,13 @@ class Modes:
         S = self.X[self.mode[:, j] == 0]
         self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
 
-    def arriving(self, j, f):
+    def arriving(self, j, w, f):
         """Return the signs of the rates of z_ij with which neuron j moves in its mode."""
-        rates = self.X @ (self.projectors[j] @ self.field(j, f))
-        terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
+        rates = self.X @ (self.projectors[j] @ self.field(j, w, f))
+        terms = self.terms(j, w, f)
         return np.where(np.abs(rates) <= ZERO * terms * np.linalg.norm(self.X, axis=1), 0, np.sign(rates))
 
-    def consistent(self, j, f, touching, forced, came):
+    def consistent(self, j, w, f, touching, forced, came):
         """Yield (sides, velocity, terms) of each mode in which neuron j stays.
 
         First those that go on as it came, and then those that go as it is driven with all surfaces off.
@@ -134,7 +147,7 @@ class Modes:
         off = before.copy()
         off[touching] = -1
         self.enter(j, off)
-        came, driven = came[touching], self.arriving(j, f)[touching]
+        came, driven = came[touching], self.arriving(j, w, f)[touching]
 
         def strangeness(sides):
             return np.sum((came != 0) * (came != sides)), np.sum(driven != sides)
@@ -145,13 +158,13 @@ class Modes:
             S = self.X[sides == 0]
             if any(sides[i] != side for i, side in forced.items()) or np.linalg.matrix_rank(S) < len(S):
                 continue
-            if (self.jumps(j, f)[sides == 0] < 0).any():  # a surface that repels: nothing stays on it
+            if (self.jumps(j, w, f)[sides == 0] < 0).any():  # a surface that repels: nothing stays on it
                 continue
             self.enter(j, sides)
-            field = self.field(j, f)
+            field = self.field(j, w, f)
             velocity = self.projectors[j] @ field
-            low, high = self.multipliers(j, field, f)
-            terms = np.abs(self.problem.s * f) @ np.linalg.norm(self.X, axis=1)
+            low, high = self.multipliers(j, field, w, f)
+            terms = self.terms(j, w, f)
             moves = sides * (self.X @ velocity) >= -ZERO * terms * np.linalg.norm(self.X, axis=1)
             free = [i for i in touching if i not in forced and sides[i] != 0]
             if moves[free].all() and (low >= -LEAVE / 2).all() and (high >= -LEAVE / 2).all():
@@ -167,7 +180,7 @@ class Modes:
             turns = slides and self.sign[j] * w[j] <= 0
             self.sign[j] = -self.sign[j] if turns else self.sign[j] if slides else np.sign(w[j]) or 1.0
             near = (np.abs(distances[:, j]) <= 3 * TOUCH) | (before == 0)
-            multipliers = zip(*self.multipliers(j, self.field(j, f), f), strict=True)
+            multipliers = zip(*self.multipliers(j, self.field(j, w, f), w, f), strict=True)
             forced = {
                 i: -1 if low < high else 1
                 for i, (low, high) in zip(np.flatnonzero(before == 0), multipliers, strict=True)
@@ -176,8 +189,8 @@ class Modes:
             y[j] -= np.linalg.pinv(self.X[near]) @ (self.X[near] @ y[j])
             if np.linalg.matrix_rank(self.X[near]) == self.X.shape[1]:
                 y[j], near = 0.0, np.ones_like(near)
-            came = np.zeros(near.size) if start else self.arriving(j, f)
-            found = list(self.consistent(j, f, np.flatnonzero(near), forced, came))
+            came = np.zeros(near.size) if start else self.arriving(j, w, f)
+            found = list(self.consistent(j, w, f, np.flatnonzero(near), forced, came))
             if not found:
                 raise RuntimeError(f"no mode follows at t = {t} for neuron {j} at {np.flatnonzero(near)}")
             sides, velocity, terms = found[0]

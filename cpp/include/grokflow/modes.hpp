@@ -8,7 +8,7 @@
 // its residual gives this force: the next step starts on the slow manifold of its own mode. Where w would move
 // farther the new equilibrium need not be near (a saddle may have been left), and steps follow what happens.
 //
-//   auto piece = network->make_piece();                              // F continued smoothly from one mode
+//   auto piece = network->make_piece(decay);                         // F continued smoothly from one mode
 //   GradientFlow flow(piece, decay);                                 // an ordinary flow on it
 //   Modes modes(piece, gradient_forces(piece, decay), tolerance);     // the mode, and how it changes
 //   auto stepper = make_piecewise(flow, make_radau(flow, tolerance), modes, t0);

@@ -18,6 +18,8 @@
 
 namespace grokflow {
 
+class Piece;
+
 class NormFlow final : public Flow {
  public:
   /// `curvature` is gram, dense or krylov.
@@ -41,6 +43,7 @@ class NormFlow final : public Flow {
   bool arrive(const ConstVectorRef& w, double size);
 
   std::shared_ptr<const Problem> problem_;
+  const Piece* piece_;  // the same, or null
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
   bool begun_ = false;

@@ -19,7 +19,8 @@
 // descent: the element of least norm in Clarke's subdifferential.
 //
 // Field and jumps of a unit are proportional to its `gain` (the outer weight of a neuron). Where the gain
-// changes its sign, all surfaces that attracted the unit repel it, from both sides, and it leaves them.
+// changes its sign, all surfaces that attracted the unit repel it, from both sides, and it leaves them. Only
+// decay at several rates may push w across its surfaces, whatever the gain.
 #pragma once
 
 #include <memory>
@@ -37,7 +38,8 @@ enum class Side : signed char { off = -1, slide = 0, on = 1 };
 /// The side of each surface, n x units.
 using Mode = Eigen::Matrix<signed char, Eigen::Dynamic, Eigen::Dynamic>;
 
-/// The field of one unit's parameters, over the size of its gain, where they touch k surfaces.
+/// The field of one unit's parameters where they touch k surfaces; over the size of its gain, if all of it is
+/// proportional to that.
 struct Kinks {
   Matrix normals;  ///< one column for each surface
   Vector field;    ///< with all these surfaces off; components orthogonal to all normals may be left out
@@ -78,14 +80,20 @@ class Piece : public Problem {
 
   /// v <- Pi v.
   virtual void project(VectorRef v) const = 0;
-  /// For each surface slid on, in order of unit and surface, theta jump and (1 - theta) jump over the size
-  /// of the gain, whose sign is one of `signs` (num_units): both are positive while it is slid on. `force`
-  /// is c r, or c g of a loss on top.
-  virtual void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
-                           VectorRef high) const = 0;
+  /// The vectors along the surfaces slid on that decay at rates of their own.
+  virtual std::shared_ptr<const Decay::Slants> slants() const { return nullptr; }
+  /// The constant slope of what decays, in this mode.
+  virtual std::shared_ptr<const Vector> tilt() const { return nullptr; }
+  /// `decay` as it is felt here.
+  Decay felt(Decay decay) const;
+  /// For each surface slid on, in order of unit and surface, theta jump and (1 - theta) jump, as `Kinks` has
+  /// them, where the sign of the gain is one of `signs` (num_units): both are positive while it is slid on.
+  /// `force` is c r, or c g of a loss on top.
+  virtual void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
+                           VectorRef low, VectorRef high) const = 0;
   /// The unit's field at the given surfaces, which w touches, with this sign of its gain.
-  virtual void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
-                     Kinks& kinks) const = 0;
+  virtual void kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
+                     const std::vector<Index>& surfaces, Kinks& kinks) const = 0;
   /// Takes w, which is on these surfaces but for round-off, exactly there. Returns whether they leave the
   /// unit no freedom: y = 0.
   virtual bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const = 0;
@@ -103,11 +111,8 @@ class PiecewiseProblem : public Problem {
  public:
   using Problem::Problem;
   virtual bool has_kinks() const = 0;
-  /// A piece of its own for each run; this problem must outlive it.
-  virtual std::shared_ptr<Piece> make_piece() const = 0;
-  /// Throws std::invalid_argument if sliding does not commute with this decay: the parameters bounded by the
-  /// surfaces of a unit must share one rate.
-  virtual void require_decay(const Decay& decay) const = 0;
+  /// A piece of its own for each run, on which the field has this decay; this problem must outlive it.
+  virtual std::shared_ptr<Piece> make_piece(const Decay& decay) const = 0;
 };
 
 /// The problem as one that has kinks, or null.

@@ -40,6 +40,7 @@
 #include <string>
 #include <vector>
 
+#include "grokflow/decay.hpp"
 #include "grokflow/types.hpp"
 
 namespace grokflow {
@@ -88,6 +89,9 @@ class Linearization {
   /// K (n x n, both triangles) = J_S J_S^T, where S are the parameters begin <= i < end.
   /// Default: n products with J^T and J; a model overrides it where its structure makes K cheap.
   virtual void gram(Index begin, Index end, MatrixRef K) const;
+
+  /// out (n, one column for each) = J e. Default: as many products.
+  virtual void jvp_slants(const Decay::Slants& slants, MatrixRef out) const;
 
   /// c r, if it is at hand.
   virtual const Vector* scaled_residual() const { return nullptr; }

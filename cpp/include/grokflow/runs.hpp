@@ -62,7 +62,7 @@ Observable observe(std::shared_ptr<const Regularizer> regularizer, std::string n
 
 /// What a flow runs on: a problem or, if it is smooth only piece by piece, a piece of it.
 struct Ground {
-  explicit Ground(std::shared_ptr<const Problem> problem);
+  Ground(std::shared_ptr<const Problem> problem, const Decay& decay);
 
   std::shared_ptr<const Problem> whole, smooth;  ///< the same, or `smooth` is the piece
   std::shared_ptr<Piece> piece;                  ///< or null

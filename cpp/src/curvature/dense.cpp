@@ -35,9 +35,7 @@ void DenseCurvature::form() {
   ++point_;
   form_hessian(*problem_, *lin_, matrix_, stats_);
   if (full_hessian_ && !problem_->has_hessian()) hessian_.complete(matrix_);
-  for (const Decay::Group& group : decay_.groups())
-    for (const Decay::Range& range : group.ranges)
-      matrix_.diagonal().segment(range.begin, range.end - range.begin).array() += group.rate;
+  decay_.add_to(matrix_);
 }
 
 bool DenseCurvature::sharpen() {

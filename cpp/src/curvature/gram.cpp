@@ -46,6 +46,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
     sum_ = kernels.front().cast<Scalar>();
     for (std::size_t g = 1; g < kernels.size(); ++g)
       sum_ += (reference_ / (Scalar(1) + z * groups[g].rate)) * kernels[g].cast<Scalar>();
+    add_slants();
     if (!factor_.factor(sum_, shift, nfactor)) return false;
     point_ = curvature_.point();
     return true;
@@ -69,7 +70,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
       const Vector* g = curvature_.linearization().scaled_residual();
       if (g == nullptr || curvature_.full_hessian()) return false;
       ++curvature_.stats().nsolve;
-      curvature_.decay().add_product(-z_, w, v);
+      curvature_.decay().add_gradient(-z_, w, v);
       curvature_.decay().divide(z_, v);
       jvp(v);
       const Matrix& K = curvature_.kernels().size() == 1 ? curvature_.kernels().front() : sum_;
@@ -117,6 +118,28 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
  private:
+  /// sum_ += the kernels of single vectors that have rates of their own.
+  void add_slants() {
+    const Decay::Slants& slants = curvature_.decay().slants();
+    if (slants.empty()) return;
+    const Matrix& C = curvature_.slanted();
+    product_.resize(C.rows(), C.rows());
+    const auto weighted = [&](auto&& part_of) -> const Matrix& {
+      scaled_ = C;
+      for (std::size_t k = 0; k < slants.size(); ++k)
+        scaled_.col(static_cast<Index>(k)) *=
+            part_of(reference_ / (Scalar(1) + z_ * curvature_.decay().rate(slants[k])));
+      multiply_nt(scaled_, C, product_);
+      return product_;
+    };
+    if constexpr (real) {
+      sum_ += weighted([](double weight) { return weight; });
+    } else {
+      sum_.real() += weighted([](Scalar weight) { return weight.real(); });
+      sum_.imag() += weighted([](Scalar weight) { return weight.imag(); });
+    }
+  }
+
   /// v <- A^-1 v - A^-1 J^T S^-1 (J A^-1 v + more), the system scaled by alpha of the first group;
   /// in_rows_ <- S^-1 (...).
   void solve_gauss_newton(Eigen::Ref<VectorS> v, const Eigen::Ref<VectorS>* more = nullptr) {
@@ -172,6 +195,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   Scalar z_{}, reference_{1.0};
   VectorS in_rows_, in_params_;
   Vector part_params_, part_rows_;  // real or imaginary parts
+  Matrix scaled_, product_;         // of slants
   FullHessianSolver<Scalar> full_hessian_;
 };
 
@@ -208,6 +232,8 @@ void GramCurvature::linearize(const ConstVectorRef& w) {
         kernels_[g] += part;
       }
     }
+    slanted_.resize(problem_->num_residuals(), static_cast<Index>(decay_.slants().size()));
+    lin_->jvp_slants(decay_.slants(), slanted_);
   }
   if (full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;

@@ -26,6 +26,8 @@ class GramCurvature final : public Curvature {
   HessianProduct& hessian() { return hessian_; }
   /// One kernel for each group of the decay, at the current point.
   const std::vector<Matrix>& kernels() const { return kernels_; }
+  /// J e for each slant of the decay.
+  const Matrix& slanted() const { return slanted_; }
   /// Counts the points; a factorisation made at an earlier one is of no use.
   long point() const { return point_; }
   /// Whether solves use the full Hessian.
@@ -42,6 +44,7 @@ class GramCurvature final : public Curvature {
   Vector rows_;
   HessianProduct hessian_;
   std::vector<Matrix> kernels_;
+  Matrix slanted_;
   long point_ = 0;
   bool full_hessian_ = false;
   double contraction_ = 0.0;  // of Gauss-Newton, the worst since the last point, where H is solved with

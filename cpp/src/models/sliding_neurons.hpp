@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "grokflow/decay.hpp"
 #include "numerics/orthogonal.hpp"
 
 namespace grokflow {
@@ -14,12 +16,25 @@ struct SlidingNeuron {
   Index unit;
   std::vector<Index> surfaces;
   ThinQr inputs;
+  Matrix flat;          ///< an orthonormal basis of the (x_i, 0), and
+  bool slants = false;  ///< whether the neuron may move along the surfaces other than orthogonally to b_j
 };
 
 /// In order of the units. The inner weights y_j = (v_j, b_j) lie in w = [u, V, b(, a)].
+///
+/// If v and b decay at different rates, the velocities along the surfaces split into those with b = 0, which are
+/// orthogonal to the (x_i, 0), and the part of the axis of b that is along the surfaces: its direction e_j has a rate
+/// of its own (decay.hpp).
 class SlidingNeurons {
  public:
-  SlidingNeurons(Index width, Index inputs) : width_(width), inputs_(inputs), y_(inputs + 1) {}
+  /// `skew`: the rates of v and b differ.
+  SlidingNeurons(Index width, Index inputs, bool skew)
+      : width_(width),
+        inputs_(inputs),
+        slants_(skew ? std::make_shared<Decay::Slants>() : nullptr),
+        y_(inputs + 1) {}
+
+  std::shared_ptr<const Decay::Slants> slants() const { return slants_; }
 
   Index num_surfaces() const { return num_surfaces_; }
   auto begin() const { return neurons_.begin(); }
@@ -34,9 +49,12 @@ class SlidingNeurons {
       num_surfaces_ -= static_cast<Index>(place->surfaces.size());
       place = neurons_.erase(place);
     }
-    if (surfaces.empty()) return;
-    num_surfaces_ += static_cast<Index>(surfaces.size());
-    neurons_.insert(place, {unit, std::move(surfaces), ThinQr(inputs)});
+    if (!surfaces.empty()) {
+      num_surfaces_ += static_cast<Index>(surfaces.size());
+      place = neurons_.insert(place, {unit, std::move(surfaces), ThinQr(inputs), {}});
+      if (slants_) flatten(*place, inputs);
+    }
+    if (slants_) collect_slants();
   }
 
   /// v <- Pi v: y_j <- y_j - Q Q^T y_j for all that slide.
@@ -59,7 +77,30 @@ class SlidingNeurons {
   }
 
  private:
+  void flatten(SlidingNeuron& neuron, Matrix inputs) const {
+    inputs.row(inputs_).setZero();
+    neuron.flat = orthonormal_range(inputs, kDependent);
+    neuron.slants = direction(neuron).squaredNorm() > kDependent;
+  }
+
+  /// The part of the axis of b that is along the surfaces.
+  Vector direction(const SlidingNeuron& neuron) const {
+    const Matrix& Q = neuron.inputs.Q;
+    return Vector::Unit(inputs_ + 1, inputs_) - Q * Q.row(inputs_).transpose();
+  }
+
+  void collect_slants() {
+    slants_->clear();
+    for (const SlidingNeuron& neuron : neurons_) {
+      if (!neuron.slants) continue;
+      const Index v = width_ + neuron.unit * inputs_, b = width_ * (1 + inputs_) + neuron.unit;
+      slants_->push_back({{{v, v + inputs_}, {b, b + 1}}, direction(neuron).normalized()});
+    }
+  }
+
+  static constexpr double kDependent = 1e-10;  // relative length, that is none
   Index width_, inputs_;
+  std::shared_ptr<Decay::Slants> slants_;  // in order of the neurons; null if rates do not differ
   std::vector<SlidingNeuron> neurons_;
   Index num_surfaces_ = 0;
   mutable Vector y_;  // scratch

@@ -3,6 +3,9 @@
 //
 //   K = s^2 (A A^T + (B B^T) o (X X^T + 1) - C C^T) [+ 1],    A = S o Z, B = S diag(u),
 //   C = [diag(B_j) X~ Q_j, all sliding j].
+//
+// Of V alone, or b alone, the kernel is that of the velocities that decay at their rate: on a neuron that slides these
+// are the ones with b_j = 0, and none (sliding_neurons.hpp).
 #include <utility>
 
 #include "numerics/products.hpp"
@@ -40,9 +43,12 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
   void vjp(const ConstVectorRef& q, VectorRef out) const override { piece_.pull_back(q, u_, Y_, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    const Index m = net_.width_, a = m * (2 + net_.inputs_), d = num_params();
+    const Index m = net_.width_, b = m * (1 + net_.inputs_), a = b + m, d = num_params();
     for (const Index edge : {begin, end})
-      if (edge != 0 && edge != m && edge != a && edge != d) return Linearization::gram(begin, end, K);
+      if (edge != 0 && edge != m && edge != b && edge != a && edge != d)
+        return Linearization::gram(begin, end, K);
+    const bool has_V = begin <= m && b <= end, has_b = begin <= b && a <= end;
+    if (has_V != has_b && !piece_.slants()) return Linearization::gram(begin, end, K);
     K.setZero();
     if (begin == 0) {
       AB_.resize(num_residuals(), m);
@@ -50,16 +56,28 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
       AB_.array() *= piece_.slope_.array();
       add_gram(AB_, K);
     }
-    if (begin <= m && a <= end) {
+    if (has_V || has_b) {
       AB_ = piece_.slope_ * u_.asDiagonal();
+      if (!has_V)
+        for (const SlidingNeuron& slid : piece_.sliding_) AB_.col(slid.unit).setZero();
       BB_.setZero();
       add_gram(AB_, BB_);
-      K += BB_.cwiseProduct(net_.input_kernel()) + BB_;
-      if (piece_.num_sliding() > 0) subtract_slid(K);
+      if (has_V) K += BB_.cwiseProduct(net_.input_kernel());
+      if (has_b) K += BB_;
+      if (has_V && piece_.num_sliding() > 0) subtract_slid(has_b, K);
     }
     K *= net_.output_scale_ * net_.output_scale_;
     if (a < d && end == d) K.array() += 1.0;
     mirror_lower(K);
+  }
+
+  void jvp_slants(const Decay::Slants& slants, MatrixRef out) const override {
+    Index k = 0;
+    for (const SlidingNeuron& slid : piece_.sliding_) {
+      if (!slid.slants) continue;
+      apply(piece_.X_, slants[k].e, out.col(k), net_.output_scale_ * u_[slid.unit]);
+      out.col(k++).array() *= piece_.slope_.col(slid.unit).array();
+    }
   }
 
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
@@ -95,16 +113,17 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     if (net_.output_bias_) out.array() += params_[num_params() - 1];
   }
 
-  /// K <- K - C C^T, its lower triangle.
-  void subtract_slid(MatrixRef K) const {
-    C_.resize(num_residuals(), piece_.num_sliding());
+  /// K <- K - C C^T, its lower triangle; with b or of V alone.
+  void subtract_slid(bool with_b, MatrixRef K) const {
+    C_.setZero(num_residuals(), piece_.num_sliding());
     Index column = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
-      auto C = C_.middleCols(column, slid.inputs.Q.cols());
-      multiply(piece_.X_, slid.inputs.Q, C);
+      const Matrix& Q = with_b ? slid.inputs.Q : slid.flat;
+      auto C = C_.middleCols(column, Q.cols());
+      multiply(piece_.X_, Q, C);
       for (Index k = 0; k < C.cols(); ++k)
         C.col(k).array() *= u_[slid.unit] * piece_.slope_.col(slid.unit).array();
-      column += slid.inputs.Q.cols();
+      column += Q.cols();
     }
     add_gram(C_, K, -1.0);
   }

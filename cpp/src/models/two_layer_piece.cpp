@@ -16,12 +16,13 @@ constexpr double kDependent = 1e-10;  // relative distance of an input from the 
 
 }  // namespace
 
-TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes slopes)
+TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes slopes, const Decay& decay)
     : Piece(net.num_params(), net.num_residuals(), net.scale()),
       net_(net),
       slopes_(slopes),
+      skew_(decay.rate(net.width_ * (1 + net.inputs_)) - decay.rate(net.width_)),
       slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)),
-      sliding_(net.width_, net.inputs_) {
+      sliding_(net.width_, net.inputs_, skew_ != 0.0) {
   X_.resize(net.num_residuals(), net.inputs_ + 1);
   X_ << net.train_.X, Vector::Ones(net.num_residuals());
   find_surfaces();
@@ -86,32 +87,33 @@ void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) cons
             .cwiseSqrt();
 }
 
-void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const ConstVectorRef& force,
-                                          VectorRef low, VectorRef high) const {
+void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const ConstVectorRef& w,
+                                          const ConstVectorRef& force, VectorRef low, VectorRef high) const {
   Index slot = 0;
   add_up(force);
   gather(force);
   for (const SlidingNeuron& slid : sliding_) {
     const Index k = static_cast<Index>(slid.surfaces.size());
-    const double sign = signs[slid.unit];
-    set_field(slid.unit, sign, slid.surfaces, inner_);
+    const double gain = this->gain(signs[slid.unit], w, slid.unit);
+    set_field(slid.unit, gain, w, slid.surfaces, inner_);
     auto q = low.segment(slot, k);
     apply_transposed(slid.inputs.Q, inner_, q);
     slid.inputs.R.triangularView<Eigen::Upper>().solveInPlace(q);
-    for (Index i = 0; i < k; ++i) high[slot + i] = jump(sign, slid.surfaces[i]) - q[i];
+    for (Index i = 0; i < k; ++i) high[slot + i] = jump(gain, slid.surfaces[i]) - q[i];
     slot += k;
   }
 }
 
-void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& force, Index unit,
-                                    const std::vector<Index>& surfaces, Kinks& out) const {
+void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force,
+                                    Index unit, const std::vector<Index>& surfaces, Kinks& out) const {
   out.normals = columns(surfaces);
   out.field.resize(inputs_.rows());
   out.jumps.resize(static_cast<Index>(surfaces.size()));
   add_up(force);
   gather(force);
-  set_field(unit, sign, surfaces, out.field);
-  for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(sign, surfaces[i]);
+  const double gain = this->gain(sign, w, unit);
+  set_field(unit, gain, w, surfaces, out.field);
+  for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(gain, surfaces[i]);
 }
 
 bool TwoLayerNetwork::InMode::snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const {
@@ -144,18 +146,23 @@ void TwoLayerNetwork::InMode::add_up(const ConstVectorRef& force) const {
   for (Index k = 0; k < num_residuals(); ++k) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
 }
 
-double TwoLayerNetwork::InMode::jump(double sign, Index surface) const {
-  return sign * (slopes_.above - slopes_.below) * forces_[surface];
+double TwoLayerNetwork::InMode::gain(double sign, const ConstVectorRef& w, Index unit) const {
+  return skew_ == 0.0 ? sign : w[unit];
 }
 
-void TwoLayerNetwork::InMode::set_field(Index unit, double sign, const std::vector<Index>& surfaces,
-                                        Vector& out) const {
+double TwoLayerNetwork::InMode::jump(double gain, Index surface) const {
+  return gain * (slopes_.above - slopes_.below) * forces_[surface];
+}
+
+void TwoLayerNetwork::InMode::set_field(Index unit, double gain, const ConstVectorRef& w,
+                                        const std::vector<Index>& surfaces, Vector& out) const {
   out = -net_.output_scale_ * G_.row(unit).transpose();
   for (const Index i : surfaces) {
     const double excess = slope_(sample(i), unit) - slopes_.below;
     if (excess != 0.0) out += excess * forces_[i] * inputs_.col(i);
   }
-  out *= sign;
+  out *= gain;
+  out[net_.inputs_] -= skew_ * w[net_.width_ * (1 + net_.inputs_) + unit];
 }
 
 void TwoLayerNetwork::InMode::read_inner(const ConstVectorRef& w, Matrix& Y) const {
@@ -195,19 +202,10 @@ void TwoLayerNetwork::InMode::pull_back(const ConstVectorRef& q, const ConstVect
 
 bool TwoLayerNetwork::has_kinks() const { return activation_.slopes().has_value(); }
 
-std::shared_ptr<Piece> TwoLayerNetwork::make_piece() const {
+std::shared_ptr<Piece> TwoLayerNetwork::make_piece(const Decay& decay) const {
   if (!has_kinks()) throw std::logic_error("this activation has no kink");
-  return std::make_shared<InMode>(*this, *activation_.slopes());
-}
-
-void TwoLayerNetwork::require_decay(const Decay& decay) const {
-  const Index begin = width_, end = width_ * (2 + inputs_);
-  for (const Decay::Group& group : decay.groups())
-    for (const Decay::Range& range : group.ranges)
-      if (range.begin <= begin && end <= range.end) return;
-  throw std::invalid_argument(
-      "the rates of 'V' and 'b' differ, and the activation has a kink: the inner weights of a neuron that "
-      "slides along data points must decay alike; give 'V' and 'b' one rate");
+  decay.require_size(num_params());
+  return std::make_shared<InMode>(*this, *activation_.slopes(), decay);
 }
 
 }  // namespace grokflow

@@ -11,7 +11,8 @@
 // moves orthogonally to their inputs X~_j.
 //
 // The multipliers of its surfaces solve X~_j X~_j^T q = X~_j field_j, q_i = theta_i jump_i, with the field on
-// the side off; decay has no part in it, since X~_j y_j = 0. All are proportional to u_j, the gain.
+// the side off. Decay at one rate has no part in it, since X~_j y_j = 0, and all are proportional to u_j, the gain;
+// where b_j decays faster than v_j, by `skew`, it pushes z_ij by -skew b_j.
 #pragma once
 
 #include <vector>
@@ -23,7 +24,7 @@ namespace grokflow {
 
 class TwoLayerNetwork::InMode final : public Piece {
  public:
-  InMode(const TwoLayerNetwork& net, Activation::Slopes slopes);
+  InMode(const TwoLayerNetwork& net, Activation::Slopes slopes, const Decay& decay);
 
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
@@ -43,10 +44,11 @@ class TwoLayerNetwork::InMode final : public Piece {
   void sizes(const ConstVectorRef& w, VectorRef out) const override;
   void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
   void project(VectorRef v) const override { sliding_.project(v); }
-  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& force, VectorRef low,
-                   VectorRef high) const override;
-  void kinks(double sign, const ConstVectorRef& force, Index unit, const std::vector<Index>& surfaces,
-             Kinks& out) const override;
+  std::shared_ptr<const Decay::Slants> slants() const override { return sliding_.slants(); }
+  void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
+                   VectorRef low, VectorRef high) const override;
+  void kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
+             const std::vector<Index>& surfaces, Kinks& out) const override;
   bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override;
   Index sample(Index surface) const override { return samples_[surface]; }
   std::string describe(Index unit, const std::vector<Index>& surfaces) const override;
@@ -59,9 +61,12 @@ class TwoLayerNetwork::InMode final : public Piece {
   Matrix columns(const std::vector<Index>& surfaces) const;
   /// The forces on each surface, for `jump` and `set_field`.
   void add_up(const ConstVectorRef& force) const;
-  /// Both with a gain of this sign and size 1. The field is that with the surfaces named off, after `gather`.
-  double jump(double sign, Index surface) const;
-  void set_field(Index unit, double sign, const std::vector<Index>& surfaces, Vector& out) const;
+  /// What multiplies the field of a unit with a gain of this sign.
+  double gain(double sign, const ConstVectorRef& w, Index unit) const;
+  /// Both with this gain. The field is that with the surfaces named off, after `gather`.
+  double jump(double gain, Index surface) const;
+  void set_field(Index unit, double gain, const ConstVectorRef& w, const std::vector<Index>& surfaces,
+                 Vector& out) const;
 
   /// Y at w, for a direction in place of w dY.
   void read_inner(const ConstVectorRef& w, Matrix& Y) const;
@@ -84,6 +89,7 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   const TwoLayerNetwork& net_;
   Activation::Slopes slopes_;
+  double skew_;                              // rate of b, over that of V
   std::vector<Index> samples_, surface_of_;  // the first sample on a surface, and the surface of a sample
   Matrix X_;                                 // X~: x~_i, one row for each sample,
   Matrix inputs_;                            // and one column for each surface

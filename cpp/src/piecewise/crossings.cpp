@@ -46,6 +46,7 @@ void Crossings::begin(const ConstVectorRef& w) {
 }
 
 void Crossings::look(const ConstVectorRef& w, Look& out) {
+  out.w = w;
   out.distances.resize(piece_->num_surfaces(), piece_->num_units());
   piece_->distances(w, out.distances);
   out.gains.resize(piece_->num_units());
@@ -57,7 +58,7 @@ void Crossings::impose(const ConstVectorRef& force, Look& at) const {
   const Index sliding = piece_->num_sliding();
   at.low.resize(sliding);
   at.high.resize(sliding);
-  if (sliding > 0) piece_->multipliers(signs, at.force, at.low, at.high);
+  if (sliding > 0) piece_->multipliers(signs, at.w, at.force, at.low, at.high);
 }
 
 Vector Crossings::force_at_end() const {

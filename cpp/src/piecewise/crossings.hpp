@@ -26,9 +26,9 @@ struct Crossing {
 /// inside the mode.
 struct Look {
   Matrix distances;
-  Vector force, gains, low, high;
+  Vector w, force, gains, low, high;
 
-  void state(Archive& archive) { archive(distances, force, gains, low, high); }
+  void state(Archive& archive) { archive(distances, w, force, gains, low, high); }
 };
 
 class Crossings {

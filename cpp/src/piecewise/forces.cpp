@@ -24,7 +24,7 @@ class GradientForces final : public Forces {
  public:
   GradientForces(std::shared_ptr<const Piece> piece, Decay decay)
       : piece_(std::move(piece)),
-        decay_(std::move(decay)),
+        decay_(piece_->felt(std::move(decay))),
         shifted_(Matrix::Identity(piece_->num_forces(), piece_->num_forces())),
         cholesky_(shifted_),
         rows_(piece_->num_forces()),
@@ -39,7 +39,7 @@ class GradientForces final : public Forces {
     out = before;
     if (tau == 0.0 || !freeze(w, tau)) return 0.0;
     params_.setZero();
-    decay_.add_product(1.0, w, params_);
+    decay_.add_gradient(1.0, w, params_);
     at_->lin->jvp(params_, rows_);
     before_ = before;
     piece_->to_rows(w, before_);

@@ -23,6 +23,12 @@ const PiecewiseProblem* piecewise(const Problem& problem) {
   return kinked && kinked->has_kinks() ? kinked : nullptr;
 }
 
+Decay Piece::felt(Decay decay) const {
+  decay.keep_to(slants());
+  decay.tilt(tilt());
+  return decay;
+}
+
 const char* to_string(ModeChange::Kind kind) {
   switch (kind) {
     case ModeChange::Kind::cross:
@@ -197,7 +203,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     for (Index i = 0; i < surfaces; ++i) touch(i);
   }
   Kinks kinks;
-  piece_->kinks(found.signs[unit], before_, unit, touching, kinks);
+  piece_->kinks(found.signs[unit], w, before_, unit, touching, kinks);
   std::vector<signed char> sides(surfaces);
   for (Index i = 0; i < surfaces; ++i) sides[i] = mode(i, unit);
   // The multipliers on the surfaces met, all slid on, tell from which sides they attract the unit in the end.
@@ -209,7 +215,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   } else {
     react(w);
   }
-  piece_->kinks(found.signs[unit], force_, unit, touching, kinks);
+  piece_->kinks(found.signs[unit], w, force_, unit, touching, kinks);
   const Resolution next = resolve_kinks(kinks, touches, moving);
   const int most = 40 + 4 * static_cast<int>(surfaces);
   const bool crowded = bursts_[unit].crowded(t, most) || in_a_row_ > most;

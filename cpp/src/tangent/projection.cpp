@@ -1,6 +1,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "grokflow/piecewise.hpp"
 #include "grokflow/tangent.hpp"
 
 namespace grokflow {
@@ -16,6 +17,7 @@ TangentProjection project_on_tangent(std::shared_ptr<const Problem> problem, con
   const auto tangent = make_tangent_space(kind, problem, options, found.stats);
   if (!tangent->linearize(w)) throw std::invalid_argument("the Hessian at w is not finite");
   found.offset = tangent->offset(*problem, w);
+  if (const auto* piece = dynamic_cast<const Piece*>(problem.get())) piece->project(found.v);
   tangent->project(found.v);
   found.spectrum = tangent->track();
   return found;

@@ -43,8 +43,7 @@ class TwoLayerNetwork final : public PiecewiseProblem {
 
   bool has_kinks() const override;
   /// The neurons are its units, and the data points their surfaces (two_layer_piece.cpp).
-  std::shared_ptr<Piece> make_piece() const override;
-  void require_decay(const Decay& decay) const override;
+  std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
 
   /// out = f at the rows of X.
   void predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const;
