@@ -8,6 +8,7 @@
 
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/norm_flow.hpp"
+#include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 namespace {
@@ -241,6 +242,20 @@ Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message)
   if (status == Status::saddle) message = "The flow is at rest on a saddle.";
   if (status == Status::time_limit) message = "The wall-clock limit max_time was reached.";
   return status;
+}
+
+Landing LandingRun::settle() {
+  Landing landing = watch_.settle(w(), integrator().status());
+  if (landing.status != Status::landed || !modes()) return landing;
+  if (problem()->has_residuals() && residual_vanishes(*problem(), landing.w)) return landing;
+  if (const std::string where = modes()->falls_beside(landing.w); !where.empty()) {
+    landing.status = Status::saddle;
+    landing.message =
+        "The flow came to rest on a surface where the gradient jumps, and the loss falls to one "
+        "side of it: " +
+        where + ". Start beside it, e.g. from w0 plus a small random vector.";
+  }
+  return landing;
 }
 
 void LandingRun::state(Archive& archive) {

@@ -289,6 +289,45 @@ def test_a_landing_is_in_the_mode_of_its_flow(seed):
     assert (before * after > -1e-12 * sizes**2).all()
 
 
+@pytest.mark.parametrize(
+    ("activation", "inputs", "width", "n", "seed", "rests"),
+    [
+        ("relu", 1, 3, 9, 2, False),  # what was reached long ago was not seen, and the flow went on
+        ("relu", 1, 3, 9, 4, False),
+        ("leaky_relu", 1, 3, 9, 3, False),
+        ("abs", 1, 3, 9, 1, False),
+        ("abs", 2, 3, 12, 18, False),  # slides at a data point that is fitted
+        ("relu", 1, 2, 8, 36, True),  # has died on a surface, where it would come to life again
+        ("relu", 2, 3, 12, 17, True),
+        ("relu", 3, 4, 20, 24, True),
+    ],
+)
+def test_networks_that_cannot_fit_land_where_the_loss_falls_to_no_side(
+    activation, inputs, width, n, seed, rests
+):
+    rng = np.random.default_rng(1000 * n + seed)
+    problem = gf.models.TwoLayerNetwork(
+        rng.standard_normal((n, inputs)), rng.standard_normal(n), width=width, activation=activation
+    )
+    landing = gf.limit_map(problem, problem.initial_weights(seed=seed))
+    assert landing.status == ("saddle" if rests else "landed"), landing.message
+    assert landing.t < 2e6
+    reach, here = 1e-6, problem.loss(landing.w)
+    z, sizes = preactivations(problem, landing.w)
+    falls = []
+    for i, j in zip(*np.nonzero(np.abs(z) < 1e-12 * sizes), strict=True):
+        for side in (-reach, reach):
+            w = landing.w.copy()
+            parts = problem.unflatten(w)
+            parts["V"][j] += side * problem._arguments["X"][i]
+            parts["b"][j] += side
+            falls.append((here - problem.loss(w)) / reach)
+        if falls[-1] > 1e-4 or falls[-2] > 1e-4:
+            assert f"neuron {j} at data point {i}" in landing.message
+    assert falls
+    assert (max(falls) > 1e-4) == rests
+
+
 def test_the_drift_slides_on_the_manifold():
     problem, w0 = network(width=30, n=5)
     landing = gf.limit_map(problem, w0)

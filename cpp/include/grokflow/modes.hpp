@@ -64,6 +64,9 @@ class Modes {
 
   /// Whether w is in the present mode, but for the slack of the tolerance.
   bool contains(const ConstVectorRef& w);
+  /// The first surface that w touches and to a side of which the loss falls, with its unit, in words; empty if
+  /// there is none. A neuron that died on a surface stays there although it would come to life beside it.
+  std::string falls_beside(const ConstVectorRef& w);
 
   const std::vector<ModeChange>& changes() const { return changes_; }
   /// Why the mode cannot be resolved, naming unit and surfaces; empty if it could.

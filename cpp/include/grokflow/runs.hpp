@@ -138,7 +138,7 @@ class LandingRun final : public FlowRun {
   LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const RunOptions& options);
 
   /// The rest of the way, by Newton's method, and what the point is.
-  Landing settle() { return watch_.settle(w(), integrator().status()); }
+  Landing settle();
   const Stats& settling_stats() const { return watch_.stats(); }
 
   void state(Archive& archive) override;

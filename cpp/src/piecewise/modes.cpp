@@ -15,6 +15,7 @@ constexpr int kMostRounds = 100;
 constexpr int kMostRoundsAtStart = 20;
 constexpr double kAtOnce = 1e-2;    // of a step: what forces need to react to a change of mode, or they go on
 constexpr double kInstant = 1e-10;  // relative: times that are too close for many changes of one unit
+constexpr double kFalls = 1e-6;  // of the largest force: less of a jump is round-off where a sample is fitted
 
 }  // namespace
 
@@ -109,6 +110,29 @@ double Modes::end_of_mode(const OneStepMethod& method) { return crossings_->find
 double Modes::refine(const OneStepMethod& method) { return crossings_->refine(method); }
 
 bool Modes::contains(const ConstVectorRef& w) { return crossings_->contains(w); }
+
+std::string Modes::falls_beside(const ConstVectorRef& w) {
+  const Mode mode = piece_->mode();
+  stay_on_surfaces(*piece_, w);
+  Vector force(piece_->num_forces()), gains(piece_->num_units()), low(piece_->num_sliding()),
+      high(piece_->num_sliding());
+  forces_->evaluate(w, force);
+  piece_->gains(w, gains);
+  piece_->multipliers(gains.unaryExpr([](double gain) { return gain < 0.0 ? -1.0 : 1.0; }), w, force, low,
+                      high);
+  const double least = -kFalls * force.lpNorm<Eigen::Infinity>();
+  std::string found;
+  Index slot = 0;
+  for (Index j = 0; j < mode.cols(); ++j)
+    for (Index i = 0; i < mode.rows(); ++i) {
+      if (piece_->mode()(i, j) != 0) continue;
+      if (found.empty() && gains[j] != 0.0 && std::min(low[slot], high[slot]) < least)
+        found = piece_->describe(j, {i});
+      ++slot;
+    }
+  for (Index j = 0; j < mode.cols(); ++j) piece_->enter(j, mode.col(j).data());
+  return found;
+}
 
 void Modes::advance(VectorRef w) {
   last_unit_ = -1;

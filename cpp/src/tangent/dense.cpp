@@ -13,6 +13,8 @@ namespace grokflow {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+constexpr double kBeside = 10.0;    // times ||grad F|| / ||w||: an eigenvalue that may be 0 on M
+constexpr double kFarthest = 1e-7;  // times the largest: beyond, w is not beside M
 
 }  // namespace
 
@@ -57,11 +59,16 @@ double DenseTangent::invert(Index rank) {
 }
 
 /// The round-off of an eigenvalue follows the entries of H that its eigenvector sees, which of a graded H may
-/// all be small, down to that of the decomposition.
-Index DenseTangent::count_rank(double largest) const {
+/// all be small, down to that of the decomposition. Beside M those that are 0 on it have become small: along an
+/// orbit of a symmetry of F, as of weights that are scaled up and down, as much as the gradient has.
+Index DenseTangent::count_rank(const ConstVectorRef& w, double largest) {
   const Vector& values = eigen_.values();
   if (truncates_) return (values.array().abs() > rtol_rank_ * largest).count();
-  const double least = 10.0 * kEpsilon * std::sqrt(static_cast<double>(values.size())) * largest;
+  problem_->gradient(w, coordinates_);
+  ++stats_.nfev;
+  const double digits = 10.0 * kEpsilon * std::sqrt(static_cast<double>(values.size())) * largest;
+  const double beside = kBeside * coordinates_.stableNorm(), size = w.stableNorm();
+  const double least = beside < kFarthest * largest * size ? std::max(digits, beside / size) : digits;
   const Vector diagonal = H_.diagonal().cwiseAbs();
   Index rank = 0;
   for (Index i = 0; i < values.size(); ++i) {
@@ -76,7 +83,7 @@ bool DenseTangent::linearize(const ConstVectorRef& w) {
   const Vector& values = eigen_.values();
   spectrum_ = {};
   spectrum_.largest = values.cwiseAbs().maxCoeff();
-  spectrum_.rank = count_rank(spectrum_.largest);
+  spectrum_.rank = count_rank(w, spectrum_.largest);
   const double dropped = std::max(invert(spectrum_.rank), kEpsilon * spectrum_.largest);
   if (spectrum_.rank == 0) return true;
   const auto kept = inverse_.array() != 0.0;

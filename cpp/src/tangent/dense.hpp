@@ -19,7 +19,7 @@ class DenseTangent final : public TangentSpace {
  private:
   bool decompose(const ConstVectorRef& w);
   double invert(Index rank);
-  Index count_rank(double largest) const;
+  Index count_rank(const ConstVectorRef& w, double largest);
 
   std::shared_ptr<const Problem> problem_;
   Stats& stats_;
