@@ -8,6 +8,7 @@
 
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/norm_flow.hpp"
+#include "grokflow/penalised.hpp"
 #include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
@@ -90,12 +91,13 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, const Decay& decay, cons
 std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
                                   const RunOptions& options) {
   if (!ground.piece) return nullptr;
-  const auto* norm = dynamic_cast<const WeightedNorm*>(regularizer.get());
-  if (!norm)
+  if (!dynamic_cast<const WeightedNorm*>(regularizer.get()) &&
+      !dynamic_cast<const L1Norm*>(regularizer.get()))
     throw std::invalid_argument(
         "the regularizer must be the norm, or rates by block: the activation of this network has a kink, "
         "and its neurons slide along data points");
-  auto forces = drift_forces(ground.piece, std::move(regularizer), tangent_options(options));
+  auto forces =
+      drift_forces(ground.piece, on_piece(std::move(regularizer), *ground.piece), tangent_options(options));
   return std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);
 }
 
@@ -116,6 +118,7 @@ std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const
   if (!regularizer) throw std::invalid_argument("the regularizer is a null pointer");
   if (const auto* norm = dynamic_cast<const WeightedNorm*>(regularizer.get()))
     norm->weights().require_size(w0.size());
+  if (ground.piece) regularizer = on_piece(std::move(regularizer), *ground.piece);
   const CurvatureKind kind =
       choose_tangent_space(*ground.smooth, options.curvature, options.solves.memory_budget, w0);
   return std::make_unique<NormFlow>(ground.smooth, std::move(regularizer), kind, tangent_options(options));
@@ -129,6 +132,13 @@ std::unique_ptr<Flow> watched_by(const std::function<void()>& checkpoint, std::u
 Decay no_decay(const std::shared_ptr<const Problem>& problem) {
   if (!problem) throw std::invalid_argument("the problem is a null pointer");
   return {problem->num_params(), 0.0};
+}
+
+/// Where the drift of this regularizer has kinks of its own.
+std::shared_ptr<const Problem> with_kinks_of(std::shared_ptr<const Problem> problem,
+                                             const std::shared_ptr<const Regularizer>& regularizer) {
+  const bool has = dynamic_cast<const L1Norm*>(regularizer.get()) != nullptr;
+  return has ? penalised(std::move(problem), regularizer, 1.0) : problem;
 }
 
 /// Those of the norm, which alone moves on a problem that has kinks.
@@ -274,7 +284,8 @@ Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& 
 
 DriftRun::DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
                    const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
-    : DriftRun(Ground(problem, weights_of(problem, regularizer.get())), regularizer, w0,
+    : DriftRun(Ground(with_kinks_of(problem, regularizer), weights_of(problem, regularizer.get())),
+               regularizer, w0,
                with_method(with_atol(options, problem.get(), w0, kResolved * w0.stableNorm()), "Tsit5"),
                stops) {}
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "arrays.hpp"
+#include "grokflow/penalised.hpp"
 #include "grokflow/status.hpp"
 #include "run.hpp"
 
@@ -158,6 +159,21 @@ void bind_limit(py::module_& m) {
   m.def("hessian_trace", [](Problem& problem) -> std::shared_ptr<Regularizer> {
     return std::make_shared<HessianTrace>(share(problem));
   });
+  m.def(
+      "l1_norm",
+      [](const Rates& weights) -> std::shared_ptr<Regularizer> {
+        const Decay by_range = make_decay(weights);
+        Vector each = Vector::Zero(by_range.num_params());
+        by_range.add_product(1.0, Vector::Ones(each.size()), each);
+        return std::make_shared<L1Norm>(std::move(each));
+      },
+      py::arg("weights"));
+  m.def(
+      "penalised",
+      [](Problem& problem, const std::shared_ptr<Regularizer>& regularizer, double lam) {
+        return std::const_pointer_cast<Problem>(penalised(share(problem), regularizer, lam));
+      },
+      py::arg("problem"), py::arg("regularizer"), py::arg("lam"));
   m.def("callback_regularizer", [](py::object evaluate) -> std::shared_ptr<Regularizer> {
     return std::make_shared<CallbackRegularizer>(std::move(evaluate));
   });

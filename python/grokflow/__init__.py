@@ -28,7 +28,7 @@ from grokflow.limit.drift import norm_flow
 from grokflow.limit.landing import Landing, limit_map
 from grokflow.limit.minimum import MinimumNorm, minimum_norm
 from grokflow.limit.phases import GrokkingTimes
-from grokflow.limit.regularizer import Regularizer
+from grokflow.limit.regularizer import L1, Regularizer
 from grokflow.limit.tangent import TangentProjection, tangent_projection
 from grokflow.limit.two_phase import TwoPhase, two_phase
 from grokflow.memory import get_memory_limit, set_memory_limit
@@ -57,6 +57,7 @@ def __getattr__(name: str) -> _ModuleType:
 
 __all__ = [
     "BDF",
+    "L1",
     "ROCK2",
     "Auto",
     "CallbackError",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from grokflow._options import Callback, Decay, Observe, Request
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.integrator import Driver, begin
+from grokflow.limit.regularizer import Regularization
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
@@ -40,8 +41,9 @@ def gradient_flow(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float | str = "10min",
     checkpoint_errors: str = "warn",
+    regularizer: Regularization = "norm",
 ) -> Solution:
-    """Integrate the regularised gradient flow ``dw/dt = -grad F(w) - lam w``.
+    """Integrate the regularised gradient flow ``dw/dt = -grad F(w) - lam w``, or ``- lam grad R(w)``.
 
     Parameters
     ----------
@@ -118,6 +120,11 @@ def gradient_flow(
     checkpoint_errors : {"warn", "raise"}, default "warn"
         What to do where it cannot be written (a full disk): go on with a :class:`CheckpointWarning`, or
         stop. The last good one stays either way.
+    regularizer : {"norm", "hessian_trace", "l1"}, mapping, Regularizer or L1, default "norm"
+        R, as in :func:`norm_flow`, whose drift is the limit for small lam in slow time: the flow is that of
+        ``F + lam R``, with `weight_decay` for lam. The norm is weight decay itself. :class:`L1` has kinks,
+        which are treated exactly. Other functions have to be smooth; they go with "dense" or "krylov". The
+        value of R can be observed as "regularizer", and "train_loss" stays that of F.
 
     Returns
     -------
@@ -171,15 +178,21 @@ def gradient_flow(
     as_problem(problem)
 
     def run(journal: Journal | None) -> Solution:
-        return flow(problem, w0, weight_decay, Request.of(arguments, journal=journal))
+        return flow(problem, w0, weight_decay, Request.of(arguments, journal=journal), regularizer)
 
     return kept("gradient_flow", arguments, run)
 
 
-def flow(problem: Problem, w0: ArrayLike, weight_decay: Decay, request: Request) -> Solution:
+def flow(
+    problem: Problem,
+    w0: ArrayLike,
+    weight_decay: Decay,
+    request: Request,
+    regularizer: Regularization = "norm",
+) -> Solution:
     """Run a gradient flow from start to end."""
 
     def start(watched: Request) -> Driver:
-        return Driver(*begin(problem, w0, weight_decay, watched), problem)
+        return Driver(*begin(problem, w0, weight_decay, watched, regularizer), problem)
 
     return to_end(start, Driver.solution, request, f"flow, lam = {weight_decay}")

@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike
 
 from grokflow._backend import core
 from grokflow._manual import explained
-from grokflow._options import Callback, Decay, FlowOptions, Observe, Request, as_decay, as_options, as_span
+from grokflow._options import Callback, Decay, FlowOptions, Observe, Request, as_options, as_span
 from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
 from grokflow.costs import measure
+from grokflow.limit.regularizer import Penalised, Regularization, describe, with_penalty
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
@@ -235,9 +236,10 @@ class Integrator(Driver):
         max_steps: int | None = None,
         max_time: float | None = None,
         callback: Callback | None = None,
+        regularizer: Regularization = "norm",
     ) -> None:
         request = Request.of(locals())
-        super().__init__(*begin(as_problem(problem), w0, weight_decay, request), problem)
+        super().__init__(*begin(as_problem(problem), w0, weight_decay, request, regularizer), problem)
 
     def step(self) -> str:
         """Take one step and return the status.
@@ -316,22 +318,24 @@ class Integrator(Driver):
 
 
 def begin(
-    problem: Problem, w0: ArrayLike, weight_decay: Decay, request: Request
+    of: Problem, w0: ArrayLike, weight_decay: Decay, request: Request, regularizer: Regularization = "norm"
 ) -> tuple[core.FlowRun, FlowOptions]:
     """Return a gradient flow of the core at its start."""
-    start, schedule = as_vector("w0", w0, problem.num_params), as_schedule(weight_decay)
-    decay = as_decay(weight_decay if schedule is None else schedule.rate, problem)  # type: ignore[arg-type]
+    start, schedule = as_vector("w0", w0, of.num_params), as_schedule(weight_decay)
+    rate: Any = weight_decay if schedule is None else schedule.rate
+    problem, decay = with_penalty(of, rate, regularizer, start)
     chosen = strategy_of(problem, start, request)
     quantities = problem._observables
     if schedule is not None:
-        require_smooth(problem)
+        require_decay_alone(problem, regularizer)
         quantities |= schedule._observables(as_span(request.t_span).t0)
     options = as_options(request, start, quantities, blocks=problem.blocks, piecewise=problem.is_piecewise)
     options.settings.update(
         curvature=None if chosen.name == "none" else chosen.name,
         **({"rank": chosen.rank} if chosen.name in ("krylov", "adaptive") else {}),
         weight_decay=told(weight_decay) if schedule is None else schedule._settings(),
-        **provenance(problem, start),
+        regularizer=describe(regularizer),
+        **provenance(of, start),
     )
     warn_of_precision(problem, options.settings["rtol"])
     t0, t1 = options.settings["t_span"]
@@ -341,8 +345,13 @@ def begin(
     return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled, *changes), options
 
 
-def require_smooth(problem: Problem) -> None:
+def require_decay_alone(problem: Problem, regularizer: Regularization) -> None:
     """Raise ValueError if `problem` is one whose decay must not change."""
+    if isinstance(problem, Penalised):
+        raise ValueError(
+            f"weight_decay changes over time, and regularizer is {regularizer!r}: the factor of another "
+            "regularizer than the norm is a constant; run each piece by itself"
+        )
     if problem.is_piecewise:
         raise ValueError(
             "weight_decay changes over time, and the activation of this network has a kink: its modes are "

@@ -82,7 +82,7 @@ def test_the_trace_of_a_problem_of_ones_own_comes_by_differences():
 @pytest.mark.parametrize(
     ("regularizer", "error", "message"),
     [
-        ("l1", ValueError, "regularizer is 'l1'"),
+        ("l2", ValueError, "regularizer is 'l2'"),
         (3.0, (TypeError, ValueError), "regularizer is 3.0"),
         ({"x": 1.0}, ValueError, "regularizer names 'x'"),
         ({"u": 1.0}, ValueError, "regularizer names no rate for 'v'"),

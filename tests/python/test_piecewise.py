@@ -249,7 +249,7 @@ def test_energy_falls_where_blocks_decay_at_rates_of_their_own(activation, input
 
 
 def test_a_dead_neuron_comes_to_life_where_its_bias_outlives_its_weights():
-    """Nothing but the decay moves it: v = exp(-lam t), b = 1, and the kink is at its data point at log 2 / lam."""
+    """Nothing but decay moves it: v = exp(-lam t), b = 1, and the kink meets the data at t = log 2 / lam."""
     problem = gf.models.TwoLayerNetwork([[-2.0]], [1.0], width=1, activation="relu")
     sol = solve(problem, [1.0, 1.0, 1.0], weight_decay={"*": RATE, "b": 0.0}, rtol=1e-9, atol=1e-12)
     assert [tuple(change)[1:] for change in sol.mode_changes] == [(0, 0, "cross")]

@@ -78,21 +78,45 @@ def radau_step(rhs, jacobian, w, h, tolerance):
 
 
 def gradient_flow(
-    problem, w0, t_span, *, weight_decay, rtol=1e-6, atol=1e-9, t_eval="log", observe=None, events=None
+    problem,
+    w0,
+    t_span,
+    *,
+    weight_decay,
+    rtol=1e-6,
+    atol=1e-9,
+    t_eval="log",
+    observe=None,
+    events=None,
+    regularizer="norm",
 ):
     """Integrate from w0 (d,) over t_span = (t0, t1) by Radau IIA, and return a `Solution`."""
-    if getattr(problem, "slopes", None):
-        from reference import piecewise  # which builds on this module
+    from reference import limit, piecewise  # which build on this module
 
-        options = {"rtol": rtol, "atol": atol, "t_eval": t_eval, "observe": observe, "events": events}
-        return piecewise.gradient_flow(problem, w0, t_span, weight_decay=weight_decay, **options)
+    options = {"rtol": rtol, "atol": atol, "t_eval": t_eval, "observe": observe, "events": events}
+    if isinstance(regularizer, dict):
+        weight_decay = {block: weight_decay * weight for block, weight in regularizer.items()}
+    elif regularizer == "l1" or isinstance(regularizer, limit.L1):
+        weights = weight_decay * limit.weights_of(regularizer, problem)
+        return piecewise.follow(piecewise.SignModes(problem, weights), w0, t_span, **options)
+    elif regularizer != "norm":
+        R, lam = limit.as_regularizer(regularizer, problem), weight_decay
+        weight_decay = 0.0
+    if getattr(problem, "slopes", None):
+        modes = piecewise.Modes(problem, decay_rates(problem, weight_decay))
+        return piecewise.follow(modes, w0, t_span, **options)
     D = decay_rates(problem, weight_decay)
+    smooth = not isinstance(regularizer, dict) and regularizer != "norm"
+
+    def penalty(w):
+        return lam * R.evaluate(w)[1] if smooth else np.zeros(w.size)
 
     def rhs(w):
-        return -problem.gradient(w) - D * w
+        return -problem.gradient(w) - D * w - penalty(w)
 
-    def jacobian(w):
-        return -problem.hessian(w) - D * np.eye(w.size)
+    def jacobian(w, h=1e-6):
+        slopes = [(penalty(w + h * e) - penalty(w - h * e)) / (2 * h) for e in np.eye(w.size)]
+        return -problem.hessian(w) - D * np.eye(w.size) - np.transpose(slopes)
 
     sol = integrate(
         partial(radau_step, rhs, jacobian),

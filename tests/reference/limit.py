@@ -42,6 +42,19 @@ class Regularizer:
         return float(self.value(w)), np.array(self.gradient(w), dtype=float)
 
 
+class L1:
+    """sum_i weights_i |w_i|, one weight for all or {block or pattern: number}."""
+
+    def __init__(self, weights=1.0):
+        self.weights = weights
+
+
+def weights_of(regularizer, problem):
+    """Return the weights of "l1" or an `L1` (d,)."""
+    given = regularizer.weights if isinstance(regularizer, L1) else 1.0
+    return np.broadcast_to(decay_rates(problem, given), max(block.stop for block in problem.blocks.values()))
+
+
 def as_regularizer(regularizer, problem):
     """Return R for "norm", weights by block, or "hessian_trace": tr(c J J^T), its gradient by differences."""
     if isinstance(regularizer, Regularizer):
@@ -55,6 +68,9 @@ def as_regularizer(regularizer, problem):
             return np.array([(trace(w + h * e) - trace(w - h * e)) / (2 * h) for e in np.eye(w.size)])
 
         return Regularizer(value=trace, gradient=slope)
+    if regularizer == "l1" or isinstance(regularizer, L1):
+        weights = weights_of(regularizer, problem)
+        return Regularizer(value=lambda w: weights @ np.abs(w), gradient=lambda w: weights * np.sign(w))
     weights = 1.0 if regularizer == "norm" else decay_rates(problem, regularizer)
     return Regularizer(value=lambda w: np.sum(weights * w**2) / 2, gradient=lambda w: weights * w)
 

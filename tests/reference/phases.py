@@ -64,7 +64,7 @@ class TwoPhase:
 
 
 def two_phase(problem, w0, weight_decay=(1e-3, 1e-4, 1e-5), *, s_end=10.0, eps=0.1, kappa=10.0, rtol=1e-6,
-              atol=1e-9, observe=None):  # fmt: skip
+              atol=1e-9, observe=None, regularizer="norm"):  # fmt: skip
     """Run every flow, the landing and the drift, and return a `TwoPhase`."""
     tolerance = {"rtol": rtol, "atol": atol}
     w0 = np.array(w0, dtype=float)
@@ -73,12 +73,14 @@ def two_phase(problem, w0, weight_decay=(1e-3, 1e-4, 1e-5), *, s_end=10.0, eps=0
     flows = {}
     for lam, decay in decays.items():
         flows[lam] = gradient_flow(
-            problem, w0, (0, s_end / lam), weight_decay=decay, observe=observe, **tolerance
-        )
+            problem, w0, (0, s_end / lam), weight_decay=decay, observe=observe, regularizer=regularizer,
+            **tolerance,
+        )  # fmt: skip
     landing = limit_map(problem, w0, **tolerance)
     fast = gradient_flow(problem, w0, (0, landing.t), weight_decay=0.0, observe=observe, **tolerance)
     top, decay = next(iter(decays.items()))
-    regularizer = {b: rate / top for b, rate in decay.items()} if isinstance(decay, dict) else "norm"
+    if isinstance(decay, dict):
+        regularizer = {b: rate / top for b, rate in decay.items()}
     options = {"regularizer": regularizer, "observe": observe, **tolerance}
     slow = norm_flow(problem, landing.w, (0, s_end), **options)
     horizons = {lam: horizon(slow, lam, kappa) for lam in flows}

@@ -104,7 +104,7 @@ class Modes:
         return self.problem.s * self.gain(j, w) * (self.above - self.below) * f
 
     def field(self, j, w, f):
-        """Return the velocity of y_j, without what decay leaves alone, with all that it slides on switched off."""
+        """Return the velocity of y_j across surfaces, with all that it slides on switched off."""
         slope = np.where(self.mode[:, j] > 0, self.above, self.below)
         return -self.problem.s * self.gain(j, w) * (slope * f) @ self.X - self.skew[j] * self.inner(w)[j]
 
@@ -125,6 +125,11 @@ class Modes:
     def distances(self, w):
         """Return the distances of y_j from the surfaces z_ij = 0, in units of |w|."""
         return self.X @ self.inner(w).T / np.linalg.norm(self.X, axis=1)[:, None] / np.linalg.norm(w)
+
+    def begin(self, w):
+        """Enter the mode of w; what touches a surface is still to be resolved."""
+        for j, distance in enumerate(self.distances(w).T):
+            self.enter(j, np.where(distance > 0, 1, -1))
 
     def enter(self, j, sides):
         self.mode[:, j] = sides
@@ -241,13 +246,49 @@ def kind_of(before, after, y, start):
     return "release" if before == 0 else "cross"
 
 
-def gradient_flow(problem, w0, t_span, *, weight_decay, rtol, atol, t_eval, observe, events):
+class SignModes:
+    """The flow of F + sum_i weights_i |w_i|, by the signs of w: 0 where a weight is 0 and stays there."""
+
+    def __init__(self, problem, weights):
+        self.problem, self.weights = problem, weights
+        self.signs = np.zeros(weights.size)
+        self.free = np.ones(weights.size)
+        self.changes = []
+
+    def begin(self, w):
+        self.signs = np.sign(w)
+
+    def rhs(self, w):
+        return -self.free * (self.problem.gradient(w) + self.weights * self.signs)
+
+    def jacobian(self, w):
+        return -self.free[:, None] * self.problem.hessian(w) * self.free
+
+    def ends(self, w):
+        """Return for each weight a function that is positive while its sign stays, in what it is known to."""
+        slack = self.weights * (1.0 + LEAVE) - np.abs(self.problem.gradient(w))
+        off = np.where(self.weights > 0, self.signs * w + TOUCH, 1.0)
+        return np.where(self.free > 0, off, slack)
+
+    def change(self, t, w, start=False):
+        """A weight at 0 goes where F pulls it, if that is harder than its share of the norm."""
+        w, slope = w.copy(), self.problem.gradient(w)
+        for i in np.flatnonzero((self.weights > 0) & ((w == 0) if start else (self.ends(w) <= 0))):
+            before, w[i] = self.signs[i] * self.free[i], 0.0
+            after = 0.0 if np.abs(slope[i]) <= self.weights[i] else -np.sign(slope[i])
+            self.signs[i], self.free[i] = after, float(after != 0)
+            kind = "stick" if after == 0 else "release" if before == 0 else "cross"
+            if kind == "stick" or not start:
+                self.changes.append((t, i, 0, kind))
+        return w
+
+
+def follow(modes, w0, t_span, *, rtol, atol, t_eval, observe, events):
     """Integrate as `flows.gradient_flow` does, from mode to mode."""
-    modes = Modes(problem, flows.decay_rates(problem, weight_decay))
+    problem = modes.problem
     t, t1 = map(float, t_span)
     w = np.array(w0, dtype=float)
-    for j, distance in enumerate(modes.distances(w).T):
-        modes.enter(j, np.where(distance > 0, 1, -1))
+    modes.begin(w)
     w = modes.change(t, w, start=True)
     grid = flows.recorded_times(t_eval, t, t1)
     events = [] if events is None else [events] if callable(events) else list(events)

@@ -10,6 +10,7 @@
 #include "grokflow/models/matrix_sensing.hpp"
 #include "grokflow/models/mlp.hpp"
 #include "grokflow/models/two_layer_network.hpp"
+#include "grokflow/penalised.hpp"
 #include "grokflow/solve.hpp"
 #include "grokflow/status.hpp"
 #include "grokflow/threads.hpp"

@@ -65,6 +65,8 @@ class Piece : public Problem {
   /// Rows of J and K, each with a force that the gradient pulls back: n, also if a loss on top leaves no
   /// residuals.
   virtual Index num_forces() const { return num_residuals(); }
+  /// Whether J and K tell how the forces react to a change of mode; else they go on as they were.
+  virtual bool forces_react() const { return true; }
   /// out = the force at w, over c: r, or the gradient g of a loss on top.
   virtual void slopes(const ConstVectorRef& w, VectorRef out) const { residual(w, out); }
   /// What J^T pulls back to the gradient, from the force and back: the force itself, or B^+ force.
@@ -97,6 +99,8 @@ class Piece : public Problem {
   /// Takes w, which is on these surfaces but for round-off, exactly there. Returns whether they leave the
   /// unit no freedom: y = 0.
   virtual bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const = 0;
+  /// Of a unit, as changes of mode name it.
+  virtual Index index(Index unit) const { return unit; }
   /// The first sample whose pre-activation is 0 on this surface.
   virtual Index sample(Index surface) const = 0;
   /// A unit and some of its surfaces, in words.

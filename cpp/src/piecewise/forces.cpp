@@ -25,7 +25,8 @@ class GradientForces final : public Forces {
   GradientForces(std::shared_ptr<const Piece> piece, Decay decay)
       : piece_(std::move(piece)),
         decay_(piece_->felt(std::move(decay))),
-        shifted_(Matrix::Identity(piece_->num_forces(), piece_->num_forces())),
+        shifted_(piece_->forces_react() ? Matrix::Identity(piece_->num_forces(), piece_->num_forces())
+                                        : Matrix()),
         cholesky_(shifted_),
         rows_(piece_->num_forces()),
         params_(piece_->num_params()) {}
@@ -37,7 +38,7 @@ class GradientForces final : public Forces {
 
   double react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) override {
     out = before;
-    if (tau == 0.0 || !freeze(w, tau)) return 0.0;
+    if (tau == 0.0 || !piece_->forces_react() || !freeze(w, tau)) return 0.0;
     params_.setZero();
     decay_.add_gradient(1.0, w, params_);
     at_->lin->jvp(params_, rows_);
@@ -61,7 +62,7 @@ class GradientForces final : public Forces {
   }
 
   void restore(const ConstVectorRef& force, double tau, VectorRef w) override {
-    if (tau == 0.0 || !freeze(w, tau)) return;
+    if (tau == 0.0 || !piece_->forces_react() || !freeze(w, tau)) return;
     double first = 0.0, last = 1.0;
     for (int correction = 0; correction < kCorrections && last > kCorrected * first; ++correction) {
       piece_->slopes(w, rows_);

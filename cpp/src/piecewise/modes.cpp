@@ -231,7 +231,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   std::vector<signed char> sides(surfaces);
   for (Index i = 0; i < surfaces; ++i) sides[i] = mode(i, unit);
   // The multipliers on the surfaces met, all slid on, tell from which sides they attract the unit in the end.
-  if (moving && static_cast<Index>(touching.size()) < kinks.normals.rows()) {
+  if (moving && static_cast<Index>(touching.size()) <= kinks.normals.rows()) {
     for (const Index i : touching) held_(i, unit) = 0;
     piece_->enter(unit, held_.col(unit).data());
     react(w);
@@ -262,7 +262,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
                       : after != Side::slide   ? Kind::cross
                       : pinned && next.at_rest ? Kind::pin
                                                : Kind::stick;
-    changes_.push_back({t, unit, piece_->sample(i), kind});
+    changes_.push_back({t, piece_->index(unit), piece_->sample(i), kind});
   }
   piece_->enter(unit, sides.data());
 }

@@ -13,6 +13,7 @@ from grokflow._backend import core
 from grokflow._options import WeightDecay, as_decay
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, nearest
+from grokflow.limit.regularizer import Regularization, as_regularizer, is_decay, is_l1
 from grokflow.problems import Problem, as_problem
 from grokflow.solution import Solution
 from grokflow.trajectory import require_trajectory
@@ -91,9 +92,17 @@ def first_order_residual(problem: Problem, w: ArrayLike, weight_decay: WeightDec
     return residual_beside(as_problem(problem), as_vector("w", w, problem.num_params), weight_decay)
 
 
-def residual_beside(problem: Problem, point: FloatArray, weight_decay: WeightDecay) -> FloatArray:
+def residual_beside(
+    problem: Problem, point: FloatArray, weight_decay: WeightDecay, regularizer: Regularization = "norm"
+) -> FloatArray:
     """Return the residual beside a point of the manifold, to first order in lam."""
     problem._require_residuals("residual")
+    if not is_decay(regularizer):
+        slope = float(weight_decay) * as_regularizer(regularizer, problem).evaluate(point)[1]  # type: ignore[arg-type]
+        J = problem._core.linearize(point).jacobian()
+        if is_l1(regularizer):
+            J[:, point == 0.0] = 0.0  # weights that stay at 0
+        return np.asarray(np.linalg.lstsq(problem.scale * J @ J.T, -J @ slope, rcond=None)[0])
     rates = as_decay(weight_decay, problem)
     pull = np.empty_like(point)
     for begin, end, rate in rates:

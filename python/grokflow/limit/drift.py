@@ -16,7 +16,7 @@ from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
 from grokflow.integrator import Driver
-from grokflow.limit.regularizer import Regularization, as_regularizer, describe
+from grokflow.limit.regularizer import Regularization, as_regularizer, describe, is_l1, require_kinks_named
 from grokflow.limit.tangent import (
     NoTangentSpace,
     as_rtol_rank,
@@ -98,10 +98,10 @@ def norm_flow(
         ``||w||`` is removed first.
     s_span : (float, float)
         Start and end in slow time.
-    regularizer : {"norm", "hessian_trace"}, mapping or Regularizer, default "norm"
+    regularizer : {"norm", "hessian_trace", "l1"}, mapping, Regularizer or L1, default "norm"
         R: half the squared norm; half the squared norm weighted by block (``{"*": 1.0, "b": 0.0}``); ``c
-        sum_i ||grad f_i||^2``, the trace of the Hessian, which label noise makes small; or functions of
-        your own.
+        sum_i ||grad f_i||^2``, the trace of the Hessian, which label noise makes small; the l1 norm, by block
+        with :class:`L1`; or smooth functions of your own.
     on_rank_change : {"record", "stop"}, default "record"
         What to do where the rank of the Hessian changes, a singular point of the manifold. It is told by
         `message` and `rank_changes` either way; with "stop" the status is "rank_change".
@@ -190,6 +190,7 @@ def drift(
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
     compiled = as_regularizer(regularizer, problem)
+    require_kinks_named(regularizer, problem, point)
 
     def begin(watched: Request) -> DriftDriver:
         quantities = problem._observables | {"regularizer": "regularizer"}
@@ -205,6 +206,11 @@ def drift(
         measure(problem, point, wanted, request)
         _, slope = compiled.evaluate(point)
         start, chosen = onto_manifold(problem, point, slope, name, budget, threshold)
+        if is_l1(regularizer) and chosen != "gram":
+            raise NoTangentSpace(
+                f"curvature is {chosen!r}; the drift of an l1 norm is known for 'gram', where the residual "
+                "vanishes and n < d"
+            )
         options.settings.update(
             curvature=chosen,
             regularizer=describe(regularizer),

@@ -190,7 +190,9 @@ def loss_beside_the_manifold(phases: Phases, sol: Trajectory, lam: float) -> Flo
     loss = np.full(len(chosen), np.nan)
     for i, w in enumerate(slow.w[chosen]):
         with suppress(ValueError):  # a kernel that has become singular on the way
-            loss[i] = 0.5 * problem.scale * np.sum(residual_beside(problem, w, decay) ** 2)
+            loss[i] = (
+                0.5 * problem.scale * np.sum(residual_beside(problem, w, decay, phases._regularizer) ** 2)
+            )
     return np.where(lam * sol.t <= phases.horizon[lam], loss[back], np.nan)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._options import COUNT
 from grokflow._validate import FloatArray, as_count, as_positive, as_vector
-from grokflow.limit.regularizer import Regularization, as_regularizer
+from grokflow.limit.regularizer import Regularization, as_regularizer, is_l1
 from grokflow.limit.tangent import ON_MANIFOLD, as_rtol_rank, length, require_minimiser
 from grokflow.problems import Problem, as_problem
 
@@ -128,6 +128,11 @@ def minimum_norm(
     point = as_vector("w", w, problem.num_params)
     target, most = as_positive("tol", tol), as_count("max_steps", max_steps, COUNT)
     compiled = as_regularizer(regularizer, problem)
+    if is_l1(regularizer):
+        raise ValueError(
+            "regularizer is an l1 norm, which has kinks: Newton's method takes smooth ones; its drift, "
+            "norm_flow, ends at the minimum exactly"
+        )
     descent = Descent(problem, compiled, as_rtol_rank(rtol_rank) or RANK)
     here = descent.at(point)
     offset = length(here.normal_step())

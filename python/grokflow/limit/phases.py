@@ -182,7 +182,7 @@ class Phases:
         if slow.w is None:
             raise ValueError("the states of the drift were not kept: they exceed 256 MiB")
         decay = self._decays.get(weight_decay, weight_decay)
-        residuals = [residual_beside(self.problem, w, decay) for w in slow.w]
+        residuals = [residual_beside(self.problem, w, decay, self._regularizer) for w in slow.w]
         excess: FloatArray = 0.5 * self.problem.scale * np.sum(np.square(residuals), axis=1)
         return self.problem.loss(slow.w[0]) + excess
 

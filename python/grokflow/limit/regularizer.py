@@ -1,16 +1,21 @@
-"""What the drift makes small: the norm, the trace of the Hessian, or a function of the user's."""
+"""What the drift makes small: a norm, the trace of the Hessian, or a function of the user's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._options import as_decay
+from grokflow._options import WeightDecay, as_decay, as_rate
 from grokflow._validate import FloatArray, as_choice, as_number, as_real
 from grokflow.problems import Problem
+
+NAMES = ("norm", "hessian_trace", "l1")
+SIDE = 1e-7  # of a weight, to either side of 0, where a smooth slope cannot tell them apart,
+JUMP = 1e-3  # and what it may differ by, relative to its size
 
 
 class Regularizer:
@@ -60,7 +65,36 @@ class Regularizer:
         return value, np.ascontiguousarray(gradient, dtype=np.float64)
 
 
-Regularization = str | Mapping[str, float] | Regularizer
+class L1:
+    """The l1 norm ``sum_i weight_i |w_i|``, for the drift to make small.
+
+    It has kinks, the surfaces ``w_i = 0``. Flow and drift cross them, or stay there while the data do not
+    pull a weight off: in a flow with ``weight_decay=lam`` while ``|grad_i F| <= lam weight_i``. The solution
+    is that of a differential inclusion, each surface is located where it is met, and `Solution.mode_changes`
+    tells them: "cross", "stick" and "release", with the index of the weight as "neuron" and 0 as "sample".
+
+    Parameters
+    ----------
+    weights : float or mapping of str to float, default 1.0
+        One for all, or by block, by name or pattern: ``{"u": 1.0, "*": 0.0}``.
+
+    Examples
+    --------
+    >>> import numpy as np, grokflow as gf
+    >>> problem = gf.models.LinearRegression([[1.0, 2.0]], [2.0])
+    >>> landing = gf.limit_map(problem, np.array([0.5, 0.0]))
+    >>> gf.norm_flow(problem, landing.w, (0, 10), regularizer=gf.L1()).final.round(12)
+    array([0., 1.])
+    """
+
+    def __init__(self, weights: WeightDecay = 1.0) -> None:
+        self.weights = weights
+
+    def __repr__(self) -> str:
+        return f"L1({self.weights!r})"
+
+
+Regularization = str | Mapping[str, float] | Regularizer | L1
 
 
 def as_regularizer(regularizer: object, problem: Problem) -> core.Regularizer:
@@ -69,9 +103,77 @@ def as_regularizer(regularizer: object, problem: Problem) -> core.Regularizer:
         return core.callback_regularizer(regularizer.evaluate)
     if isinstance(regularizer, Mapping):
         return core.weighted_norm(as_decay(regularizer, problem, "regularizer"))
-    if as_choice("regularizer", regularizer, ("norm", "hessian_trace")) == "norm":
-        return core.weighted_norm([(0, problem.num_params, 1.0)])
-    return core.hessian_trace(problem._core)
+    if isinstance(regularizer, L1):
+        return core.l1_norm(as_decay(regularizer.weights, problem, "weights"))
+    name = as_choice("regularizer", regularizer, NAMES)
+    if name == "hessian_trace":
+        return core.hessian_trace(problem._core)
+    everywhere = [(0, problem.num_params, 1.0)]
+    return core.weighted_norm(everywhere) if name == "norm" else core.l1_norm(everywhere)
+
+
+def is_decay(regularizer: object) -> bool:
+    """Whether its flow is that of weight decay."""
+    return isinstance(regularizer, Mapping) or (isinstance(regularizer, str) and regularizer == "norm")
+
+
+def is_l1(regularizer: object) -> bool:
+    """Whether it is the norm that has kinks."""
+    return isinstance(regularizer, L1) or (isinstance(regularizer, str) and regularizer == "l1")
+
+
+def require_kinks_named(regularizer: object, problem: Problem, w: FloatArray) -> None:
+    """Raise ValueError if the slope of a function of the user's jumps where a weight changes its sign."""
+    if not isinstance(regularizer, Regularizer):
+        return
+    for name, block in problem.blocks.items():
+        i = block.start + int(np.argmax(np.abs(w[block])))
+        at, slopes = w.copy(), []
+        try:
+            for side in (SIDE, -SIDE, 1.0):
+                at[i] = side * (w[i] or 1.0)
+                slopes.append(regularizer.evaluate(at)[1][i])
+        except Exception:  # it need not be defined there: a barrier
+            return
+        if abs(slopes[0] - slopes[1]) > JUMP * np.abs(slopes).max():
+            raise ValueError(
+                f"the slope of the regularizer jumps from {slopes[1]:.3g} to {slopes[0]:.3g} where w[{i}], "
+                f"in {name!r}, changes its sign: weights would rattle there; if it is an l1 norm, say "
+                "regularizer='l1', or grokflow.L1 with weights by block, whose kinks are known"
+            )
+
+
+class Penalised(Problem):
+    """F + lam R, for a flow: it lets observe what F does, and R as "regularizer"."""
+
+    def __init__(self, problem: Problem, regularizer: core.Regularizer, lam: float) -> None:
+        super().__init__(core.penalised(problem._core, regularizer, lam))
+        self._of, self._by = problem, regularizer
+        self._finest, self._notes = problem._finest, problem._notes
+
+    @property
+    def _observables(self) -> dict[str, Any]:
+        return self._of._observables | {"regularizer": lambda t, w: self._by.evaluate(w)[0]}
+
+
+def with_penalty(
+    problem: Problem, weight_decay: WeightDecay, regularizer: Regularization, w0: FloatArray
+) -> tuple[Problem, list[tuple[int, int, float]]]:
+    """Return a problem and rates of decay whose gradient flow is that of ``F + weight_decay R``."""
+    if isinstance(regularizer, str) and regularizer == "norm":
+        return problem, as_decay(weight_decay, problem)
+    if isinstance(weight_decay, Mapping):
+        raise TypeError(
+            f"weight_decay is {weight_decay!r}, and regularizer is {regularizer!r}: the factor of a "
+            "regularizer is one number; weights by block belong into the regularizer"
+        )
+    lam = as_rate("weight_decay", weight_decay)
+    if isinstance(regularizer, Mapping):
+        weights = as_decay(regularizer, problem, "regularizer")
+        return problem, [(begin, end, lam * weight) for begin, end, weight in weights]
+    compiled = as_regularizer(regularizer, problem)
+    require_kinks_named(regularizer, problem, w0)
+    return Penalised(problem, compiled, lam), [(0, problem.num_params, 0.0)]
 
 
 def describe(regularizer: Regularization) -> object:

@@ -23,7 +23,7 @@ from grokflow.limit.compare import Fit, fit, horizon, largest_distance, merged
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import land
 from grokflow.limit.phases import Phases
-from grokflow.limit.regularizer import Regularization
+from grokflow.limit.regularizer import Regularization, is_decay
 from grokflow.limit.tangent import NoTangentSpace, require_kernel_space, require_minimiser
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
@@ -149,6 +149,7 @@ def two_phase(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float | str = "10min",
     checkpoint_errors: str = "warn",
+    regularizer: Regularization = "norm",
 ) -> TwoPhase:
     """Run both phases of training with small weight decay and the flows that they describe, and compare.
 
@@ -180,6 +181,9 @@ def two_phase(
         As in :func:`gradient_flow` and :func:`tangent_projection`.
     rtol, atol : float, default 1e-6 and by the size of the start
         Tolerances of all runs. They bound the distances from below: choose them below the smallest lam.
+    regularizer : {"norm", "hessian_trace", "l1"}, mapping, Regularizer or L1, default "norm"
+        R of flows, ``F + lam R``, and drift, as in :func:`gradient_flow`. With another one than the norm the
+        entries of `weight_decay` are numbers, and there are no clocks, which are those of the norm.
 
     Returns
     -------
@@ -209,7 +213,7 @@ def two_phase(
     request = Request.of(arguments, rtol=as_rtol(rtol))
     as_problem(problem)
     start = as_vector("w0", w0, problem.num_params)
-    decays = as_decays(weight_decay, problem)
+    decays = as_decays(weight_decay, problem, regularizer)
     first = as_positive("eps", eps)
     given = None if isinstance(s_end, str) and s_end == "auto" else as_positive("s_end", s_end)
     if given is not None and first >= given:
@@ -219,23 +223,25 @@ def two_phase(
         as_positive("atol", atol)
     require_kernel_space(problem, as_curvature(curvature).name)
     require_minimiser(problem)
-    regularizer = drift_of(decays)
+    slows = drift_of(decays) if regularizer == "norm" else regularizer
+    penalty: Regularization = "norm" if is_decay(regularizer) else regularizer
 
     def run(journal: Journal | None) -> TwoPhase:
         flows: dict[float, Solution] = {}
         landing, slow, no_drift = None, None, ""
         kept_request = replace(request, journal=journal)
         try:  # no call by * or **: an interrupt may come before its result has a name
-            end = given or at_rest(problem, start, kept_request, regularizer, first)
+            end = given or at_rest(problem, start, kept_request, slows, first)
             for lam, decay in decays.items():
-                flows[lam] = flow(problem, start, decay, replace(kept_request, t_span=(0.0, end / lam)))
+                whole = replace(kept_request, t_span=(0.0, end / lam))
+                flows[lam] = flow(problem, start, decay, whole, penalty)
             fast_times = merged([sol.t for sol in flows.values()])
             landing = land(problem, start, replace(kept_request, t_eval=fast_times))
             if landing.success:
                 slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
                 slowly = replace(kept_request, t_span=(0.0, end), method="auto", t_eval=slow_times)
                 try:
-                    slow = drift(problem, landing.w, slowly, regularizer)
+                    slow = drift(problem, landing.w, slowly, slows)
                 except NoTangentSpace as error:
                     no_drift = str(error)
             horizons: dict[float, float] = {}
@@ -258,7 +264,7 @@ def two_phase(
                 clocks={
                     lam: clocks(sol)
                     for lam, sol in flows.items()
-                    if {"grad_norm", "norm"} <= sol.observed.keys()
+                    if {"grad_norm", "norm"} <= sol.observed.keys() and is_decay(regularizer)
                 },
                 eps=first,
                 s_end=end,
@@ -267,7 +273,7 @@ def two_phase(
                 _request=Request(
                     method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}
                 ),
-                _regularizer=regularizer,
+                _regularizer=slows,
                 _no_drift=no_drift,
             )
         except BaseException as error:
@@ -281,8 +287,13 @@ def two_phase(
     return kept("two_phase", arguments, run)
 
 
-def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay]:
-    """Return the decays by their largest rates, falling; mappings must agree in their proportions."""
+def as_decays(
+    weight_decay: object, problem: Problem, regularizer: Regularization = "norm"
+) -> dict[float, WeightDecay]:
+    """Return the decays by their largest rates, falling; mappings must agree in their proportions.
+
+    Weights by block in `regularizer` make such mappings of numbers.
+    """
     if isinstance(weight_decay, (Mapping, str)) or not isinstance(weight_decay, Sequence | np.ndarray):
         raise TypeError(f"weight_decay is {weight_decay!r}; it must be a list of rates, e.g. [1e-3, 1e-4]")
     if len(weight_decay) == 0:
@@ -290,6 +301,10 @@ def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay
     decays: dict[float, WeightDecay] = {}
     shape = None
     for i, decay in enumerate(weight_decay):
+        if regularizer != "norm" and isinstance(decay, Mapping):
+            raise TypeError(
+                f"weight_decay[{i}] is {decay!r}; with regularizer={regularizer!r} it is a number"
+            )
         rates = np.array([rate for _, _, rate in as_decay(decay, problem, f"weight_decay[{i}]")])
         lam = float(rates.max())
         if lam <= 0:
@@ -302,7 +317,12 @@ def as_decays(weight_decay: object, problem: Problem) -> dict[float, WeightDecay
             )
         if lam in decays:
             raise ValueError(f"weight_decay holds the rate {lam:g} twice")
-        decays[lam] = dict(decay) if isinstance(decay, Mapping) else lam
+        by_block = regularizer if isinstance(regularizer, Mapping) else None
+        if by_block is not None:
+            as_decay(by_block, problem, "regularizer")
+            decays[lam] = {block: lam * weight for block, weight in by_block.items()}
+        else:
+            decays[lam] = dict(decay) if isinstance(decay, Mapping) else lam
     return dict(sorted(decays.items(), reverse=True))
 
 
