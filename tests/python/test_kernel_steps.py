@@ -50,12 +50,20 @@ def test_first_correction_of_a_fresh_kernel_is_that_of_newton(make, by_block, z)
     assert (solver.stats["njvp"], solver.stats["nvjp"], solver.stats["nsolve"]) == (1, 1, 1)
 
 
-def test_right_hand_side_is_asked_for_where_that_is_no_gain():
-    """The full Hessian is none of its business, and a model that has not kept r would have to compute it."""
+def test_with_the_full_hessian_it_is_a_solve_that_spares_a_gradient():
     problem, w = network(20, 6)
+    v = np.random.default_rng(2).standard_normal(w.size)
     solver = curvature(problem, w, [(0, w.size, 1e-3)])
     assert solver.sharpen()
-    assert solver.solve_with_field(1.0, w, w) is None
+    found, products = solver.solve_with_field(0.1, w, v), solver.stats["nvjp"]
+    solved = solver.solve(0.1, v - 0.1 * (problem.gradient(w) + 1e-3 * w))
+    np.testing.assert_allclose(found, solved, rtol=0, atol=1e-12 * np.abs(solved).max())
+    assert products == solver.stats["nvjp"] - products + 1
+    assert solver.stats["nhvp"] > 0
+
+
+def test_right_hand_side_is_asked_for_where_that_is_no_gain():
+    """A model that has not kept r would have to compute it."""
     linear = gf.models.LinearRegression(np.eye(2, 3), np.ones(2))
     assert curvature(linear, np.ones(3), [(0, 3, 1e-3)]).solve_with_field(1.0, np.ones(3), np.ones(3)) is None
 

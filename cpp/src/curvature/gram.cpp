@@ -64,13 +64,19 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   }
 
   /// With g = c r the right-hand side is -(J^T g + D w), so that J^T is applied once, and K g, which is at
-  /// hand, stands for J J^T g.
+  /// hand, stands for J J^T g. With the full Hessian J^T g is formed, for less than a right-hand side.
   bool solve_with_field(const ConstVectorRef& w, Eigen::Ref<VectorS> v) override {
     if constexpr (real) {
       const Vector* g = curvature_.linearization().scaled_residual();
-      if (g == nullptr || curvature_.full_hessian()) return false;
-      ++curvature_.stats().nsolve;
+      if (g == nullptr) return false;
       curvature_.decay().add_gradient(-z_, w, v);
+      if (curvature_.full_hessian()) {
+        in_rows_ = *g;
+        vjp();
+        v -= z_ * in_params_;
+        return solve(v);
+      }
+      ++curvature_.stats().nsolve;
       curvature_.decay().divide(z_, v);
       jvp(v);
       const Matrix& K = curvature_.kernels().size() == 1 ? curvature_.kernels().front() : sum_;
