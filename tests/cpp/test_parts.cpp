@@ -29,7 +29,8 @@ History history_of_quartic(double& t) {
   history.reset(Vector::Constant(1, quartic(t)), Vector::Constant(1, quartic_slope(t)), 0.1);
   for (double h : {0.1, 0.2, 0.15, 0.4}) {
     t += h;
-    history.push(Vector::Constant(1, quartic(t)), h);
+    Vector w = Vector::Constant(1, quartic(t));
+    history.push(w, h);
   }
   return history;
 }
@@ -44,26 +45,37 @@ Matrix kernel(Index n) {
 
 TEST(history_reproduces_polynomials) {
   double t;
-  const History history = history_of_quartic(t);
-  History::Weights value, slope;
-  Vector out(1);
+  History history = history_of_quartic(t);
+  Vector value(1), slope(1), again(1);
   for (double ahead : {0.25, -0.3, 0.0}) {
-    history.lagrange(5, ahead, value, slope);
-    history.combine(5, value, out);
-    CHECK_NEAR(out[0], quartic(t + ahead), 1e-13);
+    history.interpolate(5, ahead, value);
+    CHECK_NEAR(value[0], quartic(t + ahead), 1e-13);
   }
-  history.lagrange(5, 0.25, value, slope);
-  history.combine(5, slope, out);
-  CHECK_NEAR(out[0], quartic_slope(t + 0.25), 1e-12);
+  const double visited = history.extrapolate(5, 0.25, value, slope, [&](Index begin, Index count) {
+    again[0] = value[0];
+    return static_cast<double>(begin + 10 * count);
+  });
+  CHECK_NEAR(value[0], quartic(t + 0.25), 1e-13);
+  CHECK_NEAR(slope[0], quartic_slope(t + 0.25), 1e-12);
+  CHECK(again[0] == value[0] && visited == 10.0);
 }
 
 TEST(history_divided_difference_is_the_leading_coefficient) {
   double t;
   const History history = history_of_quartic(t);
-  Vector out(1);
-  history.combine(5, history.divided_difference(5), out);
-  CHECK_NEAR(std::abs(out[0]), 1.0, 1e-11);
-  CHECK_NEAR(history.combined_norm(5, history.divided_difference(5), Vector::Constant(1, 2.0)), 2.0, 1e-10);
+  CHECK_NEAR(history.divided_difference(5, Vector::Constant(1, 2.0)), 2.0, 1e-10);
+}
+
+TEST(stretches_cover_a_vector_once_in_one_order) {
+  for (Index size : {1, 511, 512, 513, 100000}) {
+    Stretches pass(size);
+    Vector seen = Vector::Zero(size);
+    const double sum = pass.sum(1e6, [&](Index begin, Index count) {
+      seen.segment(begin, count).array() += 1.0;
+      return static_cast<double>(count);
+    });
+    CHECK(sum == static_cast<double>(size) && (seen.array() == 1.0).all());
+  }
 }
 
 TEST(root_is_found_to_the_last_bits) {

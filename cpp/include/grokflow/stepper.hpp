@@ -34,8 +34,8 @@ struct Tolerance {
   Tolerance(double rtol = 1e-6, double atol = 1e-9);
   Tolerance(double rtol, Vector atol);
 
-  /// out_i = 1 / (atol_i + rtol max(|a_i|, |b_i|))
-  void weights(const ConstVectorRef& a, const ConstVectorRef& b, VectorRef out) const;
+  /// out_i = 1 / (atol_i + rtol max(|a_i|, |b_i|)), where all are entries from `begin` on of longer vectors
+  void weights(const ConstVectorRef& a, const ConstVectorRef& b, VectorRef out, Index begin = 0) const;
 
   /// Throws std::invalid_argument unless atol has one entry or `size`.
   void require_size(Index size) const;

@@ -13,7 +13,7 @@ class HessianProduct {
 
   /// At w, where `lin` has been frozen.
   void begin(const ConstVectorRef& w, const Linearization& lin) {
-    w_ = w;
+    if (!problem_.has_hvp()) w_ = w;
     lin_ = &lin;
     fresh_ = true;
   }

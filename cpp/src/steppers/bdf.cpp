@@ -75,22 +75,13 @@ class Bdf final : public Stepper {
     h_ = h;
     flow_.set_time(clock_.t() + h);
     if (gate_.suspects()) measure_noise();
-    const int points = order_ + 1;
-    History::Weights value, slope;
-    history_.lagrange(points, h, value, slope);
-    history_.combine(points, value, predicted_);
-    history_.combine(points, slope, slope_);
-    options_.tolerance.weights(history_.newest(), predicted_, weights_);
-    if (gate_.slack() > 1.0) weights_ /= gate_.slack();
+    predict();
     gamma_ = gamma(order_, h);
     // The first predictor is the tangent at w0, of which e is twice the local error at every h.
     error_constant_ = history_.count() == 1 ? 0.5 : gamma_ / history_.distance(order_, h);
 
-    steepness_ = slope_.stableNorm();
-    weights_ *= caution();
-
     outcome_ = solve_newton();
-    error_ = outcome_ == Attempt::Outcome::done ? error_constant_ * rms_norm(e_, weights_) : 0.0;
+    error_ = outcome_ == Attempt::Outcome::done ? error_constant_ * e_size_ : 0.0;
     return {outcome_, error_};
   }
 
@@ -126,9 +117,7 @@ class Bdf final : public Stepper {
       out = history_.newest();
       return;
     }
-    History::Weights value, slope;
-    history_.lagrange(last_order_ + 1, -back, value, slope);
-    history_.combine(last_order_ + 1, value, out);
+    history_.interpolate(last_order_ + 1, -back, out);
   }
 
   int order() const override { return last_order_; }
@@ -144,6 +133,21 @@ class Bdf final : public Stepper {
   }
 
  private:
+  /// The predictor, its slope, how steep that is, and the weights of errors.
+  void predict() {
+    const double scale = caution() / gate_.slack();
+    const double squares =
+        history_.extrapolate(order_ + 1, h_, predicted_, slope_, [&](Index begin, Index count) {
+          auto weights = weights_.segment(begin, count);
+          options_.tolerance.weights(history_.newest().segment(begin, count),
+                                     predicted_.segment(begin, count), weights, begin);
+          weights *= scale;
+          return slope_.segment(begin, count).squaredNorm();
+        });
+    // Where the square of a number is none, another pass.
+    steepness_ = std::isnormal(squares) ? std::sqrt(squares) : slope_.stableNorm();
+  }
+
   /// By how much steps have to be more accurate where errors grow and add up.
   double caution() const {
     if (growth_.pace() < kLeastPace) return 1.0;
@@ -217,19 +221,20 @@ class Bdf final : public Stepper {
   Attempt::Outcome iterate(bool fresh) {
     using Verdict = ContractionMonitor::Verdict;
     using Outcome = Attempt::Outcome;
-    e_.setZero();
-    w_ = predicted_;
     monitor_.begin(trust(fresh));
     while (true) {
-      if (!fresh || monitor_.iterations() > 0 || !correct_at_once()) {
-        flow_.rhs(w_, step_);
-        step_ = gamma_ * (step_ - slope_) - e_;
+      const bool first = monitor_.iterations() == 0;
+      if (!(first && fresh && correct_at_once())) {
+        flow_.rhs(first ? predicted_ : w_, step_);
+        if (first)
+          step_ = gamma_ * (step_ - slope_);
+        else
+          step_ = gamma_ * (step_ - slope_) - e_;
         if (!all_finite(step_)) return Outcome::not_finite;
         if (!solver_->solve(step_)) return Outcome::newton_failed;
       }
-      e_ += step_;
-      w_ = predicted_ + e_;
-      switch (monitor_.judge(error_constant_ * rms_norm(step_, weights_), kNewtonTarget)) {
+      const double size = correct(first);
+      switch (monitor_.judge(error_constant_ * size, kNewtonTarget)) {
         case Verdict::converged:
           return Outcome::done;
         case Verdict::diverged:
@@ -238,6 +243,23 @@ class Bdf final : public Stepper {
           break;
       }
     }
+  }
+
+  /// Takes the correction. Returns its size.
+  double correct(bool first) {
+    const double squares = pass_.sum(8.0, [&](Index begin, Index count) {
+      const auto step = step_.segment(begin, count);
+      auto e = e_.segment(begin, count);
+      if (first)
+        e = step;
+      else
+        e += step;
+      w_.segment(begin, count) = predicted_.segment(begin, count) + e;
+      return step.cwiseProduct(weights_.segment(begin, count)).squaredNorm();
+    });
+    const double size = std::sqrt(squares / static_cast<double>(flow_.size()));
+    e_size_ = first ? size : rms_norm(e_, weights_);
+    return size;
   }
 
   /// The first correction with a matrix of this very point, where that needs no right-hand side.
@@ -261,8 +283,7 @@ class Bdf final : public Stepper {
       product *= history_.distance(i, 0.0);
       sum += 1.0 / history_.distance(i, 0.0);
     }
-    const double error = history_.combined_norm(q + 2, history_.divided_difference(q + 2), weights_);
-    return product / sum * error;
+    return product / sum * history_.divided_difference(q + 2, weights_);
   }
 
   static double step_factor(double error, int q) {
@@ -301,6 +322,8 @@ class Bdf final : public Stepper {
   int short_lived_ = 0;  // matrices still to be renewed at that age
 
   Vector predicted_, slope_, e_, w_, step_, weights_;
+  Stretches pass_{flow_.size()};
+  double e_size_ = 0.0;  // rms_norm
   double h_ = 0.0, error_ = 0.0;
   double gamma_ = 0.0, error_constant_ = 0.0;  // of the last attempt
   Attempt::Outcome outcome_ = Attempt::Outcome::done;

@@ -5,22 +5,22 @@
 
 namespace grokflow {
 
-constexpr Index kTile = 512;  // doubles: a tile of every state fits the first-level cache
-
-History::History(Index size) : states_(Matrix::Zero(size, kCapacity)) {}
+History::History(Index size) : pass_(size) {
+  for (Vector& state : states_) state.setZero(size);
+}
 
 void History::reset(const ConstVectorRef& w, const ConstVectorRef& f, double h) {
   head_ = 0;
   count_ = 1;
   age_.fill(0.0);
   age_[1] = h;
-  states_.col(slot(0)) = w;
-  states_.col(slot(1)) = w - h * f;
+  past(0) = w;
+  past(1) = w - h * f;
 }
 
-void History::push(const ConstVectorRef& w, double h) {
+void History::push(Vector& w, double h) {
   head_ = (head_ + kCapacity - 1) % kCapacity;
-  states_.col(slot(0)) = w;
+  past(0).swap(w);
   for (std::size_t i = kCapacity - 1; i > 0; --i) age_[i] = age_[i - 1] + h;
   age_[0] = 0.0;
   count_ = std::min(count_ + 1, kCapacity);
@@ -43,7 +43,7 @@ void History::lagrange(int points, double ahead, Weights& value, Weights& slope)
   }
 }
 
-History::Weights History::divided_difference(int points) const {
+History::Weights History::newton(int points) const {
   Weights weights{};
   for (int i = 1; i < points; ++i) {
     double product = 1.0;
@@ -54,31 +54,29 @@ History::Weights History::divided_difference(int points) const {
   return weights;
 }
 
-template <class Visit>
-void History::for_each_tile(int points, const Weights& weights, Visit&& visit) const {
-  Eigen::Matrix<double, kTile, 1> tile;
-  for (Index begin = 0; begin < states_.rows(); begin += kTile) {
-    const Index size = std::min(kTile, states_.rows() - begin);
-    const auto newest = states_.col(slot(0)).segment(begin, size);
-    tile.head(size) = weights[0] * newest;
+void History::interpolate(int points, double ahead, VectorRef out) const {
+  Weights value, slope;
+  lagrange(points, ahead, value, slope);
+  pass_.sum(2.0 * points, [&](Index begin, Index count) {
+    const auto newest = past(0).segment(begin, count);
+    auto tile = out.segment(begin, count);
+    tile = newest;
     for (int i = 1; i < points; ++i)
-      tile.head(size) +=
-          weights[static_cast<std::size_t>(i)] * (states_.col(slot(i)).segment(begin, size) - newest);
-    visit(begin, tile.head(size));
-  }
-}
-
-void History::combine(int points, const Weights& weights, VectorRef out) const {
-  for_each_tile(points, weights,
-                [&](Index begin, const auto& tile) { out.segment(begin, tile.size()) = tile; });
-}
-
-double History::combined_norm(int points, const Weights& weights, const ConstVectorRef& scale) const {
-  double sum = 0.0;
-  for_each_tile(points, weights, [&](Index begin, const auto& tile) {
-    sum += tile.cwiseProduct(scale.segment(begin, tile.size())).squaredNorm();
+      tile += value[static_cast<std::size_t>(i)] * (past(i).segment(begin, count) - newest);
+    return 0.0;
   });
-  return std::sqrt(sum / static_cast<double>(states_.rows()));
+}
+
+double History::divided_difference(int points, const ConstVectorRef& scale) const {
+  const Weights weights = newton(points);
+  const double sum = pass_.sum(4.0 * points, [&](Index begin, Index count) {
+    const auto newest = past(0).segment(begin, count);
+    Stretches::Tile tile = Stretches::Tile::Zero(count);
+    for (int i = 1; i < points; ++i)
+      tile += weights[static_cast<std::size_t>(i)] * (past(i).segment(begin, count) - newest);
+    return tile.cwiseProduct(scale.segment(begin, count)).squaredNorm();
+  });
+  return std::sqrt(sum / static_cast<double>(newest().size()));
 }
 
 }  // namespace grokflow

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "grokflow/archive.hpp"
+#include "steppers/stretches.hpp"
 
 namespace grokflow {
 
@@ -21,42 +22,62 @@ class History {
 
   /// One state, and a fictitious one at distance h on the line of slope f: enough for a linear predictor.
   void reset(const ConstVectorRef& w, const ConstVectorRef& f, double h);
-  /// A new state, a step h after the newest.
-  void push(const ConstVectorRef& w, double h);
+  /// A new state, a step h after the newest: w takes the memory of the oldest one in exchange.
+  void push(Vector& w, double h);
 
   void state(Archive& archive) {
-    archive(states_, age_);
+    for (Vector& state : states_) archive(state);
+    archive(age_);
     archive.bounded(head_, 0, kCapacity - 1);
     archive.bounded(count_, 0, kCapacity);
   }
 
   /// True states, the fictitious one not counted.
   int count() const { return count_; }
-  const ConstVectorRef newest() const { return states_.col(slot(0)); }
+  const Vector& newest() const { return past(0); }
   /// Distance from a point `ahead` of the newest state back to state i.
   double distance(int i, double ahead) const { return ahead + age_[static_cast<std::size_t>(i)]; }
 
-  /// Weights of the value and of the derivative, at `ahead` of the newest state, of the polynomial through
-  /// the first `points`.
-  void lagrange(int points, double ahead, Weights& value, Weights& slope) const;
-  /// Weights of the divided difference over the first `points`.
-  Weights divided_difference(int points) const;
-
-  /// out = weights_0 state_0 + sum_i weights_i (state_i - state_0)
-  void combine(int points, const Weights& weights, VectorRef out) const;
-  /// rms_norm of that sum, which is not formed
-  double combined_norm(int points, const Weights& weights, const ConstVectorRef& scale) const;
+  /// Value and slope, at `ahead` of the newest state, of the polynomial through the first `points`. Returns the sum
+  /// of visit(begin, count) over stretches of entries, each called as soon as these are there.
+  template <class Visit>
+  double extrapolate(int points, double ahead, Vector& value, Vector& slope, Visit&& visit);
+  /// out = the value alone
+  void interpolate(int points, double ahead, VectorRef out) const;
+  /// rms_norm of the divided difference over the first `points`
+  double divided_difference(int points, const ConstVectorRef& scale) const;
 
  private:
-  Index slot(int i) const { return (head_ + i) % kCapacity; }
+  const Vector& past(int i) const { return states_[static_cast<std::size_t>((head_ + i) % kCapacity)]; }
+  Vector& past(int i) { return states_[static_cast<std::size_t>((head_ + i) % kCapacity)]; }
 
-  template <class Visit>
-  void for_each_tile(int points, const Weights& weights, Visit&& visit) const;
+  /// Weights of the value and of the slope, and those of the divided difference.
+  void lagrange(int points, double ahead, Weights& value, Weights& slope) const;
+  Weights newton(int points) const;
 
-  Matrix states_;
+  std::array<Vector, kCapacity> states_;
   std::array<double, kCapacity> age_{};  // distance of state i from the newest
   int head_ = 0;
   int count_ = 0;
+  mutable Stretches pass_;
 };
+
+template <class Visit>
+double History::extrapolate(int points, double ahead, Vector& value, Vector& slope, Visit&& visit) {
+  Weights of_value, of_slope;
+  lagrange(points, ahead, of_value, of_slope);
+  return pass_.sum(4.0 * points, [&](Index begin, Index count) {
+    const auto newest = past(0).segment(begin, count);
+    auto w = value.segment(begin, count), f = slope.segment(begin, count);
+    w = newest;
+    f.setZero();
+    for (int i = 1; i < points; ++i) {
+      const auto change = past(i).segment(begin, count) - newest;
+      w += of_value[static_cast<std::size_t>(i)] * change;
+      f += of_slope[static_cast<std::size_t>(i)] * change;
+    }
+    return visit(begin, count);
+  });
+}
 
 }  // namespace grokflow

@@ -20,13 +20,13 @@ void Tolerance::require_size(Index size) const {
                                 std::to_string(size));
 }
 
-void Tolerance::weights(const ConstVectorRef& a, const ConstVectorRef& b, VectorRef out) const {
+void Tolerance::weights(const ConstVectorRef& a, const ConstVectorRef& b, VectorRef out, Index begin) const {
   constexpr double tiny = std::numeric_limits<double>::min();  // atol = 0 and w_i = 0 must not divide by zero
   const auto size = a.array().abs().max(b.array().abs());
   if (atol.size() == 1)
     out = (atol[0] + rtol * size).max(tiny).inverse();
   else
-    out = (atol.array() + rtol * size).max(tiny).inverse();
+    out = (atol.segment(begin, out.size()).array() + rtol * size).max(tiny).inverse();
 }
 
 void Stepper::state(Archive&) {
