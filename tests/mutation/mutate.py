@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("table.csv")
 COLUMNS = ["file", "line", "before", "after", "result", "by", "why"]
 TESTS = (  # what knows most of the files below
-    "step_control steps stiff_ivp closed_forms flow_laws noise tolerance work kernel_steps krylov "
+    "counts step_control steps stiff_ivp closed_forms flow_laws noise tolerance work kernel_steps krylov "
     "faults_problem faults_system callback_calls events recording small_and_large decay costs memory "
     "limit_landing limit_ends limit_diagnoses limit_drift limit_phases limit_steps limit_projection "
     "limit_monitor limit_regularizers limit_twins end_points nist outputs scipy stiff_scipy invariants "

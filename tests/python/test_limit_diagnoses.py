@@ -235,3 +235,39 @@ def test_a_rank_that_round_off_decides_is_told():
     assert "rank of the Hessian cannot be decided" in landing.message
     assert landing.gap < 10
     assert gf.limit_map(problem, start, curvature="dense", rtol_rank=1e-10).status == "landed"
+
+
+def around_one(rates):
+    """Return a quadratic loss with its minimum at ones, and weights that are elsewhere in the first only."""
+    rates = np.asarray(rates)
+    problem = gf.Objective(
+        loss=lambda w: 0.5 * rates @ (w - 1) ** 2,
+        gradient=lambda w: rates * (w - 1),
+        hessian=lambda w: np.diag(rates),
+        num_params=rates.size,
+    )
+    return problem, np.r_[2.0, np.ones(rates.size - 1)]
+
+
+@pytest.mark.parametrize(("gap", "status"), [(10.05, "landed"), (9.95, "degenerate")])
+def test_a_gap_of_ten_is_clear(gap, status):
+    landing = gf.limit_map(*around_one([1.0, 4e-15, 4e-15 / gap]))
+    assert landing.status == status
+    assert landing.rank == 2
+    assert landing.gap == pytest.approx(gap, rel=1e-6)
+
+
+@pytest.mark.parametrize(("growth", "status"), [(2.2e-3, "no_minimiser"), (4e-4, "degenerate")])
+def test_weights_that_grow_by_a_thousandth_in_a_decade_run_away(growth, status):
+    """dw/dt = exp(-(w - 1) / size): w = 1 + size log(1 + t / size)."""
+    size = growth / np.log(10)
+    problem, w0 = (
+        scalar(
+            lambda w: size * np.exp(-(w - 1) / size),
+            lambda w: -np.exp(-(w - 1) / size),
+            lambda w: np.exp(-(w - 1) / size) / size,
+        ),
+        [1.0],
+    )
+    landing = gf.limit_map(problem, w0)
+    assert landing.status == status, landing.message

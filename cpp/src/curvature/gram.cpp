@@ -198,7 +198,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
   ShiftedFactor<Scalar, Factorisation::cholesky> factor_;
   Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> sum_;  // of the kernels, if there are several
   long point_ = -1;                                            // at which the sum has been factored, for z_
-  Scalar z_{}, reference_{1.0};
+  Scalar z_{}, reference_{};
   VectorS in_rows_, in_params_;
   Vector part_params_, part_rows_;  // real or imaginary parts
   Matrix scaled_, product_;         // of slants

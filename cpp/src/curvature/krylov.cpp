@@ -261,7 +261,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   const bool in_kernel_space_;
   ConjugateGradients<Scalar> cg_;
   FullHessianSolver<Scalar> full_hessian_;
-  Scalar z_{}, reference_{1.0}, shift_{};
+  Scalar z_{}, reference_{}, shift_{};
   Vector alpha_;
   double forcing_ = 0.0;
   VectorS direction_, search_;  // in parameter space

@@ -406,10 +406,9 @@ class Radau final : public OneStepMethod {
   double step_factor() const {
     const double safety =
         kSafety * (2.0 * kMaxIterations + 1.0) / (2.0 * kMaxIterations + monitor_.iterations());
-    const double error = std::max(error_, 1e-10);
-    double factor = std::pow(error, -0.25);
+    double factor = std::pow(error_, -0.25);
     if (last_h_ > 0.0 && last_error_ > 0.0)
-      factor = std::min(factor, factor * (h_ / last_h_) * std::pow(last_error_ / error, 0.25));
+      factor = std::min(factor, factor * (h_ / last_h_) * std::pow(last_error_ / error_, 0.25));
     return std::clamp(safety * factor, 0.1, kGrowth);
   }
 
