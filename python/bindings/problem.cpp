@@ -206,14 +206,14 @@ void bind_problem(py::module_& m) {
 
   py::class_<TwoLayerNetwork, Problem, std::shared_ptr<TwoLayerNetwork>>(m, "TwoLayerNetwork")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, Index width,
-                       const std::string& activation, double parameter, bool output_bias,
-                       double output_scale) {
+                       const std::string& activation, double parameter, bool output_bias, double output_scale,
+                       bool bias) {
              return std::make_shared<TwoLayerNetwork>(
                  from_tuple<Samples>(std::move(train)), from_optional<Samples>(std::move(test)), width,
-                 activation_by_name(activation, parameter), output_bias, output_scale);
+                 activation_by_name(activation, parameter), output_bias, output_scale, bias);
            }),
            py::arg("train"), py::arg("test"), py::arg("width"), py::arg("activation"), py::arg("parameter"),
-           py::arg("output_bias"), py::arg("output_scale"))
+           py::arg("output_bias"), py::arg("output_scale"), py::arg("bias"))
       .def("predict", &predict<TwoLayerNetwork>, py::arg("w"), py::arg("X"), Released());
 
   py::class_<MLP, Problem, std::shared_ptr<MLP>>(m, "MLP")

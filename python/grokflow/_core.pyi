@@ -97,6 +97,7 @@ class TwoLayerNetwork(Problem):
         parameter: float,
         output_bias: bool,
         output_scale: float,
+        bias: bool,
     ) -> None: ...
     def predict(self, w: _Array, X: _Array) -> _Array: ...
 

@@ -174,7 +174,7 @@ def active_neurons(problem: TwoLayerNetwork) -> Number:
 
     def share(t: float, w: FloatArray) -> float:
         parts = problem.unflatten(w)
-        return float(np.mean((X @ parts["V"].T + parts["b"] > 0.0).any(axis=0)))
+        return float(np.mean((X @ parts["V"].T + parts.get("b", 0.0) > 0.0).any(axis=0)))
 
     return share
 

@@ -614,6 +614,7 @@ CALLABLES = {
             "y": MODEL_Y,
             "width": count("width", huge="GiB"),
             "output_bias": TRUTH,
+            "bias": TRUTH,
             "output_scale": OUTPUT_SCALE,
             "loss": LOSS,
             "test": TEST,

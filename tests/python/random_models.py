@@ -74,6 +74,7 @@ def cases(draw, activations=SMOOTH, names=NAMES):
         options["activation"] = draw(st.sampled_from(fit))
     if name == "TwoLayerNetwork":
         options |= {"width": width, "output_bias": draw(st.booleans()), "output_scale": width**-0.5}
+        options["bias"] = draw(st.booleans())
     if name == "MLP":
         options |= {
             "widths": tuple(draw(st.lists(size, min_size=1, max_size=3))),

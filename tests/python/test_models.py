@@ -61,6 +61,7 @@ CASES = {
         for name in core.activation_names()
     },
     "network, bias": network("tanh", n=7, p=3, output_bias=True, output_scale=0.4, scale="sum"),
+    "network, no inner bias": network("erf", p=3, bias=False, output_bias=True),
     "network, column": ("TwoLayerNetwork", (rng.normal(size=(5, 1)), rng.normal(size=(5, 1))), {"width": 1}),
 }
 
@@ -353,7 +354,7 @@ def test_repr_says_what_it_is():
     net = models.TwoLayerNetwork(*samples(5, 2), width=3, activation="erf", test=samples(2, 2))
     assert repr(net) == (
         "TwoLayerNetwork(X=<5x2>, y=<5>, scale='mean', width=3, activation='erf', output_bias=False, "
-        "output_scale=1.0, test=...)"
+        "output_scale=1.0, bias=True, test=...)"
     )
     assert ", activation='leaky_relu', negative_slope=0.01, " in repr(
         models.TwoLayerNetwork(*samples(5, 2), width=3, activation="leaky_relu")

@@ -80,6 +80,9 @@ def small_problem(activation, inputs, seed, **options):
         ("leaky_relu", 1, 1, {"output_bias": True}, {"b": 0.0, "a": 0.0}),
         ("abs", 1, 0, {"output_scale": 0.5}, {"b": 0.1}),
         ("abs", 2, 5, {}, {}),
+        ("relu", 2, 3, {"bias": False}, {}),
+        ("leaky_relu", 2, 1, {"bias": False, "output_bias": True}, {}),
+        ("abs", 3, 2, {"bias": False}, {"u": 0.0}),
     ],
 )
 def test_agrees_with_the_twin(activation, inputs, seed, options, decay):
@@ -92,6 +95,24 @@ def test_agrees_with_the_twin(activation, inputs, seed, options, decay):
     for name in ("neuron", "sample", "kind"):
         assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
     np.testing.assert_allclose(found.mode_changes["t"], exact.mode_changes["t"], rtol=1e-5)
+
+
+def test_without_biases_a_sample_at_0_has_no_surface_and_opposite_ones_share_it():
+    """It adds a constant to F. Neurons (u, v) and (u, -v) are u |<v, x>|, and each sees one of x and -x."""
+    X, y = np.array([[1.0, 0.5], [-0.3, 1.2]]), np.array([0.4, -0.7])
+    u, V = np.array([0.5, -1.0, 0.8]), np.array([[0.4, 1.0], [-0.9, 0.2], [0.1, -1.3]])
+    options = {"bias": False, "scale": "sum"}
+    one = gf.models.TwoLayerNetwork(X, y, width=3, activation="abs", **options)
+    both = gf.models.TwoLayerNetwork(
+        [*X, *-X, [0.0, 0.0]], [*y, *y, 1.0], width=6, activation="relu", **options
+    )
+    a, b = (
+        gf.gradient_flow(net, np.concatenate(w0, axis=None), (0, 30), weight_decay=0.02, rtol=RTOL, atol=ATOL)
+        for net, w0 in ((one, (u, V)), (both, (u, u, V, -V)))
+    )
+    assert a.mode_changes.size > 0
+    u, V = a.final[:3], a.final[3:]
+    np.testing.assert_allclose(b.final, np.concatenate([u, u, V, -V]), atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", [62, 74])

@@ -280,12 +280,14 @@ class MatrixSensing(Model):
 
 class TwoLayerNetwork(Regression):
     def __init__(self, X, y, *, width, activation="tanh", negative_slope=None, smoothing=None,
-                 output_bias=False, output_scale=1.0, loss="squares", test=None, scale="mean"):  # fmt: skip
+                 output_bias=False, output_scale=1.0, bias=True, loss="squares", test=None,
+                 scale="mean"):  # fmt: skip
         given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
         self.X, self.s = np.asarray(X, dtype=float), self.factor_of(output_scale, width)
         self.activation = activation, 0.01 if given is None else given
         p = self.X.shape[1]
-        shapes = {"u": (width,), "V": (width, p), "b": (width,)} | ({"a": (1,)} if output_bias else {})
+        shapes = {"u": (width,), "V": (width, p)} | ({"b": (width,)} if bias else {})
+        shapes |= {"a": (1,)} if output_bias else {}
         std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
         super().__init__(shapes, std, y, test, scale, loss)
 
@@ -301,7 +303,9 @@ class TwoLayerNetwork(Regression):
 
     def _layers(self, w, X):
         parts = self.unflatten(w)
-        return parts, activation(self.activation[0], X @ parts["V"].T + parts["b"], self.activation[1])
+        return parts, activation(
+            self.activation[0], X @ parts["V"].T + parts.get("b", 0.0), self.activation[1]
+        )
 
     def predict(self, w, X=None):
         parts, (a, _, _) = self._layers(w, self.X if X is None else np.asarray(X, dtype=float))
@@ -313,16 +317,18 @@ class TwoLayerNetwork(Regression):
         J[:, self.blocks["u"]] = self.s * a
         inner = self.s * parts["u"] * a1
         J[:, self.blocks["V"]] = (inner[:, :, None] * self.X[:, None, :]).reshape(len(self.X), -1)
-        J[:, self.blocks["b"]] = inner
+        if "b" in self.blocks:
+            J[:, self.blocks["b"]] = inner
         return J
 
     def second_derivative(self, w):
         parts, (_, a1, a2) = self._layers(w, self.X)
         index = self.unflatten(np.arange(self.num_params))
         second = np.zeros((self.num_residuals, self.num_params, self.num_params))
-        for i, x in enumerate(np.hstack([self.X, np.ones((len(self.X), 1))])):
+        bias = "b" in self.blocks
+        for i, x in enumerate(np.hstack([self.X, np.ones((len(self.X), int(bias)))])):
             for j, u in enumerate(parts["u"]):
-                inner = np.append(index["V"][j], index["b"][j])
+                inner = np.append(index["V"][j], index["b"][j] if bias else []).astype(int)
                 second[i, index["u"][j], inner] = second[i, inner, index["u"][j]] = self.s * a1[i, j] * x
                 second[np.ix_([i], inner, inner)] = self.s * u * a2[i, j] * np.outer(x, x)
         return second

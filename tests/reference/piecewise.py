@@ -41,7 +41,8 @@ class Modes:
         _, first, group = np.unique(problem.X, axis=0, return_index=True, return_inverse=True)
         self.samples = np.sort(first)  # i counts distinct inputs; each by its first sample
         self.group = np.searchsorted(self.samples, first[group.ravel()])  # the i of each sample
-        self.X = np.hstack([problem.X[self.samples], np.ones((self.samples.size, 1))])
+        self.bias = "b" in problem.blocks
+        self.X = np.hstack([problem.X[self.samples], np.ones((self.samples.size, int(self.bias)))])
         self.below, self.above = problem.slopes
         self.m = problem.blocks["u"].stop
         self.mode = np.zeros((len(self.X), self.m), dtype=int)
@@ -53,14 +54,17 @@ class Modes:
         self.changes = []
 
     def inner(self, w):
-        """Return y, shape (..., m, p + 1)."""
-        V, b = w[..., self.problem.blocks["V"]], w[..., self.problem.blocks["b"]]
-        return np.concatenate([V.reshape(*b.shape, -1), b[..., None]], axis=-1)
+        """Return y, shape (..., m, p + 1), or p without biases."""
+        V = w[..., self.problem.blocks["V"]].reshape(*w.shape[:-1], self.m, -1)
+        if not self.bias:
+            return V
+        return np.concatenate([V, w[..., self.problem.blocks["b"], None]], axis=-1)
 
     def flat(self, u, y, a):
         """Return the parameters with these parts."""
-        V = y[..., :-1].reshape(*u.shape[:-1], -1)
-        return np.concatenate([u, V, y[..., -1], *([a] if "a" in self.problem.blocks else [])], axis=-1)
+        inner = [y[..., :-1], y[..., -1]] if self.bias else [y]
+        inner = [part.reshape(*u.shape[:-1], -1) for part in inner]
+        return np.concatenate([u, *inner, *([a] if "a" in self.problem.blocks else [])], axis=-1)
 
     def force(self, w):
         """Return c r, added up for equal inputs: the activation is slope * z in this mode."""

@@ -20,19 +20,19 @@ struct SlidingNeuron {
   bool slants = false;  ///< whether the neuron may move along the surfaces other than orthogonally to b_j
 };
 
-/// In order of the units. The inner weights y_j = (v_j, b_j) lie in w = [u, V, b(, a)].
+/// In order of the units. The inner weights y_j = (v_j(, b_j)) lie in w = [u, V(, b)(, a)].
 ///
 /// If v and b decay at different rates, the velocities along the surfaces split into those with b = 0, which are
 /// orthogonal to the (x_i, 0), and the part of the axis of b that is along the surfaces: its direction e_j has a rate
 /// of its own (decay.hpp).
 class SlidingNeurons {
  public:
-  /// `skew`: the rates of v and b differ.
-  SlidingNeurons(Index width, Index inputs, bool skew)
+  /// `bias`: there is a b. `skew`: its rate differs from that of v.
+  SlidingNeurons(Index width, Index inputs, bool bias, bool skew)
       : width_(width),
         inputs_(inputs),
         slants_(skew ? std::make_shared<Decay::Slants>() : nullptr),
-        y_(inputs + 1) {}
+        y_(inputs + bias) {}
 
   std::shared_ptr<const Decay::Slants> slants() const { return slants_; }
 
@@ -69,11 +69,11 @@ class SlidingNeurons {
   /// y_j, read from and written to a vector of parameters.
   void get(const ConstVectorRef& w, Index unit, Vector& y) const {
     y.head(inputs_) = w.segment(width_ + unit * inputs_, inputs_);
-    y[inputs_] = w[width_ * (1 + inputs_) + unit];
+    if (y.size() > inputs_) y[inputs_] = w[width_ * (1 + inputs_) + unit];
   }
   void put(VectorRef w, Index unit, const Vector& y) const {
     w.segment(width_ + unit * inputs_, inputs_) = y.head(inputs_);
-    w[width_ * (1 + inputs_) + unit] = y[inputs_];
+    if (y.size() > inputs_) w[width_ * (1 + inputs_) + unit] = y[inputs_];
   }
 
  private:

@@ -43,12 +43,13 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
   void vjp(const ConstVectorRef& q, VectorRef out) const override { piece_.pull_back(q, u_, Y_, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    const Index m = net_.width_, b = m * (1 + net_.inputs_), a = b + m, d = num_params();
+    const Index m = net_.width_, b = net_.b_begin(), a = net_.inner_end(), d = num_params();
     for (const Index edge : {begin, end})
       if (edge != 0 && edge != m && edge != b && edge != a && edge != d)
         return Linearization::gram(begin, end, K);
-    const bool has_V = begin <= m && b <= end, has_b = begin <= b && a <= end;
-    if (has_V != has_b && !piece_.slants()) return Linearization::gram(begin, end, K);
+    const bool has_V = begin <= m && b <= end, has_b = net_.inner_bias_ && begin <= b && a <= end;
+    const bool whole = has_V && has_b == net_.inner_bias_;
+    if (!whole && (has_V || has_b) && !piece_.slants()) return Linearization::gram(begin, end, K);
     K.setZero();
     if (begin == 0) {
       AB_.resize(num_residuals(), m);
@@ -64,7 +65,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
       add_gram(AB_, BB_);
       if (has_V) K += BB_.cwiseProduct(net_.input_kernel());
       if (has_b) K += BB_;
-      if (has_V && piece_.num_sliding() > 0) subtract_slid(has_b, K);
+      if (has_V && piece_.num_sliding() > 0) subtract_slid(whole, K);
     }
     K *= net_.output_scale_ * net_.output_scale_;
     if (a < d && end == d) K.array() += 1.0;
@@ -113,12 +114,12 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     if (net_.output_bias_) out.array() += params_[num_params() - 1];
   }
 
-  /// K <- K - C C^T, its lower triangle; with b or of V alone.
-  void subtract_slid(bool with_b, MatrixRef K) const {
+  /// K <- K - C C^T, its lower triangle; of all inner weights or of V alone.
+  void subtract_slid(bool whole, MatrixRef K) const {
     C_.setZero(num_residuals(), piece_.num_sliding());
     Index column = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
-      const Matrix& Q = with_b ? slid.inputs.Q : slid.flat;
+      const Matrix& Q = whole ? slid.inputs.Q : slid.flat;
       auto C = C_.middleCols(column, Q.cols());
       multiply(piece_.X_, Q, C);
       for (Index k = 0; k < C.cols(); ++k)

@@ -21,15 +21,17 @@ using ConstMap = Eigen::Map<const Matrix>;
 }  // namespace
 
 TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width,
-                                 Activation activation, bool output_bias, double output_scale)
-    : PiecewiseProblem(width * (train.X.cols() + 2) + output_bias, train.X.rows(), train.scale),
+                                 Activation activation, bool output_bias, double output_scale,
+                                 bool inner_bias)
+    : PiecewiseProblem(width * (train.X.cols() + 1 + inner_bias) + output_bias, train.X.rows(), train.scale),
       train_(std::move(train)),
       test_(std::move(test)),
       width_(width),
       inputs_(train_.X.cols()),
       activation_(activation),
       output_bias_(output_bias),
-      output_scale_(output_scale) {
+      output_scale_(output_scale),
+      inner_bias_(inner_bias) {
   require_sizes(train_, test_);
 }
 
@@ -41,8 +43,9 @@ Cost TwoLayerNetwork::cost() const {
 
 std::vector<Block> TwoLayerNetwork::blocks() const {
   const Index m = width_, p = inputs_;
-  std::vector<Block> blocks = {{"u", 0, {m}}, {"V", m, {m, p}}, {"b", m * (1 + p), {m}}};
-  if (output_bias_) blocks.push_back({"a", m * (2 + p), {1}});
+  std::vector<Block> blocks = {{"u", 0, {m}}, {"V", m, {m, p}}};
+  if (inner_bias_) blocks.push_back({"b", b_begin(), {m}});
+  if (output_bias_) blocks.push_back({"a", inner_end(), {1}});
   return blocks;
 }
 
@@ -88,7 +91,7 @@ template <class Out>
 void TwoLayerNetwork::preactivation(const ConstVectorRef& w, const Matrix& X, Index j, Index count,
                                     Out&& Z) const {
   multiply(X, ConstMap(w.data() + width_ + j * inputs_, inputs_, count), Z);
-  Z.rowwise() += w.segment(width_ * (1 + inputs_) + j, count).transpose();
+  if (inner_bias_) Z.rowwise() += w.segment(b_begin() + j, count).transpose();
 }
 
 void TwoLayerNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
@@ -152,7 +155,7 @@ void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u
     for (Index k = 0; k < count; ++k) E.col(k) = (output_scale_ * u[j + k]) * A1.col(j + k).cwiseProduct(q);
     apply_transposed(A.middleCols(j, count), q, out.segment(j, count));
     multiply_tn(train_.X, E, Map(out.data() + width_ + j * inputs_, inputs_, count));
-    out.segment(width_ * (1 + inputs_) + j, count) = E.colwise().sum().transpose();
+    if (inner_bias_) out.segment(b_begin() + j, count) = E.colwise().sum().transpose();
   });
   out.head(width_) *= output_scale_;
   // In order: a vectorised sum depends on where q lies.
@@ -196,12 +199,13 @@ class TwoLayerNetwork::At final : public Linearization {
   const Vector* scaled_residual() const override { return &g_; }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    const Index m = net_.width_, V = m, b = m * (1 + net_.inputs_), a = b + m, d = num_params();
+    const Index m = net_.width_, V = m, b = net_.b_begin(), a = net_.inner_end(), d = num_params();
     for (Index edge : {begin, end})
       if (edge != 0 && edge != V && edge != b && edge != a && edge != d)
         return Linearization::gram(begin, end, K);
     const auto has = [&](Index first, Index last) { return begin <= first && last <= end; };
-    const bool has_u = has(0, V), has_V = has(V, b), has_b = has(b, a), has_a = a < d && has(a, d);
+    const bool has_u = has(0, V), has_V = has(V, b), has_b = net_.inner_bias_ && has(b, a),
+               has_a = a < d && has(a, d);
 
     auto work = net_.scratch();
     Matrix& B = work->A;
@@ -277,7 +281,7 @@ class TwoLayerNetwork::At final : public Linearization {
                    (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g);
       add_applied_transposed(A_.middleCols(j, count), h, out.segment(j, count), s);
       multiply_tn(net_.train_.X, E, Map(out.data() + m + j * p, p, count));
-      out.segment(m * (1 + p) + j, count) = E.colwise().sum().transpose();
+      if (net_.inner_bias_) out.segment(net_.b_begin() + j, count) = E.colwise().sum().transpose();
     });
     if (net_.output_bias_) out[num_params() - 1] = h.sum();
   }
@@ -287,13 +291,14 @@ class TwoLayerNetwork::At final : public Linearization {
     auto work = net_.scratch();
     const Index n = A_.rows(), m = net_.width_, p = net_.inputs_, d = num_params();
     const Matrix& X = net_.train_.X;
+    const bool bias = net_.inner_bias_;
     const double s = net_.output_scale_;
     Matrix& J = work->J;
     J.resize(n, d);
     J.leftCols(m) = s * A_;
     for (Index j = 0; j < m; ++j) {
-      J.col(m * (1 + p) + j) = (s * u_[j]) * A1_.col(j);
-      J.middleCols(m + j * p, p) = J.col(m * (1 + p) + j).asDiagonal() * X;
+      J.middleCols(m + j * p, p) = ((s * u_[j]) * A1_.col(j)).asDiagonal() * X;
+      if (bias) J.col(net_.b_begin() + j) = (s * u_[j]) * A1_.col(j);
     }
     if (net_.output_bias_) J.col(d - 1).setOnes();
     column_gram(J, H, net_.scale());
@@ -301,17 +306,17 @@ class TwoLayerNetwork::At final : public Linearization {
     const auto memory = net_.buffer();
     Map gX = memory->matrix(n, p);
     for (Index j = 0; j < m; ++j) {
-      const Index V = m + j * p, b = m * (1 + p) + j;
+      const Index V = m + j * p, b = net_.b_begin() + j;
       const auto add = [&](Index row, Index col, double value) {
         H(row, col) += value;
         if (row != col) H(col, row) += value;
       };
       gX = (s * g_.cwiseProduct(A1_.col(j))).asDiagonal() * X;
-      add(j, b, s * g_.dot(A1_.col(j)));
+      if (bias) add(j, b, s * g_.dot(A1_.col(j)));
       for (Index k = 0; k < p; ++k) add(j, V + k, gX.col(k).sum());
       gX = ((s * u_[j]) * g_.cwiseProduct(A2_.col(j))).asDiagonal() * X;
-      add(b, b, s * u_[j] * g_.dot(A2_.col(j)));
-      for (Index k = 0; k < p; ++k) add(b, V + k, gX.col(k).sum());
+      if (bias) add(b, b, s * u_[j] * g_.dot(A2_.col(j)));
+      for (Index k = 0; bias && k < p; ++k) add(b, V + k, gX.col(k).sum());
       add_product_tn(X, gX, H.block(V, V, p, p));
     }
   }
@@ -327,11 +332,11 @@ void TwoLayerNetwork::linearize(const ConstVectorRef& w, std::unique_ptr<Lineari
   static_cast<At&>(*lin).refill(w);
 }
 
-/// s^2 sum_ij act(z_ij)^2 + u_j^2 act'(z_ij)^2 (||x_i||^2 + 1), and 1 for each sample with an output bias.
+/// s^2 sum_ij act(z_ij)^2 + u_j^2 act'(z_ij)^2 (||x_i||^2 [+ 1]), and 1 for each sample with an output bias.
 double TwoLayerNetwork::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
   const Index n = num_residuals(), m = width_, p = inputs_;
   const double s2 = output_scale_ * output_scale_;
-  const Vector sizes = train_.X.rowwise().squaredNorm().array() + 1.0;
+  const Vector sizes = train_.X.rowwise().squaredNorm().array() + (inner_bias_ ? 1.0 : 0.0);
   Matrix A, A1, A2;
   Vector r;
   forward(w, 2, A, A1, A2, r);
@@ -344,7 +349,7 @@ double TwoLayerNetwork::kernel_trace(const ConstVectorRef& w, VectorRef gradient
     A.col(j) = (2.0 * s2) * A1.col(j).cwiseProduct(A.col(j) + (u * u) * A2.col(j).cwiseProduct(sizes));
   }
   multiply_tn(train_.X, A, Map(gradient.data() + m, p, m));
-  gradient.segment(m * (1 + p), m) = A.colwise().sum().transpose();
+  if (inner_bias_) gradient.segment(b_begin(), m) = A.colwise().sum().transpose();
   if (output_bias_) gradient[num_params() - 1] = 0.0;
   return trace;
 }

@@ -20,13 +20,13 @@ TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes s
     : Piece(net.num_params(), net.num_residuals(), net.scale()),
       net_(net),
       slopes_(slopes),
-      skew_(decay.rate(net.width_ * (1 + net.inputs_)) - decay.rate(net.width_)),
+      skew_(net.inner_bias_ ? decay.rate(net.b_begin()) - decay.rate(net.width_) : 0.0),
       slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)),
-      sliding_(net.width_, net.inputs_, skew_ != 0.0) {
-  X_.resize(net.num_residuals(), net.inputs_ + 1);
-  X_ << net.train_.X, Vector::Ones(net.num_residuals());
+      sliding_(net.width_, net.inputs_, net.inner_bias_, skew_ != 0.0) {
+  X_ = Matrix::Ones(net.num_residuals(), net.inputs_ + net.inner_bias_);
+  X_.leftCols(net.inputs_) = net.train_.X;
   find_surfaces();
-  inputs_.resize(net.inputs_ + 1, num_surfaces());
+  inputs_.resize(X_.cols(), num_surfaces());
   for (Index i = 0; i < num_surfaces(); ++i) inputs_.col(i) = X_.row(sample(i)).transpose();
   lengths_ = inputs_.colwise().norm().transpose();
   mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
@@ -41,6 +41,10 @@ void TwoLayerNetwork::InMode::find_surfaces() {
   };
   std::map<Index, Index, decltype(before)> seen(before);
   for (Index k = 0; k < num_residuals(); ++k) {
+    if (X_.row(k).isZero(0.0)) {
+      surface_of_.push_back(-1);
+      continue;
+    }
     const auto [first, is_new] = seen.emplace(k, static_cast<Index>(samples_.size()));
     if (is_new) samples_.push_back(k);
     surface_of_.push_back(first->second);
@@ -67,7 +71,7 @@ void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
     if (sides[i] == 0) slid.push_back(i);
   }
   for (Index k = 0; k < num_residuals(); ++k) {
-    const signed char side = sides[surface_of_[k]];
+    const signed char side = surface_of_[k] < 0 ? 0 : sides[surface_of_[k]];
     slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
   }
   const Matrix inputs = columns(slid);
@@ -82,9 +86,9 @@ void TwoLayerNetwork::InMode::distances(const ConstVectorRef& w, MatrixRef out) 
 
 void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) const {
   const Index m = net_.width_, p = net_.inputs_;
-  out = (Eigen::Map<const Matrix>(w.data() + m, p, m).colwise().squaredNorm().transpose() +
-         w.segment(m * (1 + p), m).cwiseAbs2())
-            .cwiseSqrt();
+  out = Eigen::Map<const Matrix>(w.data() + m, p, m).colwise().squaredNorm().transpose();
+  if (net_.inner_bias_) out += w.segment(net_.b_begin(), m).cwiseAbs2();
+  out = out.cwiseSqrt();
 }
 
 void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const ConstVectorRef& w,
@@ -143,7 +147,8 @@ Matrix TwoLayerNetwork::InMode::columns(const std::vector<Index>& surfaces) cons
 
 void TwoLayerNetwork::InMode::add_up(const ConstVectorRef& force) const {
   forces_.setZero(num_surfaces());
-  for (Index k = 0; k < num_residuals(); ++k) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
+  for (Index k = 0; k < num_residuals(); ++k)
+    if (surface_of_[k] >= 0) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
 }
 
 double TwoLayerNetwork::InMode::gain(double sign, const ConstVectorRef& w, Index unit) const {
@@ -162,14 +167,14 @@ void TwoLayerNetwork::InMode::set_field(Index unit, double gain, const ConstVect
     if (excess != 0.0) out += excess * forces_[i] * inputs_.col(i);
   }
   out *= gain;
-  out[net_.inputs_] -= skew_ * w[net_.width_ * (1 + net_.inputs_) + unit];
+  if (skew_ != 0.0) out[net_.inputs_] -= skew_ * w[net_.b_begin() + unit];
 }
 
 void TwoLayerNetwork::InMode::read_inner(const ConstVectorRef& w, Matrix& Y) const {
   const Index m = net_.width_, p = net_.inputs_;
-  Y.resize(m, p + 1);
+  Y.resize(m, X_.cols());
   Y.leftCols(p) = Eigen::Map<const Matrix>(w.data() + m, p, m).transpose();
-  Y.col(p) = w.segment(m * (1 + p), m);
+  if (net_.inner_bias_) Y.col(p) = w.segment(net_.b_begin(), m);
 }
 
 void TwoLayerNetwork::InMode::forward(const ConstVectorRef& w, const Matrix& Y, VectorRef out) const {

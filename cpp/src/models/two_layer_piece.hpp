@@ -6,6 +6,8 @@
 // and J v is f with M = diag(du) Y + diag(u) dY: each takes one product with S, and nothing else of size
 // n x m.
 //
+// Without inner biases x~_i = x_i and y_j = v_j. A sample at 0 has no surface then: z_ij = 0 always.
+//
 // The surface i of neuron j is z_ij = <y_j, x~_i> = 0. Samples with the same input share a surface, on which
 // their forces add up. Where a neuron slides on some surfaces its slope is put to 0, for z is 0, and y_j
 // moves orthogonally to their inputs X~_j.
@@ -84,17 +86,18 @@ class TwoLayerNetwork::InMode final : public Piece {
   void write_inner(const U& u, const Matrix& G, VectorRef out) const {
     const Index m = net_.width_, p = net_.inputs_;
     Eigen::Map<Matrix>(out.data() + m, p, m) = (u.asDiagonal() * G.leftCols(p)).transpose();
-    out.segment(m * (1 + p), m) = u.cwiseProduct(G.col(p));
+    if (net_.inner_bias_) out.segment(net_.b_begin(), m) = u.cwiseProduct(G.col(p));
   }
 
   const TwoLayerNetwork& net_;
   Activation::Slopes slopes_;
-  double skew_;                              // rate of b, over that of V
-  std::vector<Index> samples_, surface_of_;  // the first sample on a surface, and the surface of a sample
-  Matrix X_;                                 // X~: x~_i, one row for each sample,
-  Matrix inputs_;                            // and one column for each surface
-  Vector lengths_;                           // ||x~_i||
-  Matrix slope_;                             // n x m
+  double skew_;  // rate of b, over that of V
+  std::vector<Index> samples_,
+      surface_of_;  // the first sample on a surface, and the surface of a sample, or -1
+  Matrix X_;        // X~: x~_i, one row for each sample,
+  Matrix inputs_;   // and one column for each surface
+  Vector lengths_;  // ||x~_i||
+  Matrix slope_;    // n x m
   SlidingNeurons sliding_;
   mutable Matrix Y_, M_, SM_, qX_, G_;  // scratch: a piece serves one run
   mutable Vector force_, forces_, inner_;

@@ -73,7 +73,8 @@ def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
     w = sol.w[rows]  # type: ignore[index]
     if len(times) == 1:  # a line all the same
         times, w = times * [1.0, 10.0], np.repeat(w, 2, axis=0)
-    u, v, b = (w[:, network.blocks[name]] for name in "uVb")
+    u, v = (w[:, network.blocks[name]] for name in "uV")
+    b = w[:, network.blocks["b"]] if "b" in network.blocks else np.zeros_like(v)
     low, high = _span(network)
     with np.errstate(divide="ignore", invalid="ignore"):
         kinks = -b / v

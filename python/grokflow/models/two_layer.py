@@ -27,7 +27,7 @@ DEGREES = {"relu": 1, "leaky_relu": 1, "abs": 1, "identity": 1, "quadratic": 2}
 class TwoLayerNetwork(Regression):
     """A network with one hidden layer and one output.
 
-    ``f(x) = output_scale * sum_j u_j act(<V_j, x> + b_j) [+ a]``, with ``w = [u, V, b(, a)]`` of shapes
+    ``f(x) = output_scale * sum_j u_j act(<V_j, x> [+ b_j]) [+ a]``, with ``w = [u, V(, b)(, a)]`` of shapes
     (width,), (width, p) row-major, (width,) and (1,).
 
     Parameters
@@ -37,7 +37,7 @@ class TwoLayerNetwork(Regression):
     y : array_like, shape (n,) or (n, 1)
         Targets.
     width : int
-        Number of hidden neurons; d = width (p + 2), plus 1 with an output bias.
+        Number of hidden neurons; d = width (p + 2), width (p + 1) without `bias`; plus 1 with an output bias.
     activation : str, default "tanh"
         "tanh", "erf", "softplus" (log(1 + exp z)), "gelu" (z Phi(z)), "sigmoid" (1/(1 + exp(-z))),
         "quadratic" (z^2), "identity", "smooth_relu" (a softplus of any width, see `smoothing`), or one that
@@ -50,6 +50,8 @@ class TwoLayerNetwork(Regression):
         above max(z, 0) by eps log 2 at 0 and by less than eps exp(-abs(z)/eps) elsewhere.
     output_bias : bool, default False
         Whether the output has a bias a.
+    bias : bool, default True
+        Whether neurons have biases b.
     output_scale : float, "mean-field" or "ntk", default 1.0
         The factor of the sum: 1/width by the name "mean-field", 1/sqrt(width) by "ntk", which keeps the
         sharpness independent of the width.
@@ -86,6 +88,7 @@ class TwoLayerNetwork(Regression):
         smoothing: float | None = None,
         output_bias: bool = False,
         output_scale: float | str = 1.0,
+        bias: bool = True,
         loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
@@ -98,16 +101,20 @@ class TwoLayerNetwork(Regression):
             **chosen,
             "output_bias": as_flag("output_bias", output_bias),
             "output_scale": as_output_scale(output_scale, as_count("width", width)),
+            "bias": as_flag("bias", bias),
         }
         arguments = sample_arguments(X, y, test, scale, loss) | own
         n, p = arguments["X"].shape
-        d = own["width"] * (p + 2) + own["output_bias"]
+        d = own["width"] * (p + 1 + own["bias"]) + own["output_bias"]
         require_memory(
             f"TwoLayerNetwork with width {own['width']} has {d} parameters", 3 * d + 5 * n * own["width"]
         )
-        std = {"u": 1.0, "V": p**-0.5, "b": 1.0, "a": 0.0}
+        std = {"u": 1.0, "V": p**-0.5} | ({"b": 1.0} if own["bias"] else {}) | {"a": 0.0}
         m = own["width"]
-        self._layers = Layer("V", p, m, bias="b"), Layer("u", m, 1, bias="a" if own["output_bias"] else None)
+        self._layers = (
+            Layer("V", p, m, bias="b" if own["bias"] else None),
+            Layer("u", m, 1, bias="a" if own["output_bias"] else None),
+        )
         if activation != "identity":
             self._balance = balanced_neurons
         kind = partial(
@@ -117,6 +124,7 @@ class TwoLayerNetwork(Regression):
             parameter=parameter,
             output_bias=own["output_bias"],
             output_scale=own["output_scale"],
+            bias=own["bias"],
         )
         if not own["output_bias"]:
             self._degree = DEGREES.get(activation, -1) + 1

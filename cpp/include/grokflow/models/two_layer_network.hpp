@@ -1,6 +1,6 @@
 // A network with one hidden layer and one output:
 //
-//   f(x) = s sum_j u_j act(<v_j, x> + b_j) [+ a],   w = [u (m), V (m x p, row-major), b (m) (, a)].
+//   f(x) = s sum_j u_j act(<v_j, x> [+ b_j]) [+ a],   w = [u (m), V (m x p, row-major)(, b (m))(, a)].
 //
 // With Z = X V^T + 1 b^T (n x m), A = act(Z), A' = act'(Z) and B = A' diag(u), the rows of J are sums of
 // outer products, so J is never stored:
@@ -11,7 +11,7 @@
 //   Hess F dw = J^T (c J dw) + s [(A' o dZ)^T g, G^T X, G^T 1] [, 0],
 //                                                      g = c r,  G = diag(g) (A' diag(du) + A'' diag(u) o dZ)
 //
-// All products run over tiles of neurons that stay in the cache, and that several threads share where they
+// with inner biases; without, 1 and what multiplies it are left out. All products run over tiles of neurons that stay in the cache, and that several threads share where they
 // are many. V, read as p x m column-major, is used in place. Memory: 2 n m numbers of scratch per call and
 // 3 n m in a linearisation.
 #pragma once
@@ -28,7 +28,7 @@ namespace grokflow {
 class TwoLayerNetwork final : public PiecewiseProblem {
  public:
   TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width, Activation activation,
-                  bool output_bias, double output_scale);
+                  bool output_bias, double output_scale, bool inner_bias = true);
 
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
@@ -83,6 +83,9 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   /// out = J^T q at the point with these A, A' and u.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A, const Matrix& A1,
                  VectorRef out) const;
+  /// Where b begins, or would, and where the inner weights end.
+  Index b_begin() const { return width_ * (1 + inputs_); }
+  Index inner_end() const { return b_begin() + (inner_bias_ ? width_ : 0); }
   /// X X^T, made when the first K is built.
   const Matrix& input_kernel() const;
 
@@ -92,6 +95,7 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   Activation activation_;
   bool output_bias_;
   double output_scale_;
+  bool inner_bias_;
   mutable std::once_flag input_kernel_once_;
   mutable Matrix input_kernel_;
   mutable WorkspacePool<Scratch> pool_;
