@@ -14,7 +14,15 @@ from numpy.typing import ArrayLike
 
 from grokflow._arithmetic import warn_of_flushing
 from grokflow._backend import core
-from grokflow._validate import FloatArray, as_array, as_count, as_number, as_positive, as_vector
+from grokflow._validate import (
+    FloatArray,
+    as_array,
+    as_count,
+    as_number,
+    as_positive,
+    as_vector,
+    require_sorted,
+)
 from grokflow._warnings import warn
 from grokflow.checkpoint.journal import Journal
 from grokflow.deadline import seconds_left
@@ -168,12 +176,7 @@ def as_times(t_eval: object, span: Span, span_name: str) -> FloatArray | str | N
     if np.size(t_eval) == 0:  # type: ignore[arg-type]
         return np.empty(0)
     times = as_array("t_eval", t_eval, 1)  # type: ignore[arg-type]
-    down = np.flatnonzero(np.diff(times) < 0)
-    if down.size:
-        i = int(down[0])
-        raise ValueError(
-            f"t_eval is not sorted: t_eval[{i}] = {times[i]:g} > t_eval[{i + 1}] = {times[i + 1]:g}"
-        )
+    require_sorted("t_eval", times)
     if times[0] < span.t0 or times[-1] > span.t1:
         outside = times[0] if times[0] < span.t0 else times[-1]
         raise ValueError(f"t_eval holds {outside:g}, which is outside {span_name} = {span}")

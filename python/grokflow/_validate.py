@@ -150,10 +150,20 @@ def as_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def as_path(path: object) -> Path:
+def require_sorted(name: str, times: FloatArray) -> None:
+    """Raise ValueError if a time is below the one before."""
+    down = np.flatnonzero(np.diff(times) < 0)
+    if down.size:
+        i = int(down[0])
+        raise ValueError(
+            f"{name} is not sorted: {name}[{i}] = {times[i]:g} > {name}[{i + 1}] = {times[i + 1]:g}"
+        )
+
+
+def as_path(path: object, name: str = "path") -> Path:
     """Return `path` as one."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path is {path!r}; it must be a path")
+        raise TypeError(f"{name} is {path!r}; it must be a path")
     return Path(path)
 
 

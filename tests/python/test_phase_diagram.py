@@ -110,5 +110,12 @@ def test_axes_of_ones_own():
 def test_misuse_is_told(changes, words):
     with pytest.raises(ValueError, match=words):
         phase_diagram(**{"ds": FOUR, "x": "std", "y": "decay"} | changes)
+    for ds, error, said in (
+        (None, TypeError, "ds is None; it must be a data set"),
+        ([1], TypeError, "ds is \\[1\\]; it must be a data set"),
+        (FOUR.drop_vars("status"), ValueError, "ds has no status"),
+    ):
+        with pytest.raises(error, match=said):
+            phase_diagram(ds, x="std", y="decay")
     with pytest.raises(ValueError, match="has no test_loss"):
         phase_diagram(FOUR.drop_vars("test_loss"), x="std", y="decay")

@@ -132,6 +132,17 @@ def test_rows_are_kept_and_not_repeated(tmp_path):
         gf.sweep(sweep_runs.problem, {"seed": [1]}, checkpoint=tmp_path / "rows")
 
 
+@pytest.mark.parametrize("kept", [None, 1e-4])
+def test_a_folder_serves_any_budget(tmp_path, kept):
+    """Only what has run out of another one is done again."""
+    how = {"problem": sweep_runs.problem, "t_span": (0, 100.0), "weight_decay": 1e-2, "t_eval": [0.0, 100.0]}
+    over, rows = {"seed": [1]}, tmp_path / "rows"
+    first = gf.sweep(gf.gradient_flow, over, **how, max_time=kept, checkpoint=rows)
+    again = gf.sweep(gf.gradient_flow, over, **how, max_time=100.0, checkpoint=rows)
+    assert (again["status"] == "finished").all()
+    assert again.identical(first) or kept == 1e-4
+
+
 def test_failed_runs_are_tried_again(tmp_path):
     how = {"checkpoint": tmp_path / "rows", "folder": str(tmp_path)}
     assert (gf.sweep(sweep_runs.works_the_second_time, {"x": [1]}, **how)["status"] == "failed").all()
@@ -247,3 +258,21 @@ def test_a_dask_cluster_does_the_runs_of_a_killed_worker_again(tmp_path):
         assert flows(executor=client.get_executor(pure=False)).identical(flows())
         anonymous = gf.sweep(lambda x: 2 * x, {"x": [1, 2]}, executor=client.get_executor(pure=False))
         np.testing.assert_array_equal(anonymous["value"], [2, 4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"executor": 3}, TypeError, "executor is 3; it must be a concurrent.futures.Executor"),
+        ({"checkpoint": 3}, TypeError, "checkpoint is 3; it must be a path"),
+        ({"times": [0.0, 2.0, 1.0]}, ValueError, r"times is not sorted: times\[1\] = 2 > times\[2\] = 1"),
+        ({"times": [[0.0]]}, ValueError, "times"),
+        ({"max_time": 0.0}, ValueError, "max_time is 0"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_runs(changes, error, words):
+    def never(x):
+        raise AssertionError
+
+    with pytest.raises(error, match=words):
+        gf.sweep(never, {"x": [1]}, **changes)

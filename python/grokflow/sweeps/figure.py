@@ -83,8 +83,8 @@ def phase_diagram(
 
     Raises
     ------
-    ValueError
-        `x`, `y` or `value` is not in the data set.
+    TypeError, ValueError
+        `ds` is no data set of a sweep, or `x`, `y` or `value` is not in it.
     ImportError
         matplotlib is missing.
 
@@ -92,6 +92,10 @@ def phase_diagram(
     ----------
     Liu et al., Towards understanding grokking: an effective theory of representation learning, NeurIPS 2022.
     """
+    if not hasattr(ds, "dims"):
+        raise TypeError(f"ds is {ds!r}; it must be a data set that gf.sweep has returned")
+    if "status" not in ds:
+        raise ValueError("ds has no status; it must be a data set that gf.sweep has returned")
     swept = ds["status"].dims
     for name in (x, y):
         if name not in swept or ds[name].dtype.kind not in "iuf":

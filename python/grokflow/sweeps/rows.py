@@ -20,6 +20,7 @@ from grokflow.solution import Solution
 
 Point = dict[str, Any]  # name of an argument -> a number, a text or a truth value
 FAILED = "failed"  # the status of a run that raised an exception
+OUT_OF_TIME = ("time_limit", "incomplete")  # what another budget may change
 HEADER = "json"
 
 
@@ -80,8 +81,8 @@ def _arrays(numbers: Mapping[Any, Any]) -> dict[str, tuple[tuple[str, ...], Floa
 class Folder:
     """Where rows are kept, each in a file of its own that is whole or absent."""
 
-    def __init__(self, path: Path, label: str) -> None:
-        """Open or make the folder of the runs that `label` describes.
+    def __init__(self, path: Path, label: str, max_time: float | None = None) -> None:
+        """Open or make the folder of the runs that `label` describes, each with so many seconds.
 
         Raises
         ------
@@ -90,7 +91,7 @@ class Folder:
         OSError
             It cannot be made or read.
         """
-        self._path = path
+        self._path, self._max_time = path, max_time
         path.mkdir(parents=True, exist_ok=True)
         written = path / "sweep.json"
         if not written.exists():
@@ -100,10 +101,12 @@ class Folder:
             raise ValueError(f"{path} holds rows of {kept}, not of {label}; choose another checkpoint folder")
 
     def load(self, point: Point) -> Row | None:
-        """Return the row that was kept; None if there is none, or none that can be read."""
+        """Return the row that was kept; None if none can be read, or it ran out of another time."""
         try:
             with np.load(self._file(point)) as arrays:
                 header = json.loads(str(arrays[HEADER]))
+                if header["status"] in OUT_OF_TIME and header.get("max_time") != self._max_time:
+                    return None
                 dims, coords = header["dims"], header["coords"]
                 values = {name: (tuple(dims[name]), arrays[f"value {name}"]) for name in dims}
                 kept = {name: arrays[f"coord {name}"] for name in coords}
@@ -114,6 +117,7 @@ class Folder:
     def save(self, point: Point, row: Row) -> None:
         header = {
             "point": point,
+            "max_time": self._max_time,
             "status": row.status,
             "message": row.message,
             "dims": {name: list(dims) for name, (dims, _) in row.values.items()},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._validate import FloatArray, as_array, as_path, as_positive
+from grokflow._validate import FloatArray, as_array, as_path, as_positive, require_sorted
 from grokflow.problems import Problem
 from grokflow.sweeps.budget import OutOfTime, within
 from grokflow.sweeps.rows import FAILED, Folder, Point, Row, row_of
@@ -60,7 +60,8 @@ def sweep(
         default threads of this process, one for each processor. Each run computes with one thread.
     checkpoint : path, optional
         A folder that keeps each result as soon as it is there. The same call, also with more values, finds
-        them there, and only does what is missing, failed or new. It does not see that a function has changed.
+        them there, and only does what is missing, failed, new, or has run out of another `max_time`. It does
+        not see that a function has changed.
     times : array_like, shape (T,), optional
         The common grid of times of the solutions, whose curves are interpolated linearly; nan outside their
         span. By default their own times, which then have to be the same.
@@ -94,11 +95,15 @@ def sweep(
     if not callable(run):
         raise TypeError(f"run is {run!r}; it must be a function")
     grid = None if times is None else as_array("times", times, 1)
+    if grid is not None:
+        require_sorted("times", grid)
     job = _Job(run, options, grid, None if max_time is None else as_positive("max_time", max_time))
     job.require(points[0])
     if executor is not None:
+        if not callable(getattr(executor, "submit", None)):
+            raise TypeError(f"executor is {executor!r}; it must be a concurrent.futures.Executor, or None")
         _require_picklable(executor, job)
-    folder = None if checkpoint is None else Folder(as_path(checkpoint), job.label())
+    folder = None if checkpoint is None else Folder(as_path(checkpoint, "checkpoint"), job.label(), max_time)
     kept = [folder.load(point) if folder else None for point in points]
     rows = {i: row for i, row in enumerate(kept) if row is not None}
     missing = [i for i in range(len(points)) if i not in rows]
@@ -151,10 +156,7 @@ class _Job:
 
     def label(self) -> str:
         """Return what tells this function and its options from others; functions are told by their names."""
-        limit = {} if self.max_time is None else {"max_time": self.max_time}
-        return json.dumps(
-            _label({"run": self.run, "options": {**self.options, **limit}, "times": self.times})
-        )
+        return json.dumps(_label({"run": self.run, "options": self.options, "times": self.times}))
 
     def require(self, point: Point) -> None:
         """Raise TypeError if `run` does not take these arguments."""
