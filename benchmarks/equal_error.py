@@ -13,7 +13,7 @@ import argparse
 
 from benchmarks.network import Network
 from benchmarks.reference import reference
-from benchmarks.runners import Settings, measure
+from benchmarks.runners import Settings, at, cheapest
 
 LAM, T_END = 1e-4, 1e5
 OURS = "grokflow BDF"
@@ -21,33 +21,7 @@ PEERS = ("CVODE GMRES", "CVODE GMRES+GN", "CVODE GMRES+GN(K)")
 CASES = [(10**3, 200), (10**4, 200), (2 * 10**4, 200), (10**5, 200), (10**6, 200)]
 CASES += [(2 * 10**4, 500), (10**5, 500), (2 * 10**4, 1000), (10**5, 1000)]
 QUICK = CASES[:3]
-STEP = 10**0.5  # by which a tolerance changes
 HEAD = "    n        d  solver                 rtol     error    CPU s  gradients  steps  time x  other work"
-
-
-def at(name, problem, rtol, limit):
-    """One run, with its tolerance as note."""
-    run = measure(name, problem, Settings(rtol, None, limit, repeats=3))
-    if run.status == "ok":
-        run.note = f"{rtol:.1e}"
-    return run
-
-
-def cheapest(name, problem, error, rtol, limit):
-    """The run at the loosest rtol, in half decades, that is no less accurate than `error`."""
-    run = at(name, problem, rtol, limit)
-    if run.status == "ok" and run.error > error:
-        while run.status == "ok" and run.error > error:
-            rtol /= STEP
-            run = at(name, problem, rtol, limit)
-        return run
-    while run.status == "ok":
-        rtol *= STEP
-        looser = at(name, problem, rtol, limit)
-        if looser.status != "ok" or looser.error > error or looser.seconds > 1.5 * run.seconds:
-            break
-        run = looser
-    return run
 
 
 def line(problem, run, ours):
@@ -56,7 +30,7 @@ def line(problem, run, ours):
         return f"{head}{run.status:>9}  {run.note}"
     work = " ".join(f"{name}:{count}" for name, count in run.work.items())
     return (
-        f"{head}{run.note:>9}{run.error:>10.1e}{run.seconds:>9.3g}{run.nfev:>11}{run.steps:>7}"
+        f"{head}{run.note.removeprefix('rtol='):>9}{run.error:>10.1e}{run.seconds:>9.3g}{run.nfev:>11}{run.steps:>7}"
         f"{run.seconds / ours.seconds:>8.1f}  {work}"
     )
 
@@ -65,11 +39,11 @@ def compare(d, n, rtol, limit):
     """grokflow at `rtol`, and each peer where its error is no larger; prints a line for each."""
     problem = Network(f"network-{d}-{n}", n, d, LAM, T_END)
     reference(problem)
-    ours = at(OURS, problem, rtol, limit)
+    ours = at(OURS, problem, Settings(rtol, None, limit, 3))
     print(line(problem, ours, ours), flush=True)
     runs = [ours]
     for name in PEERS:
-        runs.append(cheapest(name, problem, ours.error, rtol, limit))
+        runs.append(cheapest(name, problem, ours.error, Settings(rtol, None, limit, 3)))
         print(line(problem, runs[-1], ours), flush=True)
     return problem, runs
 

@@ -11,6 +11,7 @@ from grokflow.limit.compare import distance_path
 
 from benchmarks.drift import PEERS, begin, match, ours
 from benchmarks.matrix import Matrix
+from benchmarks.models import Diagonal
 from benchmarks.problems import CASES, make
 from benchmarks.tanh import Tanh
 
@@ -53,6 +54,39 @@ def projections(quick):
         run = start.run("grokflow", ours, 1e-6)
         cells = start.problem.n, start.problem.d, run.projections, (run.projections - 3) // 6
         print(form.format(name, *cells, f"{run.error:.1e}", f"{run.residual:.0e}"), flush=True)
+
+
+def price(quick):
+    """The drift beside the flow of a weak decay to the same slow time, on draws of four problems."""
+    lam, s_end = 1e-6, 10.0
+    s = np.geomspace(1e-3, s_end, 40)
+    kinds = {
+        "diagonal": lambda seed: Diagonal("", 40, 100, lam, s_end / lam, seed=seed),
+        "matrix-w10": lambda seed: Matrix("", 20, 10, lam, s_end / lam, seed=seed),
+        "tanh-w50": lambda seed: Tanh("", 40, 10, 50, lam, s_end / lam, seed=seed),
+        "tanh-w200": lambda seed: Tanh("", 40, 10, 200, lam, s_end / lam, seed=seed),
+    }
+    print(
+        "\nCPU time of the drift over that of the flow at lam=1e-6, to s=10: at rtol=1e-6, and at equal error"
+    )
+    for name, draw in kinds.items():
+        ratios = []
+        for seed in range(20, 23 if quick else 30):
+            problem = draw(seed)
+            model, start = problem.model(), gf.limit_map(problem.model(), problem.w0, rtol=1e-10).w
+            runs = (
+                lambda rtol, model=model, start=start: gf.norm_flow(
+                    model, start, (0, s_end), rtol=rtol, t_eval=s, save_states=True
+                ),
+                lambda rtol, model=model, w0=problem.w0: gf.gradient_flow(
+                    model, w0, (0, s_end / lam), weight_decay=lam, rtol=rtol, t_eval=s / lam, save_states=True
+                ),
+            )
+            seconds = [fastest(lambda run=run: run(1e-6), 0.1) for run in runs]
+            errors = [np.abs(run(1e-6).w - (w := run(1e-10).w)).max() / np.abs(w).max() for run in runs]
+            ratios.append((seconds[0] / seconds[1], seconds[0] / seconds[1] * (errors[0] / errors[1]) ** 0.2))
+        time, equal = np.exp(np.mean(np.log(ratios), axis=0))
+        print(f"  {name:<12}{time:>6.2f}{equal:>8.2f}", flush=True)
 
 
 def distances(quick):
@@ -127,7 +161,7 @@ def fastest(work, seconds=0.3):
     return 1e6 * best
 
 
-PARTS = {part.__name__: part for part in (speed, projections, distances, growth, tangent)}
+PARTS = {part.__name__: part for part in (speed, projections, price, distances, growth, tangent)}
 
 
 def main(argv=None):

@@ -39,6 +39,19 @@ class Network(Problem):
         return NetworkPoint(self, w)
 
 
+class Compiled:
+    """Another problem, with grokflow's derivatives in place of NumPy's."""
+
+    def __init__(self, problem):
+        self._problem, self._model = problem, problem.model()
+
+    def __getattr__(self, name):
+        return getattr(self._problem, name)
+
+    def at(self, w):
+        return NetworkPoint(self, w)
+
+
 class NetworkPoint(Point):
     """One pass for a gradient; what the products with J and H share is made when first asked for."""
 
@@ -60,3 +73,6 @@ class NetworkPoint(Point):
 
     def gram(self):
         return self.lin.gram()
+
+    def hessian(self):
+        return self.lin.hessian()

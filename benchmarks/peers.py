@@ -13,35 +13,45 @@ from pathlib import Path
 import grokflow as gf
 
 from benchmarks import descent, scans, table
-from benchmarks.problems import CASES, make
+from benchmarks.network import Compiled, Network
+from benchmarks.problems import CASES, NETWORKS, make
 from benchmarks.reference import reference
-from benchmarks.runners import OURS, Settings, match, measure
+from benchmarks.runners import OURS, Settings, cheapest, measure
 from benchmarks.solvers import PEERS
 
+#: Peers that gain from compiled derivatives: SciPy's spend their time in Python, dense ones in LAPACK.
+COMPILED = ("CVODE GMRES", "CVODE GMRES+GN", "CVODE GMRES+GN(K)")
 QUICK = ("linear", "diagonal", "matrix-w10", "matrix-w40", "tanh-w50")
 
 
 def compare(name, settings, solvers):
-    """All solvers on one problem, and grokflow again where it has to be more accurate to match a peer."""
+    """grokflow at the given tolerance, and each peer at the loosest with which it errs no more.
+
+    Returns all runs, and those of the peers by whose derivatives they took: NumPy's, as a user writes them,
+    or grokflow's, which are compiled. Deep networks have the latter alone.
+    """
     problem = make(name)
     print(table.heading(problem, reference(problem)), flush=True)
-    runs = []
+    runs, peers = [], {"NumPy": [], "compiled": []}
+
+    def note(run, kept):
+        kept.append(run)
+        print(table.row(run, runs[0]), flush=True)
+
     for solver in solvers:
-        runs.append(measure(solver, problem, settings))
-        print(table.row(runs[-1], runs[0]), flush=True)
-    ours = next((r for r in runs if r.solver == "grokflow BDF" and r.status == "ok"), None)
-    best = table.best_peer(runs)
-    dense = next((r for r in runs if r.solver == "CVODE dense" and r.status == "ok"), None)
-    pairs = {}
-    for key, peer in (("best", best), ("dense", dense)):
-        if peer is None or ours is None:
-            continue
-        pairs[key] = (peer, ours)
-        if ours.error > peer.error:
-            pairs[key] = (peer, match(problem, settings, peer.error))
-            print(table.row(pairs[key][1], runs[0]), flush=True)
-            runs.append(pairs[key][1])
-    return runs, pairs
+        if solver not in PEERS:
+            note(measure(solver, problem, settings), runs)
+    ours = next((run for run in runs if run.solver == "grokflow BDF" and run.status == "ok"), None)
+    if ours is None:
+        return runs, peers
+    written = {} if isinstance(problem, Network) else {"NumPy": problem}
+    for kind, derivatives in (written | {"compiled": Compiled(problem)}).items():
+        for solver in solvers:
+            if solver in PEERS and (kind == "NumPy" or solver in COMPILED):
+                run = cheapest(solver, derivatives, ours.error, settings)
+                run.solver += " (C++)" if kind == "compiled" else ""
+                note(run, peers[kind])
+    return runs + peers["NumPy"] + peers["compiled"], peers
 
 
 def environment():
@@ -69,7 +79,9 @@ def record(module, argv, runs):
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--problem", action="append", choices=CASES, help="one problem (may be repeated)")
+    parser.add_argument(
+        "--problem", action="append", choices=CASES | NETWORKS, help="one problem (may be repeated)"
+    )
     parser.add_argument("--solver", action="append", choices=(*OURS, *PEERS, descent.NAME))
     parser.add_argument("--quick", action="store_true", help="the small problems only, under two minutes")
     parser.add_argument("--rtol", type=float, default=1e-6)
@@ -99,7 +111,7 @@ def main(argv=None):
     elif args.sweep_lam:
         runs = scans.sweep(args.problem[0], scans.decades(args.sweep_lam), settings, solvers)
     else:
-        names = args.problem or (QUICK if args.quick else CASES)
+        names = args.problem or (QUICK if args.quick else CASES | NETWORKS)
         results = {n: compare(n, settings, args.solver or [*OURS, *PEERS, descent.NAME]) for n in names}
         print(table.summary(results))
         runs = [{"problem": n} | r.record() for n, (rows, _) in results.items() for r in rows]

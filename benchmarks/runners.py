@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import descent, ours
 from benchmarks.flow import Flow, LimitReached, Run
@@ -78,13 +78,31 @@ def once(name, problem, settings):
     return run
 
 
-def match(problem, settings, error):
-    """grokflow BDF at the loosest rtol, in quarter decades, with an error no larger than ``error``."""
-    rtol = settings.rtol
-    while True:
-        rtol *= 10**-0.25
-        tighter = Settings(rtol, None, settings.limit, settings.repeats)
-        run = measure("grokflow BDF", problem, tighter)
-        if run.status != "ok" or run.error <= error or rtol < 1e-3 * settings.rtol:
-            run.note = f"rtol={rtol:.1e}"
-            return run
+def at(name, problem, settings):
+    """One run, with its tolerance as note."""
+    run = measure(name, problem, settings)
+    if run.status == "ok":
+        run.note = f"rtol={settings.rtol:.1e}"
+    return run
+
+
+def cheapest(name, problem, error, settings):
+    """The run at the loosest rtol, in half decades, that is no less accurate than `error`."""
+    step = 10**0.5
+
+    def by(factor):
+        return replace(settings, rtol=settings.rtol * factor, atol=None)
+
+    run = at(name, problem, settings)
+    if run.status == "ok" and run.error > error:
+        while run.status == "ok" and run.error > error:
+            settings = by(1 / step)
+            run = at(name, problem, settings)
+        return run
+    while run.status == "ok":
+        settings = by(step)
+        looser = at(name, problem, settings)
+        if looser.status != "ok" or looser.error > error or looser.seconds > 1.5 * run.seconds:
+            break
+        run = looser
+    return run
