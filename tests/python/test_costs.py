@@ -23,6 +23,14 @@ def completion(side, count, width=10):
     return gf.models.MatrixCompletion(rows, cols, np.ones(count), shape=(side, side), width=width)
 
 
+def diagonal(n, features, kind=gf.models.DiagonalLinearNetwork, **options):
+    return kind(np.ones((n, features)), np.ones(n), **options)
+
+
+def sensing(side, count, **options):
+    return gf.models.MatrixSensing(np.ones((count, side, side)), np.ones(count), **options)
+
+
 @pytest.mark.parametrize(
     ("problem", "chosen"),
     [
@@ -31,19 +39,16 @@ def completion(side, count, width=10):
         (completion(20, 200), "adaptive"),  # with products of whole matrices
         (completion(60, 100), "gram"),  # entry by entry
         (completion(60, 1000), "adaptive"),
-        (gf.models.DiagonalLinearNetwork(np.ones((200, 1000)), np.ones(200)), "gram"),
+        (diagonal(200, 1000), "gram"),
+        (diagonal(1000, 2000), "adaptive"),
+        (diagonal(300, 10000), "gram"),  # beyond the caches X is read no faster for a product with one vector
+        (diagonal(700, 10000, gf.models.DeepDiagonalNetwork, depth=3), "gram"),
+        (diagonal(1500, 10000), "adaptive"),
+        (sensing(20, 100, width=5), "gram"),
+        (sensing(60, 500, width=60), "adaptive"),
+        (sensing(30, 300, width=10), "gram"),
         (gf.models.LinearRegression(np.ones((900, 1000)), np.ones(900)), "gram"),  # one K for all w
         (gf.models.TwoLayerNetwork(np.ones((200, 3)), np.ones(200), width=100, activation="relu"), "gram"),
-    ],
-    ids=[
-        "digits",
-        "one output",
-        "completion",
-        "few entries",
-        "large completion",
-        "diagonal",
-        "quadratic",
-        "kinks",
     ],
 )
 def test_models_declare_it(problem, chosen):

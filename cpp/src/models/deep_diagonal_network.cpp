@@ -35,11 +35,11 @@ DeepDiagonalNetwork::DeepDiagonalNetwork(Samples train, std::optional<Samples> t
   require_sizes(train_, test_);
 }
 
-/// Twice through X, which is read from memory, and X diag(.) X^T.
+/// Twice through X, and X diag(.) X^T.
 Cost DeepDiagonalNetwork::cost() const {
   const double n = static_cast<double>(num_residuals()), D = static_cast<double>(size_),
                d = static_cast<double>(num_params());
-  return {8.0 * n * D + 8.0 * d, 2.0 * n * n * D};
+  return {2.0 * apply_cost(n * D) + 8.0 * d, 2.0 * n * n * D};
 }
 
 std::vector<Block> DeepDiagonalNetwork::blocks() const {

@@ -16,10 +16,10 @@ DiagonalLinearNetwork::DiagonalLinearNetwork(Samples train, std::optional<Sample
   require_sizes(train_, test_);
 }
 
-/// Twice through X, which is read from memory, and X diag(u^2 + v^2) X^T.
+/// Twice through X, and X diag(u^2 + v^2) X^T.
 Cost DiagonalLinearNetwork::cost() const {
   const double n = static_cast<double>(num_residuals()), D = static_cast<double>(size_);
-  return {8.0 * n * D, 2.0 * n * n * D};
+  return {2.0 * apply_cost(n * D), 2.0 * n * n * D};
 }
 
 std::vector<Block> DiagonalLinearNetwork::blocks() const {

@@ -15,7 +15,7 @@ LinearRegression::LinearRegression(Samples train, std::optional<Samples> test)
 /// Twice through X, which is read from memory, and X X^T.
 Cost LinearRegression::cost() const {
   const double n = static_cast<double>(num_residuals()), d = static_cast<double>(num_params());
-  return {8.0 * n * d, n * n * d};
+  return {2.0 * apply_cost(n * d), n * n * d};
 }
 
 std::vector<Quantity> LinearRegression::quantities() const {

@@ -65,7 +65,7 @@ Cost MeasuredMatrix::cost() const {
   const double products = 4.0 * d * (N + M);
   if (std::holds_alternative<Entries>(train_))
     return {products + 10.0 * n, products + 20.0 * n * n * factors};
-  return {products + 4.0 * n * N * M, products + n * N * M * (2.0 * n + 2.0 * factors * (N + M))};
+  return {products + 2.0 * apply_cost(n * N * M), products + n * N * M * (4.0 * n + 2.0 * factors * (N + M))};
 }
 
 std::vector<Quantity> MeasuredMatrix::quantities() const {

@@ -33,6 +33,13 @@ void add_product_tt(const MatrixView& A, const MatrixView& B, MatrixRef out, dou
 void apply(const MatrixView& A, const ConstVectorRef& x, VectorRef out, double factor = 1.0);
 void apply_transposed(const MatrixView& A, const ConstVectorRef& x, VectorRef out, double factor = 1.0);
 
+/// What `apply` takes on a matrix of so many entries, in operations of a product of matrices: it does two with
+/// each, but waits until it is read, from the caches or from beyond.
+inline double apply_cost(double entries) {
+  constexpr double kCached = 2e6;
+  return (entries <= kCached ? 8.0 : 20.0) * entries;
+}
+
 /// out += factor A x
 void add_applied(const MatrixView& A, const ConstVectorRef& x, VectorRef out, double factor = 1.0);
 void add_applied_transposed(const MatrixView& A, const ConstVectorRef& x, VectorRef out, double factor = 1.0);
