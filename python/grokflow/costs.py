@@ -13,7 +13,7 @@ from grokflow.methods import Strategy
 from grokflow.problems import Problem
 
 SMALL = 100  # unknowns, up to which it does not matter
-QUICK = 0.1  # seconds, below which the shorter of two times counts
+LONG = 10.0  # seconds, after which K is not formed again to be measured warm
 
 
 def measure(problem: Problem, w: FloatArray, wanted: Strategy, request: Request) -> None:
@@ -33,18 +33,19 @@ def measure(problem: Problem, w: FloatArray, wanted: Strategy, request: Request)
         costs = {"gradient_seconds": _seconds(lambda: problem._core.gradient(w))}
         has_gram = not {"gram", "jacobian"}.isdisjoint(problem.functions)
         if wanted.name == "auto" and in_kernel_space and has_gram and 32 * n * n <= wanted.memory_budget:
-            costs["gram_seconds"] = _seconds(problem._core.linearize(w).gram)
+            costs["gram_seconds"] = _seconds(problem._core.linearize(w).gram, LONG)
         problem._set_costs(costs)
     if journal is not None:
         journal.costs = problem._costs
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    shortest = math.inf
-    for _ in range(2):
-        began = time.perf_counter()
-        work()
-        shortest = min(shortest, time.perf_counter() - began)
-        if shortest > QUICK:
-            break
-    return shortest
+def _seconds(work: Callable[[], object], long: float = math.inf) -> float:
+    """Return the shorter of two times, unless the first is long: the first call may load and compile."""
+    first = _time(work)
+    return first if first > long else min(first, _time(work))
+
+
+def _time(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

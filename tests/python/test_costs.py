@@ -114,6 +114,19 @@ def test_functions_of_ones_own_are_measured(clock, gram_takes, chosen):
     assert sol.stats["gram_seconds"] == pytest.approx(gram_takes)
 
 
+def test_what_the_first_call_takes_more_is_not_measured(clock):
+    """Functions load and compile when they are called first."""
+    compiled = []
+
+    def gradient(w):
+        clock.seconds += 1e-3 if compiled else 30.0
+        compiled.append(True)
+        return w
+
+    problem = gf.Objective(loss=lambda w: w @ w / 2, gradient=gradient, hvp=lambda w, v: v, num_params=150)
+    assert flow(problem, np.ones(150)).stats["gradient_seconds"] == pytest.approx(1e-3)
+
+
 def test_products_for_k_are_not_measured(clock):
     """There are n of them."""
     problem, w0 = own(clock, gram=None)

@@ -107,7 +107,7 @@ def test_what_takes_over_from_a_kernel_that_is_wrong():
     tokens = torch.randint(0, 5, (6, 3))
     with pytest.warns(UserWarning, match=r"does not see all that embed\.weight does .*rows of J take over"):
         problem = gf.from_torch(Hidden(), tokens, np.eye(5)[[0, 1, 2, 3, 4, 0]])
-    assert problem.kernel == "hooks"
+    assert problem.kernel == "mixed"
     assert gf.check_problem(problem, problem.initial_weights())
     with pytest.warns(UserWarning, match="do samples see each other"):
         problem = gf.from_torch(Coupled(), X, Y[:, :2])
@@ -145,6 +145,12 @@ def with_layer(layer):
     return nn.Sequential(nn.Linear(64, 3), layer)
 
 
+def overflowing():
+    layer = nn.Linear(64, 3)
+    nn.init.constant_(layer.bias, torch.inf)
+    return layer
+
+
 @pytest.mark.parametrize(
     ("module", "inputs", "targets", "options", "error", "message"),
     [
@@ -153,6 +159,8 @@ def with_layer(layer):
         (nn.LSTM(64, 3, dropout=0.5, num_layers=2), X, Y, {}, VALUE, "LSTM in training mode"),
         (network(), ELSEWHERE, Y, {}, VALUE, "X is on meta, the parameters of module on cpu"),
         (with_layer(nn.Flatten(0)), X, Y, {}, VALUE, r"outputs have shape \(18,\), expected \(6, k\)"),
+        (network(), np.nan * X, Y, {}, VALUE, "X holds numbers that are not finite"),
+        (overflowing(), X, Y, {}, VALUE, "outputs of module are not finite at the weights that it has"),
         (network(), X, [0, 1, 2, 3, 0, 0], ENTROPY, VALUE, r"y\[3\] is class 3; there are 3 outputs"),
         (network(), X, Y[:4], {}, VALUE, r"y has shape \(4, 3\)"),
         (network(), X, 0.5 * Y, ENTROPY, VALUE, r"y\[0\] sums to 0.5"),

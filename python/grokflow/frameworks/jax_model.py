@@ -68,6 +68,8 @@ class JaxOutputs(Outputs):
             X = jax.tree.map(self._cast, X)
         if any(leaf.ndim == 0 or len(leaf) == 0 for leaf in jax.tree.leaves(X)):
             raise ValueError(f"{name} must hold one sample per row")
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(X)):
+            raise ValueError(f"{name} holds numbers that are not finite")
         return X
 
     def _cast(self, values: ArrayLike) -> Array:

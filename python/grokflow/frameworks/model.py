@@ -41,7 +41,7 @@ class Outputs(ABC):
 
     @abstractmethod
     def choose_kernel(self, wanted: str) -> str:
-        """Return how K is made, "hooks", "parameters" or "none" (by products); warn of what takes over."""
+        """Return how K is made, a word of `FrameworkModel.kernel`; warn of what takes over."""
 
     @abstractmethod
     def weights(self) -> FloatArray:
@@ -90,9 +90,9 @@ class FrameworkModel(OutputModel):
 
     Attributes
     ----------
-    kernel : {"hooks", "parameters", "none"}
-        How the tangent kernel is made: layer by layer, from rows of J for one parameter at a time, or by
-        products.
+    kernel : {"hooks", "parameters", "mixed", "none"}
+        How the tangent kernel is made: layer by layer, from rows of J for one parameter at a time, in part
+        each, or by products.
     """
 
     def __init__(

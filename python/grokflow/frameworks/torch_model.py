@@ -43,6 +43,8 @@ class TorchOutputs(Outputs):
             raise TypeError(f"module returned a {type(f).__name__}; it must return a tensor (n, k)")
         if f.ndim != 2 or len(f) != n:
             raise ValueError(f"outputs have shape {tuple(f.shape)}, expected ({n}, k), one row per sample")
+        if not torch.isfinite(f).all():
+            raise ValueError("the outputs of module are not finite at the weights that it has")
         if not torch.equal(f, self._values(self._X)):
             raise ValueError(
                 "two calls of module at the same weights differ: the loss is no function of the weights "
@@ -132,7 +134,9 @@ class TorchOutputs(Outputs):
                 f"the kernel by layers does not see all that {', '.join(missed)} does (another use of it?): "
                 "its rows of J take over"
             )
-        return "hooks" if self._kernel.hooked else "parameters"
+        if not self._kernel.hooked:
+            return "parameters"
+        return "hooks" if self._kernel.hooked >= set(self.network.names) else "mixed"
 
     def _misses(self) -> list[str]:
         """The parameters whose part of K is not that of J, as far as a few samples tell."""

@@ -69,6 +69,8 @@ class Network:
             raise ValueError(f"{name} is on {tensor.device}, the parameters of module on {self.device}")
         if tensor.ndim == 0 or len(tensor) == 0:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; it must hold one sample per row")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
         return self.cast(tensor.detach())
 
     def weights(self) -> FloatArray:
