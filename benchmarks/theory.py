@@ -44,13 +44,18 @@ def cases() -> dict[str, Case]:
     X, y, test = samples(15, 30, sparse)
     found["diagonal"] = case(gf.models.DiagonalLinearNetwork(X, y, test=test), scale=3.0)
     found["u^3 - v^3"] = case(gf.models.DeepDiagonalNetwork(X, y, depth=3, test=test), scale=3.0)
-    rows, cols = np.nonzero(rng.random((8, 8)) < 0.4)
+    seen = rng.random((8, 8)) < 0.4
     truth = np.outer(rng.standard_normal(8), rng.standard_normal(8))
+    rows, cols = np.nonzero(seen)
+    unseen = *np.nonzero(~seen), truth[~seen]
     found["completion"] = case(
-        gf.models.MatrixCompletion(rows, cols, truth[rows, cols], shape=(8, 8), width=4)
+        gf.models.MatrixCompletion(rows, cols, truth[rows, cols], shape=(8, 8), width=4, test=unseen)
     )
     found["deep completion"] = case(
-        gf.models.DeepMatrixCompletion(rows, cols, truth[rows, cols], shape=(8, 8), widths=(8, 8)), scale=2.0
+        gf.models.DeepMatrixCompletion(
+            rows, cols, truth[rows, cols], shape=(8, 8), widths=(8, 8), test=unseen
+        ),
+        scale=2.0,
     )
     A = rng.standard_normal((12, 6, 6))
     found["U U^T - V V^T"] = case(gf.models.SymmetricSensing(A, rng.standard_normal(12), width=6, negative=6))
@@ -63,7 +68,10 @@ def cases() -> dict[str, Case]:
     found["tanh"] = case(net)
     found["tanh, inner weights"] = case(gf.models.Trained(net, net.initial_weights(seed=1), train=["V", "b"]))
     found["MLP"] = case(gf.models.MLP(X, y, (20, 20), scale="sum", test=test), scale=2.0)
-    found["deep linear"] = case(gf.models.DeepLinearNetwork(*samples(10, 20, sparse)[:2], (10, 10)))
+    X, y, test = samples(10, 20, sparse)
+    found["deep linear"] = case(gf.models.DeepLinearNetwork(X, y, (10, 10), test=test))
+    X, y, test = samples(6, 2, smooth)
+    found["relu"] = case(gf.models.TwoLayerNetwork(X, y, width=40, activation="relu", test=test))
     return found
 
 
@@ -134,7 +142,9 @@ def delays(chosen):
 def exponents(chosen):
     """Where the drift ends at a singular point of M the distance falls by another power of lam."""
     print("\nDistance at the end, s = 8, over lam: exponent by least squares, with its standard error")
-    for name in ("diagonal", "u^3 - v^3", "completion"):
+    for name in ("diagonal", "u^3 - v^3", "completion", "deep completion", "relu"):
+        if name not in chosen:
+            continue
         case = chosen[name]
         phases = gf.two_phase(case.problem, case.w0, [1e-3, 1e-4, 1e-5, 1e-6], s_end=8.0, **TOLERANCE)
         if phases.slow is None:

@@ -238,8 +238,10 @@ void GramCurvature::linearize(const ConstVectorRef& w) {
         kernels_[g] += part;
       }
     }
-    slanted_.resize(problem_->num_residuals(), static_cast<Index>(decay_.slants().size()));
-    lin_->jvp_slants(decay_.slants(), slanted_);
+    if (const auto& slants = decay_.slants(); !slants.empty()) {
+      slanted_.resize(problem_->num_residuals(), static_cast<Index>(slants.size()));
+      lin_->jvp_slants(slants, slanted_);
+    }
   }
   if (full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;
