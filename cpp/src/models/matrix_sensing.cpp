@@ -121,11 +121,13 @@ class MatrixSensing::At final : public Linearization {
 
   void refill(const ConstVectorRef& w) {
     w_ = w;
-    auto work = model_.scratch();
-    model_.residual(w, work->r);
-    work->r *= model_.scale();
-    model_.combine(work->r, sum_);
+    g_.resize(num_residuals());
+    model_.residual(w, g_);
+    g_ *= model_.scale();
+    model_.combine(g_, sum_);
   }
+
+  const Vector* scaled_residual() const override { return &g_; }
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
     auto work = model_.scratch();
@@ -208,7 +210,7 @@ class MatrixSensing::At final : public Linearization {
   }
 
   const MatrixSensing& model_;
-  Vector w_;
+  Vector w_, g_;  // g = c r
   Matrix sum_;
 };
 

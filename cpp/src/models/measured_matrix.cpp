@@ -155,10 +155,12 @@ class MeasuredMatrix::Here final : public Linearization {
     w_ = w;
     auto work = there();
     measure(model_.train_, work->at->value(), work->turned, work->r);
-    work->r = model_.scale() * (work->r - targets(model_.train_));
-    model_.combine(work->r, *work);
+    g_ = model_.scale() * (work->r - targets(model_.train_));
+    model_.combine(g_, *work);
     force_ = work->sum;
   }
+
+  const Vector* scaled_residual() const override { return &g_; }
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
     auto work = there();
@@ -215,7 +217,7 @@ class MeasuredMatrix::Here final : public Linearization {
   }
 
   const MeasuredMatrix& model_;
-  Vector w_;
+  Vector w_, g_;  // g = c r
   Matrix force_;
 };
 
