@@ -13,6 +13,7 @@ from grokflow.methods import Strategy
 from grokflow.problems import Problem
 
 SMALL = 100  # unknowns, up to which it does not matter
+QUICK = 0.1  # seconds in all, up to which five calls are timed, and else two
 LONG = 10.0  # seconds, after which K is not formed again to be measured warm
 
 
@@ -40,9 +41,11 @@ def measure(problem: Problem, w: FloatArray, wanted: Strategy, request: Request)
 
 
 def _seconds(work: Callable[[], object], long: float = math.inf) -> float:
-    """Return the shorter of two times, unless the first is long: the first call may load and compile."""
-    first = _time(work)
-    return first if first > long else min(first, _time(work))
+    """Return the shortest of some times: the first call may load and compile, and is the only one if long."""
+    times = [_time(work)]
+    while times[0] <= long and (len(times) < 2 or (len(times) < 5 and sum(times) < QUICK)):
+        times.append(_time(work))
+    return min(times)
 
 
 def _time(work: Callable[[], object]) -> float:

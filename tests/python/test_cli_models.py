@@ -1,6 +1,5 @@
 """The command line on tables of classes, of several targets and of entries of a matrix, and on a module."""
 
-import grokflow as gf
 import numpy as np
 import pytest
 
@@ -106,8 +105,6 @@ def test_a_class_column(tmp_path):
 
 def test_a_module_of_ones_own(tmp_path):
     pytest.importorskip("torch")
-    if not hasattr(gf, "from_torch"):
-        pytest.skip("modules are no problems yet")
     file = tmp_path / "mine.py"
     file.write_text(
         "import torch\n"
@@ -116,8 +113,9 @@ def test_a_module_of_ones_own(tmp_path):
         "        torch.nn.Linear(inputs, 4), torch.nn.Tanh(), torch.nn.Linear(4, outputs))\n"
     )
     data = write(tmp_path / "t.csv", inputs() | {"y": X[:, 0]})
-    sol, _, _ = run(tmp_path, data, "--model", f"torch:{file}:make_model", "--target", "y")
+    sol, _, result = run(tmp_path, data, "--model", f"torch:{file}:make_model", "--target", "y")
     assert sol.final.size == 4 * 4 + 5
+    assert "\nmake_model  t_GF" in result.output  # however long the way to the file is
     command = ["run", "--data", data, "--target", "y", "--out", tmp_path / "out"]
     refused(grokflow(*command, "--model", f"torch:{file}:other"), "has no function 'other'")
     refused(grokflow(*command, "--model", "torch:nothing.py:other"), "nothing.py")

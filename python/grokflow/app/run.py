@@ -57,7 +57,7 @@ def carry_out(task: Task[Settings], compute: Callable[[bool], gf.Solution], cons
         write_results(sol, task)
 
     sol = solve(console, compute, write, lambda found: write(found[-1]))
-    solutions = {task.settings.model: sol}
+    solutions = {task.model: sol}
     print_summary(console, solutions)
     console.print(
         f"written: {task.out}/ settings.toml, data.npz, trajectory.npz, figure.png",

@@ -37,10 +37,15 @@ class Task(Generic[S]):
     w0: NDArray[np.float64]
     out: Path
 
+    @property
+    def model(self) -> str:
+        """The name of the model: of torch:FILE.py:FUNCTION, the function."""
+        return self.settings.model.rpartition(":")[2]
+
     def title(self, weight_decay: float) -> str:
         """Return what stands above a figure."""
         decay = scientific(weight_decay) if weight_decay else "0"
-        return f"{self.settings.model} on {Path(self.settings.data or '').name}, $\\lambda$ = {decay}"
+        return f"{self.model} on {Path(self.settings.data or '').name}, $\\lambda$ = {decay}"
 
     def keeping(self) -> dict[str, Any]:
         """Return the arguments by which a run keeps its state, with what `taken_up` needs, if it is to."""
