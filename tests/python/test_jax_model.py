@@ -100,3 +100,8 @@ def test_samples_that_see_each_other_have_no_kernel():
 def test_bad_input_is_told_before_any_work(function, params, y, options, error, message):
     with pytest.raises(error, match=message):
         gf.from_jax(function, params, X, y, **options)
+
+
+def test_samples_that_are_not_finite_are_told():
+    with pytest.raises(ValueError, match="X holds numbers that are not finite"):
+        gf.from_jax(apply, start(), np.nan * X, Y)
