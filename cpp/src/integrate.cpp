@@ -152,7 +152,7 @@ Status Integrator::take_step() {
     if (failures >= kMaxFailures || h_ < smallest_step(clock_.t())) return give_up(attempt, h);
     const std::int64_t lost = stats.nfailed + stats.nrejected;
     if (lost % kManyFailures == 0 && 10 * lost > attempts_) {
-      const std::string beyond = beyond_precision(flow_, w(), t1_ - t0_);
+      const std::string beyond = beyond_precision(flow_, w(), t() - t0_);
       if (!beyond.empty()) {
         std::ostringstream text;
         text << "Of " << attempts_ << " attempts up to t = " << t() << " " << lost << " have failed."

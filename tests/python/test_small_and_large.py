@@ -30,6 +30,16 @@ def test_limit_map_from_tiny_weights():
     np.testing.assert_allclose(found.w[:4] * found.w[4:], [0.03358, 0, 1.3806, -0.22121], atol=2e-5)
 
 
+@pytest.mark.parametrize("size", [1e-40, 1e-60])
+def test_limit_map_from_weights_that_vanish(size):
+    """From saddle to saddle, where a step in ten is rejected, to the interpolant of least l1 norm."""
+    X = [[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]]
+    problem = gf.models.DiagonalLinearNetwork(X, [1.0, 0.0], scale="sum")
+    found = gf.limit_map(problem, np.r_[np.full(4, size), np.zeros(4)])
+    assert found.status == "landed", found.message
+    np.testing.assert_allclose(found.w[:4] * found.w[4:], [0, 0, 1 / 0.7, -0.1 / 0.49], atol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["BDF", "Radau", "ROCK2"])
 @pytest.mark.parametrize("scale", [1e-200, 1e-170, 1.0, 1e170, 1e200])
 def test_linear_flows_do_not_know_the_scale(method, scale):
