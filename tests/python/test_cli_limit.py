@@ -71,6 +71,17 @@ def test_options_win_over_the_file(csv, tmp_path):
     assert Solution.load(out / "flow-0.01.npz").t_final == pytest.approx(300.0)
 
 
+def test_the_end_may_be_where_the_drift_is_at_rest(csv, tmp_path):
+    """Said on the command line or in a file, to the same end."""
+    out, path = tmp_path / "out", tmp_path / "mine.toml"
+    assert grokflow("limit", "--data", csv, *SMALL, "--out", out, "--s-end", "auto").exit_code == 0
+    path.write_text((out / "settings.toml").read_text())
+    assert 's_end = "auto"' in path.read_text()
+    assert grokflow("limit", path, "--out", tmp_path / "again").exit_code == 0
+    ends = [Solution.load(tmp_path / where / "slow.npz").t_final for where in ("out", "again")]
+    assert ends[0] == ends[1] != 10.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -25,7 +25,7 @@ from grokflow.app.reproduce import catalogue
 from grokflow.app.reproduce import reproduce as run_experiments
 from grokflow.app.resume import resume as go_on
 from grokflow.app.run import run as run_settings
-from grokflow.app.settings import Common, LimitSettings, Settings, kinds, merge, read_settings
+from grokflow.app.settings import Common, LimitSettings, Settings, kinds, merge, read_settings, words
 from grokflow.app.solve import Interrupted
 from grokflow.app.sweep import sweep as run_sweep
 
@@ -179,18 +179,29 @@ def declare(command: Callable[..., None], settings: type[Common]) -> None:
             "settings_file", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=argument
         )
     ]
-    known = kinds(settings)
+    known, allowed = kinds(settings), words(settings)
     for field in fields(settings):
         value = field.default if field.default_factory is MISSING else field.default_factory()
         default = "" if value in (None, []) else f"  [default: {value}]"
         kind = known[field.name]
-        declared = Annotated[kind | None, typer.Option(help=field.metadata["help"] + default)]  # type: ignore[valid-type]
+        parser = number_or(allowed[field.name]) if field.name in allowed else None
+        described = typer.Option(help=field.metadata["help"] + default, parser=parser)
+        declared = Annotated[kind | None, described]  # type: ignore[valid-type]
         parameters.append(
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=declared)
         )
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command()(command)
+
+
+def number_or(allowed: tuple[str, ...]) -> Callable[[str], float | str]:
+    """Return what reads a number, or one of these words, from the command line."""
+
+    def number(text: str) -> float | str:
+        return text if text in allowed else float(text)
+
+    return number
 
 
 declare(run, Settings)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -144,7 +144,9 @@ class LimitSettings(Common):
         default_factory=lambda: [1e-3, 1e-4, 1e-5],
         metadata={"help": "Rate lam of a flow to compare with the limit; repeat the option for several."},
     )
-    s_end: float = option(10.0, "End in slow time s = lam t.")
+    s_end: float | Literal["auto"] = option(
+        10.0, "End in slow time s = lam t, or auto: where the drift has come to rest."
+    )
     eps: float = option(0.1, "Slow time from which flows and drift are compared.")
     kappa: float = option(
         10.0, "The horizon is where the smallest non-zero eigenvalue of the Hessian falls below kappa lam."
@@ -164,6 +166,16 @@ def kinds(settings: type[Common]) -> dict[str, Any]:
         if get_origin(hint) is not list
         else hint
         for name, hint in hints.items()
+    }
+
+
+def words(settings: type[Common]) -> dict[str, tuple[str, ...]]:
+    """Return the words that a setting takes in place of a number."""
+    return {
+        name: get_args(kind)
+        for name, hint in get_type_hints(settings).items()
+        for kind in get_args(hint)
+        if get_origin(kind) is Literal
     }
 
 
@@ -187,7 +199,7 @@ def read_settings(
     except (ValueError, RecursionError) as error:  # also where it nests or counts beyond Python's limits
         raise FileError(f"{path} is not TOML: {error}") from None
     values: dict[str, Any] = {}
-    known = kinds(settings)
+    known, allowed = kinds(settings), words(settings)
     for key, value in raw.items():
         name = key.replace("-", "_")
         if name not in known:
@@ -203,7 +215,7 @@ def read_settings(
         ):
             over[name] = _checked(path, key, value, list[kind])  # type: ignore[valid-type]
         else:
-            values[name] = _checked(path, key, value, kind)
+            values[name] = value if value in allowed.get(name, ()) else _checked(path, key, value, kind)
     for name in PATHS:
         if name in values:
             values[name] = str(path.parent / values[name])
