@@ -153,3 +153,15 @@ def test_trouble_of_an_explicit_method_is_told():
     assert sol.status == "max_steps"
     assert "The error test failed in" in sol.message
     assert "raise" not in sol.message
+
+
+@pytest.mark.filterwarnings("ignore::grokflow.PrecisionWarning")
+@pytest.mark.parametrize("std", [0.1, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_weak_decay_at_a_tight_tolerance_takes_as_many_steps_from_any_start(seed, std):
+    rng = np.random.default_rng(seed)
+    problem = gf.models.DiagonalLinearNetwork(rng.standard_normal((6, 9)), rng.standard_normal(6))
+    w0 = problem.initial_weights(seed=seed, std=std)
+    sol = gf.gradient_flow(problem, w0, (0, 1e9), weight_decay=1e-8, rtol=1e-12, method="BDF")
+    assert sol.success, sol.message
+    assert sol.stats["nsteps"] < 8000
