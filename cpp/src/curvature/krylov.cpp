@@ -104,7 +104,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     if constexpr (real) {
       if (!curvature_.linearization().gradient(direction_)) return false;
       ++curvature_.stats().nvjp;
-      curvature_.decay().add_product(1.0, w, direction_);
+      curvature_.decay().add_gradient(1.0, w, direction_);
       v -= z_ * direction_;
       return solve(v);
     } else {
