@@ -28,7 +28,6 @@ from grokflow.limit.drift import norm_flow
 from grokflow.limit.landing import Landing, limit_map
 from grokflow.limit.minimum import MinimumNorm, minimum_norm
 from grokflow.limit.phases import GrokkingTimes
-from grokflow.limit.regularizer import L1, Regularizer
 from grokflow.limit.tangent import TangentProjection, tangent_projection
 from grokflow.limit.two_phase import TwoPhase, two_phase
 from grokflow.memory import get_memory_limit, set_memory_limit
@@ -36,6 +35,7 @@ from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
 from grokflow.outputs import OutputModel
 from grokflow.problems import Problem
+from grokflow.regularizers import L1, Regularizer
 from grokflow.resume import resume
 from grokflow.solution import Solution
 from grokflow.sweeps.figure import phase_diagram

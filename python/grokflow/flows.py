@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from grokflow._options import Callback, Decay, Observe, Request
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.integrator import Driver, begin
-from grokflow.limit.regularizer import Regularization
 from grokflow.methods import BDF, ROCK2, Curvature, Radau
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
+from grokflow.regularizers import Regularization
 from grokflow.solution import Solution
 
 

@@ -20,10 +20,10 @@ from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
 from grokflow.costs import measure
-from grokflow.limit.regularizer import Penalised, Regularization, describe, with_penalty
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
+from grokflow.regularizers import Penalised, Regularization, describe, with_penalty
 from grokflow.schedules import as_schedule, told
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE

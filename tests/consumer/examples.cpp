@@ -93,6 +93,14 @@ void runs(const std::shared_ptr<Chain>& problem, const grokflow::Vector& w0, dou
   slow.advance();
 }
 
+void penalty(const std::shared_ptr<Chain>& problem, const grokflow::Vector& w0) {
+  const auto d = w0.size();
+  auto trace = std::make_shared<grokflow::HessianTrace>(problem);
+  auto sum = grokflow::penalised(problem, trace, 1e-3);  // F + 1e-3 R
+  grokflow::GradientRun run(sum, w0, grokflow::Decay(d, 0.0), {0.0, 1e4});
+  run.advance();
+}
+
 void schedule(const std::shared_ptr<Chain>& problem, const grokflow::Vector& w0) {
   const auto d = w0.size();
   const grokflow::RunOptions options{0.0, 1e5};

@@ -113,7 +113,7 @@ EVENTS = [
 ]
 CALLBACK = function("callback", none=True)
 REGULARIZER = [
-    ("l1", ValueError, "regularizer is 'l1'; choose from 'norm', 'hessian_trace'"),
+    ("l2", ValueError, "regularizer is 'l2'; choose from 'norm', 'hessian_trace', 'l1'"),
     ({"nothing": 1.0}, ValueError, "regularizer names 'nothing'; this problem has the blocks"),
     ({"w": -1.0}, ValueError, "regularizer['w'] is -1.0; it must not be negative"),
     (None, ValueError, "regularizer is None"),
@@ -158,6 +158,7 @@ FLOW = {
     "w0": vector("w0", 2),
     "t_span": pair("t_span"),
     "weight_decay": DECAY,
+    "regularizer": REGULARIZER,
     "method": METHOD,
     "curvature": CURVATURE,
     "atol": [
@@ -314,6 +315,7 @@ CALLABLES = {
                 (["0.1"], TypeError, "weight_decay[0] is '0.1'"),
                 ("0.1", TypeError, "weight_decay is '0.1'"),
             ],
+            "regularizer": REGULARIZER,
             "s_end": positive("s_end"),
             "eps": [*positive("eps"), (20.0, ValueError, "eps is 20; it must be smaller than s_end")],
             "kappa": positive("kappa"),
@@ -521,6 +523,16 @@ CALLABLES = {
         for kind in (gf.Auto, gf.Dense, gf.Gram)
     },
     "Krylov": (gf.Krylov, {}, {"rank": count("rank", none=True), "memory_budget": positive("memory_budget")}),
+    "L1": (
+        gf.L1,
+        {},
+        {
+            "weights": [
+                *not_negative("weights"),
+                ({"w": -1.0}, ValueError, "weights['w'] is -1.0; it must not"),
+            ]
+        },
+    ),
     "Regularizer": (
         gf.Regularizer,
         {"value": np.sum, "gradient": np.ones_like},

@@ -146,12 +146,13 @@ def test_linear_regression_builds_one_kernel():
 
 @pytest.mark.parametrize("make", [diagonal, completion])
 def test_work_of_a_step(make):
-    """Two gradients a step or so, each with one solve; few rejections; kernels serve for many steps."""
+    """Two gradients a step or so, each with one solve; few rejections; kernels serve for many steps, or are
+    so cheap that one for each step saves gradients."""
     problem, w0 = make()
     stats = gf.gradient_flow(problem, w0, (0, 1e5), weight_decay=1e-4, atol=1e-9).stats
     assert stats["nfev"] < 3 * stats["nsteps"]
     assert stats["nsolve"] < 1.5 * stats["nfev"]
-    assert stats["ngram"] < 0.3 * stats["nsteps"]
+    assert stats["ngram"] < 0.3 * stats["nsteps"] or stats["nfev"] < 1.5 * stats["nsteps"]
     assert stats["nfactor"] < stats["nsteps"] + stats["ngram"]
     assert stats["nrejected"] + stats["nfailed"] < 0.1 * stats["nsteps"]
 

@@ -103,7 +103,7 @@ def test_weights_by_block_and_functions():
 def test_the_projection_is_that_of_the_tangent_space():
     problem, w = landed("completion")
     v = np.cos(np.arange(w.size))
-    from grokflow.limit.regularizer import as_regularizer
+    from grokflow.regularizers import as_regularizer
 
     place = Place(problem, w, as_regularizer("norm", problem), 1e-12)
     np.testing.assert_allclose(place.project(v), gf.tangent_projection(problem, w, v).v, atol=1e-10)

@@ -13,8 +13,8 @@ from grokflow._backend import core
 from grokflow._options import WeightDecay, as_decay
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, nearest
-from grokflow.limit.regularizer import Regularization, as_regularizer, is_decay, is_l1
 from grokflow.problems import Problem, as_problem
+from grokflow.regularizers import Regularization, as_regularizer, is_decay, is_l1
 from grokflow.solution import Solution
 from grokflow.trajectory import require_trajectory
 

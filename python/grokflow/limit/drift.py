@@ -16,7 +16,6 @@ from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
 from grokflow.integrator import Driver
-from grokflow.limit.regularizer import Regularization, as_regularizer, describe, is_l1, require_kinks_named
 from grokflow.limit.tangent import (
     NoTangentSpace,
     as_rtol_rank,
@@ -29,6 +28,7 @@ from grokflow.methods import EXPLICIT, Curvature, Tsit5, as_curvature
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
 from grokflow.provenance import provenance
+from grokflow.regularizers import Regularization, as_regularizer, describe, is_l1, require_kinks_named
 from grokflow.solution import Solution
 
 RESOLVED = 1e-11  # change of a weight, relative to ||w||, below which the projected field is round-off

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._options import COUNT
 from grokflow._validate import FloatArray, as_count, as_positive, as_vector
-from grokflow.limit.regularizer import Regularization, as_regularizer, is_l1
 from grokflow.limit.tangent import ON_MANIFOLD, as_rtol_rank, length, require_minimiser
 from grokflow.problems import Problem, as_problem
+from grokflow.regularizers import Regularization, as_regularizer, is_l1
 
 DIFFERENCE = 1e-6  # of weights, relative, over which second derivatives are taken
 RANK = 1e-12  # an eigenvalue of K that counts as zero, over the largest

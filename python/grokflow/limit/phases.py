@@ -19,8 +19,8 @@ from grokflow.flows import flow
 from grokflow.limit.compare import SAME, Fit, residual_beside
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import Landing
-from grokflow.limit.regularizer import Regularization
 from grokflow.problems import Problem
+from grokflow.regularizers import Regularization
 from grokflow.snapshots import Snapshots, as_snapshot_path
 from grokflow.solution import Solution
 

@@ -23,10 +23,10 @@ from grokflow.limit.compare import Fit, fit, horizon, largest_distance, merged
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import land
 from grokflow.limit.phases import Phases
-from grokflow.limit.regularizer import Regularization, is_decay
 from grokflow.limit.tangent import NoTangentSpace, require_kernel_space, require_minimiser
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
+from grokflow.regularizers import Regularization, is_decay
 from grokflow.solution import Solution
 
 if TYPE_CHECKING:

@@ -78,6 +78,13 @@ class L1:
     weights : float or mapping of str to float, default 1.0
         One for all, or by block, by name or pattern: ``{"u": 1.0, "*": 0.0}``.
 
+    Raises
+    ------
+    ValueError
+        A weight is negative or not finite.
+    TypeError
+        A weight is no number.
+
     Examples
     --------
     >>> import numpy as np, grokflow as gf
@@ -88,6 +95,11 @@ class L1:
     """
 
     def __init__(self, weights: WeightDecay = 1.0) -> None:
+        if isinstance(weights, Mapping):
+            for name, weight in weights.items():
+                as_rate(f"weights[{name!r}]", weight)
+        else:
+            as_rate("weights", weights)
         self.weights = weights
 
     def __repr__(self) -> str:
