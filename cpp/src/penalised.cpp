@@ -33,15 +33,15 @@ PenalisedProblem::PenalisedProblem(std::shared_ptr<const Problem> problem,
       lam_(lam) {}
 
 double PenalisedProblem::loss(const ConstVectorRef& w) const {
-  Vector slope(num_params());
-  return problem_->loss(w) + lam_ * regularizer_->evaluate(w, slope);
+  const auto slope = slopes_.borrow([&] { return std::make_unique<Vector>(num_params()); });
+  return problem_->loss(w) + lam_ * regularizer_->evaluate(w, *slope);
 }
 
 void PenalisedProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
-  Vector slope(num_params());
-  regularizer_->evaluate(w, slope);
+  const auto slope = slopes_.borrow([&] { return std::make_unique<Vector>(num_params()); });
+  regularizer_->evaluate(w, *slope);
   problem_->gradient(w, out);
-  out += lam_ * slope;
+  out += lam_ * *slope;
 }
 
 /// F frozen at w, and Hess R by central differences there.
@@ -59,18 +59,20 @@ class PenalisedProblem::At final : public Linearization {
     const double size = v.stableNorm();
     if (!(size > 0.0)) return;
     const double step = std::cbrt(std::numeric_limits<double>::epsilon()) * (1.0 + w_.stableNorm()) / size;
-    Vector beside(w_.size()), ahead(w_.size()), behind(w_.size());
-    beside = w_ + step * v;
-    problem_.regularizer_->evaluate(beside, ahead);
-    beside = w_ - step * v;
-    problem_.regularizer_->evaluate(beside, behind);
-    out += (problem_.lam_ / (2.0 * step)) * (ahead - behind);
+    const double factor = problem_.lam_ / (2.0 * step);
+    slope_.resize(w_.size());
+    for (const double side : {1.0, -1.0}) {
+      beside_ = w_ + (side * step) * v;
+      problem_.regularizer_->evaluate(beside_, slope_);
+      out += (side * factor) * slope_;
+    }
   }
 
  private:
   const PenalisedProblem& problem_;
   Vector w_;
   std::unique_ptr<Linearization> lin_;
+  mutable Vector beside_, slope_;
 };
 
 void PenalisedProblem::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {

@@ -12,6 +12,7 @@
 
 #include "grokflow/piecewise.hpp"
 #include "grokflow/regularizer.hpp"
+#include "grokflow/workspace.hpp"
 
 namespace grokflow {
 
@@ -36,6 +37,7 @@ class PenalisedProblem final : public Problem {
   std::shared_ptr<const Problem> problem_;
   std::shared_ptr<const Regularizer> regularizer_;
   double lam_;
+  mutable WorkspacePool<Vector> slopes_;  // of R
 };
 
 /// R(w) = sum_i weight_i |w_i|. Its gradient takes sign(0) = 0; flows know its kinks.

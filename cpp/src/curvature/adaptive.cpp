@@ -51,11 +51,6 @@ AdaptiveCurvature::AdaptiveCurvature(std::shared_ptr<const Problem> problem, con
       kernel_(gram_.renewal_cost()),
       other_(kernel_ / kServes) {}
 
-const Curvature& AdaptiveCurvature::current() const {
-  if (by_kernel_) return gram_;
-  return krylov_;
-}
-
 void AdaptiveCurvature::linearize(const ConstVectorRef& w) {
   weigh();
   freeze(w);

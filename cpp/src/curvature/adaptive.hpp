@@ -1,3 +1,4 @@
+// The curvature that "auto" takes where K fits into memory and is dear.
 #pragma once
 
 #include "curvature/gram.hpp"
@@ -21,23 +22,20 @@ class AdaptiveCurvature final : public Curvature {
   double renewal_cost() const override { return current().renewal_cost(); }
   void state(Archive& archive) override;
 
-  /// Whether it is `gram` at the current point.
-  bool by_kernel() const { return by_kernel_; }
-
  private:
-  Curvature& current() { return const_cast<Curvature&>(std::as_const(*this).current()); }
-  const Curvature& current() const;
+  Curvature& current() { return by_kernel_ ? static_cast<Curvature&>(gram_) : krylov_; }
+  const Curvature& current() const { return by_kernel_ ? static_cast<const Curvature&>(gram_) : krylov_; }
   void weigh();
   void freeze(const ConstVectorRef& w);
 
   Stats& stats_;
   KrylovCurvature krylov_;
   GramCurvature gram_;
-  const double kernel_;  // price of a kernel with its factor; all prices are in gradients
-  bool by_kernel_ = false;
-  double other_;         // price of a solve by the other
-  double regret_ = 0.0;  // by how much it would have been cheaper
-  double spent_ = 0.0;   // in the time in which the regret has grown, and
+  const double kernel_;     // price of a kernel with its factor; all prices are in gradients
+  bool by_kernel_ = false;  // at the current point: `gram`
+  double other_;            // price of a solve by the other
+  double regret_ = 0.0;     // by how much it would have been cheaper
+  double spent_ = 0.0;      // in the time in which the regret has grown, and
   std::int64_t solves_ = 0;
   std::int64_t nsolve_ = 0, niter_ = 0;  // of the statistics, at the current point
   Vector w_;                             // which that is
