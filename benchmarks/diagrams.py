@@ -18,7 +18,6 @@ OURS = {"grokflow BDF": (VERMILION, "o"), "grokflow Radau": ("#A00000", "s")}
 MARKERS = "^v<>DPX*hd"
 SAMPLES = 200  # of the runs over d
 UNBROKEN = "\u2011"  # a hyphen at which no line ends
-MATCHED = "grokflow BDF, at the error of the best peer"
 
 
 def style_of(solvers):
@@ -71,23 +70,13 @@ def scaling(rows):
 
 
 def table(runs):
-    """Return a table in Markdown: CPU seconds, and in brackets the error, of each solver on each problem.
-
-    The last row is grokflow at an error no larger than that of the fastest peer.
-    """
+    """Return a table in Markdown: CPU seconds, and in brackets the error, of each solver on each problem."""
     problems = list(dict.fromkeys(run["problem"] for run in runs))
-    cells = {(row_of(run), run["problem"]): cell(run) for run in runs}
-    solvers = list(dict.fromkeys(solver for solver, _ in cells))
+    cells = {(run["solver"], run["problem"]): cell(run) for run in runs}
     lines = [f"| | {' | '.join(problems)} |", "|---|" + "---|" * len(problems)]
-    for solver in sorted(solvers, key=lambda name: name == MATCHED):
+    for solver in dict.fromkeys(run["solver"] for run in runs):
         lines.append(f"| {solver} | {' | '.join(cells.get((solver, name), '') for name in problems)} |")
     return "\n".join(lines)
-
-
-def row_of(run):
-    """Return the name of the row in which a run stands."""
-    matched = run["solver"].startswith("grokflow") and run["note"].startswith("rtol")
-    return MATCHED if matched else run["solver"]
 
 
 def cell(run):
