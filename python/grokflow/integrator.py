@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -44,27 +44,8 @@ class Driver:
 
     def advance(self, *, to_end: bool) -> str:
         """Take one step, or all; an exception of the user's passes, with `solution` attached."""
-        with self._driving() as run:
+        with Driving(self) as run:
             return run.advance(to_end)
-
-    @contextmanager
-    def _driving(self) -> Iterator[core.FlowRun]:
-        """What must surround steps: an exception of the user's passes, with `solution` attached."""
-        self._since = time.perf_counter()
-        try:
-            with nullcontext() if self._snapshots is None else self._snapshots.writing():
-                yield self._run
-        except GeneratorExit:  # dropped by an interrupt before the first step, and closed whenever that is
-            raise
-        except BaseException as error:
-            if isinstance(error, CallbackError) and error.t is None:
-                error.t = self._run.t
-            attach(error, self.solution(interrupted_by=error))
-            raise
-        finally:
-            self._seconds, self._since = self._elapsed(), None
-        if self._run.status != "running" and self._run.slack > TOLD_SLACK:
-            warn(self._noise(), PrecisionWarning)
 
     def _noise(self) -> str:
         """Return in a sentence that the tolerance was not met, and which one can be."""
@@ -135,6 +116,38 @@ class Driver:
         return self._run.states() if self._settings["save_states"] else None
 
 
+class Driving(AbstractContextManager["core.FlowRun"]):
+    """What must surround steps: an exception of the user's passes, with `solution` attached.
+
+    No generator: one that an interrupt has left behind is closed whenever it is collected, and an interrupt
+    which comes during that would be lost.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._writing = None if driver._snapshots is None else driver._snapshots.writing()
+
+    def __enter__(self) -> core.FlowRun:
+        if self._writing is not None:
+            self._writing.__enter__()
+        self._driver._since = time.perf_counter()
+        return self._driver._run
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        driver, run = self._driver, self._driver._run
+        try:
+            if isinstance(error, CallbackError) and error.t is None:
+                error.t = run.t
+            if error is not None:
+                attach(error, driver.solution(interrupted_by=error))
+        finally:
+            driver._seconds, driver._since = driver._elapsed(), None
+            if self._writing is not None:
+                self._writing.__exit__(kind, error, trace)
+        if error is None and run.status != "running" and run.slack > TOLD_SLACK:
+            warn(driver._noise(), PrecisionWarning)
+
+
 class KeptRun:
     """A driver as a journal sees it: its steps, and its state between two of them."""
 
@@ -143,7 +156,7 @@ class KeptRun:
 
     def driving(self) -> AbstractContextManager[core.FlowRun]:
         """What must surround steps."""
-        return self._driver._driving()
+        return Driving(self._driver)
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says beside the state of the core."""
