@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
@@ -20,7 +20,9 @@ from grokflow._validate import (
     as_count,
     as_number,
     as_positive,
+    as_real,
     as_vector,
+    is_list,
     require_sorted,
 )
 from grokflow._warnings import warn
@@ -96,6 +98,8 @@ class Span:
 def as_span(t_span: Any, name: str = "t_span") -> Span:
     """Return `t_span` as two finite numbers, the second not below the first."""
     try:
+        if isinstance(t_span, Set | Mapping):
+            raise TypeError("without order")
         t0, t1 = t_span
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {t_span!r}; it must be a pair of numbers, start and end") from None
@@ -146,7 +150,7 @@ def as_atol(
     """Return `value` as one positive number, or one for each parameter; None: `default_atol` or `finest`."""
     if value is None:
         return np.array([max(default_atol(rtol, w0, blocks), finest)])
-    if np.ndim(value) == 0:
+    if not is_list(value) and np.ndim(value) == 0:
         return np.array([as_positive("atol", value)])
     atol = as_vector("atol", value, w0.size)
     if not (atol > 0).all():
@@ -173,9 +177,10 @@ def as_times(t_eval: object, span: Span, span_name: str) -> FloatArray | str | N
         return t_eval
     if isinstance(t_eval, str):
         raise ValueError(f"t_eval is {t_eval!r}; it must be 'log', None or an array of times")
-    if np.size(t_eval) == 0:  # type: ignore[arg-type]
+    given = as_real("t_eval", t_eval)  # type: ignore[arg-type]
+    if given.size == 0:
         return np.empty(0)
-    times = as_array("t_eval", t_eval, 1)  # type: ignore[arg-type]
+    times = as_array("t_eval", given, 1)
     require_sorted("t_eval", times)
     if times[0] < span.t0 or times[-1] > span.t1:
         outside = times[0] if times[0] < span.t0 else times[-1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import operator
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +66,8 @@ def require_entries(name: str, array: NDArray[Any]) -> None:
 def finite(name: str, array: NDArray[Any]) -> FloatArray:
     """Return real numbers, one at least, as C-contiguous float64, if all of them are finite."""
     require_entries(name, array)
-    array = np.ascontiguousarray(array, dtype=np.float64)
+    with np.errstate(over="ignore"):  # of longer numbers; it is told below
+        array = np.ascontiguousarray(array, dtype=np.float64)
     good = np.isfinite(array)
     if not good.all():
         index = np.unravel_index(int(np.argmin(good)), array.shape)
@@ -91,7 +93,7 @@ def as_indices(name: str, value: ArrayLike, bound: int) -> NDArray[np.int64]:
 
 def as_number(name: str, value: object) -> float:
     """Return `value` as a finite float."""
-    if isinstance(value, (str, bytes)):
+    if isinstance(value, str | bytes | bool | np.bool_) or value is np.ma.masked:
         raise TypeError(f"{name} is {value!r}; it must be a real number")
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -118,6 +120,10 @@ def as_count(name: str, value: object, most: int | None = None) -> int:
         count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value}; it must be an integer")
+    if abs(count) > sys.float_info.max:  # nor could it be printed
+        raise ValueError(f"{name} is an integer of {count.bit_length()} bits, beyond what a machine counts")
     if count < 1:
         raise ValueError(f"{name} is {count}; it must be at least 1")
     if most is not None and count > most:
@@ -125,9 +131,16 @@ def as_count(name: str, value: object, most: int | None = None) -> int:
     return count
 
 
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether `value` is a list of things, as a list, a tuple or an array is, and no text."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+
+
 def as_widths(widths: object) -> tuple[int, ...]:
     """Return `widths` as integers of at least 1, one for each layer between input and output."""
-    if isinstance(widths, str) or not isinstance(widths, Sequence | np.ndarray):
+    if not is_list(widths):
         raise TypeError(f"widths is {widths!r}; it must be a sequence of integers, e.g. (1000, 1000)")
     if len(widths) == 0:
         raise ValueError("widths is empty; give the neurons of one hidden layer at least, e.g. (1000,)")
@@ -137,6 +150,10 @@ def as_widths(widths: object) -> tuple[int, ...]:
 def as_generator(seed: object) -> np.random.Generator:
     """Return the random numbers that begin with `seed`: what NumPy's `default_rng` takes."""
     try:
+        if is_list(seed):  # NumPy looks into each entry, and dies where they do not end
+            seed = np.asarray(seed)
+            if seed.dtype.kind not in "iu":
+                raise TypeError("no integers")
         return np.random.default_rng(seed)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         needed = "it must be an integer that is not negative, or a numpy.random.Generator"
@@ -164,6 +181,9 @@ def as_path(path: object, name: str = "path") -> Path:
     """Return `path` as one."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} is {path!r}; it must be a path")
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} is {text!r}, which names no file")
     return Path(path)
 
 

@@ -71,7 +71,8 @@ def clocks(sol: Trajectory, eps: float = 1e-3) -> Clocks:
     Boursier, Pesme, Dragomir, arXiv 2505.20172, Appendix E.
     """
     require_trajectory(sol)
-    if not 0.0 < as_number("eps", eps) < 1.0:
+    eps = as_number("eps", eps)
+    if not 0.0 < eps < 1.0:
         raise ValueError(f"eps is {eps}; it must lie between 0 and 1")
     if "s_span" in sol.settings:
         raise ValueError("clocks are those of a flow, and sol is a drift, returned by norm_flow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple, TypeAlias
 
 from grokflow._validate import as_count, as_positive
@@ -29,7 +30,7 @@ class BDF:
     max_order: int = 5
 
     def __post_init__(self) -> None:
-        if self.max_order not in (1, 2, 3, 4, 5):
+        if not isinstance(self.max_order, Integral) or self.max_order not in (1, 2, 3, 4, 5):
             raise ValueError(f"max_order is {self.max_order!r}; it must be an integer from 1 to 5")
 
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
+from grokflow._validate import as_path
 from grokflow.checkpoint.arguments import missing_in
 from grokflow.checkpoint.fingerprint import require_same
 from grokflow.checkpoint.journal import Journal, start_of
@@ -87,9 +87,7 @@ def resume(path: str | os.PathLike[str], problem: Problem | None = None, **chang
     >>> gf.resume(path, max_steps=10_000).status
     'finished'
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path is {path!r}; it must be the path of a file")
-    with closing(Journal.read(Path(path).resolve())) as journal:
+    with closing(Journal.read(as_path(path).resolve())) as journal:
         return take_up(journal, problem, changes)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokflow._validate import FloatArray
+from grokflow._validate import FloatArray, as_path
 from grokflow.files import FileError, only_writer, write_atomically
 
 HEADER = 256  # bytes, enough for any size and count
@@ -37,12 +37,12 @@ def as_snapshot_path(path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
-    ValueError
-        If it does not end in ``.npy``.
+    TypeError, ValueError
+        If it is no path, or does not end in ``.npy``.
     OSError
         If its folder does not exist or cannot be written to, or if there is a folder of that name.
     """
-    target = Path(path).resolve()
+    target = as_path(path, "save_states").resolve()
     if target.suffix != ".npy":
         raise ValueError(f"save_states is {os.fspath(path)!r}; a file for states must end in .npy")
     if target.is_dir():

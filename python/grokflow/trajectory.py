@@ -51,7 +51,7 @@ class Trajectory:
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """Return the observed values called ``name``, shape (T,) or (T, k)."""
-        if name not in self.observed:
+        if not isinstance(name, str) or name not in self.observed:
             raise KeyError(f"{name!r} was not observed; observed are {sorted(self.observed)}")
         return self.observed[name]
 

@@ -75,7 +75,14 @@ LOSS = [
     (None, TypeError, "loss is None; choose from"),
     (gf.losses.Squares, TypeError, "or give a grokflow.losses.Loss"),
 ]
-SEED = [(-1, ValueError, "seed is -1"), ("one", TypeError, "seed is 'one'"), (1.5, TypeError, "seed is 1.5")]
+ENDLESS: list = []
+ENDLESS.append(ENDLESS)
+SEED = [
+    (ENDLESS, (TypeError, ValueError), "seed is [[...]]"),
+    (-1, ValueError, "seed is -1"),
+    ("one", TypeError, "seed is 'one'"),
+    (1.5, TypeError, "seed is 1.5"),
+]
 RTOL = positive("rtol")
 METHOD = [
     *choice("method", "BDF"),
@@ -89,6 +96,7 @@ T_EVAL = [
     ([0.0, NAN], ValueError, "t_eval[1] is nan"),
     ([[0.0, 1.0]], ValueError, "t_eval has shape (1, 2)"),
     (["a"], TypeError, "t_eval is dtype <U1"),
+    ([[0.0], [0.0, 1.0]], ValueError, "t_eval is ragged"),
     ([-1.0], ValueError, "t_eval holds -1, which is outside"),
 ]
 OBSERVE = [
@@ -103,6 +111,7 @@ OBSERVE = [
 SAVE_STATES = [
     ("states.csv", ValueError, "save_states is 'states.csv'; a file for states must end in .npy"),
     ("nowhere/states.npy", FileNotFoundError, "save_states is 'nowhere/states.npy', but"),
+    ("a\0.npy", ValueError, "save_states is 'a\\x00.npy', which names no file"),
     (None, ValueError, "save_states is None; it must be 'auto', True, False or a path"),
     (3, ValueError, "save_states is 3"),
 ]
@@ -128,7 +137,10 @@ DECAY = [
 ]
 KEPT = {
     "checkpoint": [
-        (3, TypeError, "checkpoint is 3; it must be the path of a file"),
+        (3, TypeError, "checkpoint is 3; it must be a path"),
+        ("", ValueError, "checkpoint is '', which names no file"),
+        ("a\0b", ValueError, "checkpoint is 'a\\x00b', which names no file"),
+        (".", IsADirectoryError, "checkpoint is '.', which is a folder"),
         ("nowhere/run.ckpt", FileNotFoundError, "checkpoint is 'nowhere/run.ckpt', but"),
         (os.devnull, FileExistsError, "there is a file already: resume its run, or remove it"),
     ],
@@ -166,6 +178,7 @@ FLOW = {
         (0, ValueError, "atol is 0"),
         ([1e-6, 0.0], ValueError, "atol[1] is 0.0"),
         ([1.0] * 3, ValueError, "atol has shape (3,)"),
+        ([[1.0], [1.0, 2.0]], ValueError, "atol is ragged"),
     ],
     "events": EVENTS,
     "first_step": [
@@ -206,6 +219,8 @@ WIDTHS = [
     ([0], ValueError, "widths[0] is 0"),
     ([2.5], TypeError, "widths[0] is 2.5"),
     ("33", TypeError, "widths"),
+    (b"33", TypeError, "widths is b'33'"),
+    (np.array(3), TypeError, "widths is array(3)"),
     ([2**70], ValueError, "GiB"),
 ]
 SHAPE = [
@@ -269,7 +284,7 @@ CALLABLES = {
             "curvature": CURVATURE,
             "atol": positive("atol", none=True),
             "rtol_rank": positive("rtol_rank", none=True),
-            "t_max": positive("t_max", inf=True),
+            "t_max": [*positive("t_max", inf=True), (W, TypeError, "t_max is array")],
         },
     ),
     "norm_flow": (
@@ -314,8 +329,10 @@ CALLABLES = {
                 ([0.1, NAN], ValueError, "weight_decay[1] is nan"),
                 (["0.1"], TypeError, "weight_decay[0] is '0.1'"),
                 ("0.1", TypeError, "weight_decay is '0.1'"),
+                (b"0", TypeError, "weight_decay is b'0'"),
+                (np.array(0.1), TypeError, "weight_decay is array(0.1)"),
             ],
-            "regularizer": REGULARIZER,
+            "regularizer": [*REGULARIZER, (W, ValueError, "regularizer is array")],
             "s_end": positive("s_end"),
             "eps": [*positive("eps"), (20.0, ValueError, "eps is 20; it must be smaller than s_end")],
             "kappa": positive("kappa"),
@@ -385,6 +402,7 @@ CALLABLES = {
             "name": [
                 ("nothing", KeyError, "'nothing' was not observed"),
                 (3, KeyError, "3 was not observed"),
+                (["norm"], KeyError, "['norm'] was not observed"),
             ],
             "below": [*positive("below", none=True), (None, ValueError, "below is None and above is None")],
             "above": [*positive("above", none=True), (None, ValueError, "below is None and above is None")],
@@ -417,6 +435,7 @@ CALLABLES = {
             ],
             "times": [
                 (None, TypeError, "times is None; it must be a mapping"),
+                ({}, ValueError, "times is empty"),
                 ({"t": [1.0]}, ValueError, "t has shape (1,); that of x is (2,)"),
                 ({"t": [0.0, 1.0]}, ValueError, "t has numbers that are not positive"),
                 ({"t": ["a", "b"]}, TypeError, "t is dtype <U1; it must hold real numbers"),
@@ -477,7 +496,11 @@ CALLABLES = {
         {"p": 5},
         {
             "p": [*count("p", huge="GiB"), (1, ValueError, "p is 1; it must be at least 2")],
-            "fraction": [*positive("fraction"), (1.0, ValueError, "fraction is 1.0, which gives 25 of 25")],
+            "fraction": [
+                *positive("fraction"),
+                (1.0, ValueError, "fraction is 1.0, which gives 25 of 25"),
+                (1e308, ValueError, "fraction is 1e+308, which gives 25 of 25"),
+            ],
             "seed": SEED,
         },
     ),
@@ -486,7 +509,7 @@ CALLABLES = {
         {"path": checkpoint},
         {
             "path": [
-                (3, TypeError, "path is 3; it must be the path of a file"),
+                (3, TypeError, "path is 3; it must be a path"),
                 ("nothing.ckpt", FileNotFoundError, "nothing.ckpt"),
                 (__file__, gf.FileError, "is no checkpoint of grokflow"),
             ],
@@ -512,6 +535,7 @@ CALLABLES = {
                 (6, ValueError, "max_order is 6"),
                 (2.5, ValueError, "max_order is 2.5; it must be an integer from 1 to 5"),
                 ("2", ValueError, "max_order is '2'"),
+                (W, ValueError, "max_order is array"),
             ]
         },
     ),
@@ -877,7 +901,8 @@ CALLABLES = {
             ],
             "highlight": [
                 ([5], ValueError, "highlight is [5]; the components of 'margins' are 0 to 1"),
-                ("a", ValueError, "highlight is 'a'"),
+                ("a", TypeError, "highlight is dtype <U1"),
+                ([0.5], ValueError, "highlight is [0.5]"),
             ],
             "ax": [(3, TypeError, "ax is 3; it must be axes of matplotlib")],
         },

@@ -49,6 +49,8 @@ def number(name):
         ([1.0, 2.0], TypeError, f"{name} is [1.0, 2.0]; it must be a real number"),
         (NAN, ValueError, f"{name} is nan"),
         (10**400, ValueError, f"{name} is inf"),
+        (True, TypeError, f"{name} is True; it must be a real number"),
+        (np.ma.masked, TypeError, f"{name} is masked; it must be a real number"),
     ]
 
 
@@ -78,6 +80,8 @@ def count(name, *, none=False, huge="at most"):
         (NAN, TypeError, f"{name} is nan; it must be an integer"),
         *([] if none else [(None, TypeError, f"{name} is None; it must be an integer")]),
         *([(2**70, ValueError, huge)] if huge else []),
+        (True, TypeError, f"{name} is True; it must be an integer"),
+        (10**5000, ValueError, f"{name} is an integer of 16610 bits"),
     ]
 
 
@@ -97,6 +101,7 @@ def choice(name, first):
         (None, ValueError, f"{name} is None; choose from"),
         (7, ValueError, repr(first)),
         ([first], ValueError, f"{name} is"),
+        (np.ones(2), ValueError, f"{name} is array([1., 1.])"),
     ]
 
 
@@ -110,4 +115,5 @@ def pair(name):
         ((0, INF), ValueError, f"{name}[1] is inf; it must be finite"),
         ((NAN, 1), ValueError, f"{name}[0] is nan; it must be finite"),
         (("0", 1), TypeError, f"{name}[0] is '0'; it must be a real number"),
+        ({0, 1}, TypeError, f"{name} is {{0, 1}}; it must be a pair of numbers"),
     ]

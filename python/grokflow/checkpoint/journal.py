@@ -28,7 +28,7 @@ import numpy as np
 
 from grokflow import _backend
 from grokflow._backend import core
-from grokflow._validate import as_choice, as_positive
+from grokflow._validate import as_choice, as_path, as_positive
 from grokflow._warnings import warn
 from grokflow.checkpoint.arguments import Arrays, decode, encode
 from grokflow.checkpoint.blocks import BLOCK, BlockReader, writing
@@ -305,20 +305,19 @@ def as_checkpoint_path(path: object) -> Path:
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If it is no path.
     OSError
-        If there is a file already, or no folder that it could be written to.
+        If there is a file or a folder already, or no folder that it could be written to.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"checkpoint is {path!r}; it must be the path of a file")
-    target = Path(path).resolve()
+    given = as_path(path, "checkpoint")
+    target, named = given.resolve(), f"checkpoint is {str(given)!r}"
+    if target.is_dir():
+        raise IsADirectoryError(f"{named}, which is a folder")
     if target.exists():
-        raise FileExistsError(
-            f"checkpoint is {os.fspath(path)!r}, where there is a file already: resume its run, or remove it"
-        )
+        raise FileExistsError(f"{named}, where there is a file already: resume its run, or remove it")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"checkpoint is {os.fspath(path)!r}, but {target.parent} is no folder")
+        raise FileNotFoundError(f"{named}, but {target.parent} is no folder")
     if not os.access(target.parent, os.W_OK):
-        raise PermissionError(f"checkpoint is {os.fspath(path)!r}, but {target.parent} cannot be written to")
+        raise PermissionError(f"{named}, but {target.parent} cannot be written to")
     return target

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._validate import as_array, as_choice, as_real
+from grokflow._validate import as_array, as_choice, as_number, as_real
 from grokflow.figures.style import (
     BLUE,
     GREEN,
@@ -145,6 +145,8 @@ def plot_law(
     """
     as_choice("y", y, ("log", "linear"))
     require_mapping("times", times)
+    if not times:
+        raise ValueError("times is empty; give one series at least")
     require_text(xlabel=xlabel, ylabel=ylabel)
     at = as_array("x", x, 1)
     numbers = {name: as_real(name, values).astype(np.float64) for name, values in times.items()}
@@ -161,7 +163,7 @@ def plot_law(
         for colour, (name, values) in zip(_cycle(there, len(numbers)), numbers.items(), strict=True):
             known = np.isfinite(values)
             label = name
-            if known.sum() > 1:
+            if np.unique(at[known]).size > 1:
                 over = np.log(values[known]) if y == "log" else values[known]
                 slope, offset = np.polyfit(np.log(at[known]), over, 1)
                 line = slope * np.log(at[known]) + offset
@@ -184,8 +186,9 @@ def plot_components(
     if values.ndim == 1:
         raise ValueError(f"{name!r} is a number; draw it with plot_flows")
     count = values.shape[1]
-    chosen = list(range(count)) if highlight is None else np.atleast_1d(highlight).tolist()
-    if not set(chosen) <= set(range(count)):
+    asked = np.arange(count) if highlight is None else np.atleast_1d(as_real("highlight", highlight))
+    chosen = asked.ravel().tolist()
+    if not set(chosen) <= set(range(count)) or (chosen and asked.dtype.kind not in "iu"):
         raise ValueError(f"highlight is {highlight!r}; the components of {name!r} are 0 to {count - 1}")
     with canvas(SIZE, ax) as figure:
         ax = figure.add_subplot() if ax is None else ax
@@ -226,7 +229,7 @@ def entries_beside(ax: Axes) -> int:
 def _label(key: object, symbol: str) -> str:
     if isinstance(key, str):
         return key
-    number = float(key)  # type: ignore[arg-type]
+    number = as_number("a name in flows", key)
     simple = number == 0.0 or 1e-2 <= abs(number) < 1e4
     return f"${symbol}$ = " + (f"{number:g}" if simple else scientific(number))
 

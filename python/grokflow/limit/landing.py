@@ -213,7 +213,7 @@ def land(
 ) -> Landing:
     """Run the unregularised flow from a checked start until it has landed, or cannot."""
     wanted = as_curvature(request.curvature)
-    end = core.FOREVER if t_max == math.inf else as_positive("t_max", t_max)
+    end = core.FOREVER if isinstance(t_max, float) and t_max == math.inf else as_positive("t_max", t_max)
     atol = None if request.atol is None else as_positive("atol", request.atol)
     threshold = as_rtol_rank(rtol_rank)
     require_finite_start(problem, start, 0.0)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._html import card
 from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay, as_rtol
-from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow._validate import FloatArray, as_positive, as_vector, is_list
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.clocks import clocks
 from grokflow.flows import flow
@@ -26,7 +26,7 @@ from grokflow.limit.phases import Phases
 from grokflow.limit.tangent import NoTangentSpace, require_kernel_space, require_minimiser
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
-from grokflow.regularizers import Regularization, is_decay
+from grokflow.regularizers import Regularization, as_regularizer, is_decay
 from grokflow.solution import Solution
 
 if TYPE_CHECKING:
@@ -213,6 +213,7 @@ def two_phase(
     request = Request.of(arguments, rtol=as_rtol(rtol))
     as_problem(problem)
     start = as_vector("w0", w0, problem.num_params)
+    as_regularizer(regularizer, problem)
     decays = as_decays(weight_decay, problem, regularizer)
     first = as_positive("eps", eps)
     given = None if isinstance(s_end, str) and s_end == "auto" else as_positive("s_end", s_end)
@@ -294,7 +295,7 @@ def as_decays(
 
     Weights by block in `regularizer` make such mappings of numbers.
     """
-    if isinstance(weight_decay, (Mapping, str)) or not isinstance(weight_decay, Sequence | np.ndarray):
+    if not is_list(weight_decay):
         raise TypeError(f"weight_decay is {weight_decay!r}; it must be a list of rates, e.g. [1e-3, 1e-4]")
     if len(weight_decay) == 0:
         raise ValueError("weight_decay is empty; give at least one rate")

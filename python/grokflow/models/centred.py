@@ -52,6 +52,8 @@ class Centred(Model):
         if not isinstance(problem.criterion, Squares):
             raise ValueError(f"the loss is {problem.criterion!r}; a model is centred for the squared loss")
         self._of, self._alpha = problem, as_positive("alpha", alpha)
+        if not 1e-150 <= self._alpha <= 1e150:
+            raise ValueError(f"alpha is {self._alpha:g}, whose square double precision does not hold")
         self._start = as_vector("w0", w0, problem.num_params).copy()
         given = problem._arguments
         fits = (

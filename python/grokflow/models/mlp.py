@@ -8,11 +8,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import as_flag, as_widths
+from grokflow._validate import as_flag, as_widths, is_list
 from grokflow.losses import Loss, as_loss
 from grokflow.memory import require_memory
 from grokflow.models.initial import Layer, balanced_neurons
@@ -181,7 +180,7 @@ class DeepLinearNetwork(MLP):
 
 def as_biases(bias: object, layers: int) -> bool | tuple[bool, ...]:
     """Return whether all layers have biases, or which."""
-    if isinstance(bias, str) or not isinstance(bias, Sequence | np.ndarray):
+    if not is_list(bias):
         return as_flag("bias", bias)
     if len(bias) != layers:
         raise ValueError(f"bias has {len(bias)} entries; there are {layers} layers, the last one included")

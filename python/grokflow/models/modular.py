@@ -48,12 +48,12 @@ def modular_addition(p: int, fraction: float = 0.5, seed: int = 0) -> tuple[Samp
     ((15, 10), (15, 5), (10, 10))
     """
     modulus, share = as_count("p", p), as_positive("fraction", fraction)
-    count = round(share * modulus**2)
     if modulus < 2:
         raise ValueError(f"p is {p}; it must be at least 2")
+    require_memory(f"the table has {modulus**2} entries of {3 * modulus} numbers", 3 * modulus**3)
+    count = round(min(share, 1.0) * modulus**2)
     if not 0 < count < modulus**2:
         raise ValueError(f"fraction is {fraction}, which gives {count} of {modulus**2} samples to training")
-    require_memory(f"the table has {modulus**2} entries of {3 * modulus} numbers", 3 * modulus**3)
     entries = as_generator(seed).permutation(modulus**2)
     train, test = (_one_hot(part, modulus) for part in np.split(entries, [count]))
     return train, test
