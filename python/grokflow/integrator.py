@@ -45,7 +45,7 @@ class Driver:
     def advance(self, *, to_end: bool) -> str:
         """Take one step, or all; an exception of the user's passes, with `solution` attached."""
         with Driving(self) as run:
-            return run.advance(to_end)
+            return run.advance(bool(to_end))
 
     def _noise(self) -> str:
         """Return in a sentence that the tolerance was not met, and which one can be."""
