@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "numerics/power_iteration.hpp"
+#include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 namespace {
@@ -34,25 +35,24 @@ class Timed {
   Flow& flow_;
 };
 
-/// The smallest step that still moves t reliably.
-double smallest_step(double t) {
-  return 10.0 * (std::nextafter(std::abs(t), std::numeric_limits<double>::infinity()) - std::abs(t));
+/// Whether a step of length h does not move t reliably.
+bool too_small(double h, double t) {
+  return h < 10.0 * (std::nextafter(std::abs(t), std::numeric_limits<double>::infinity()) - std::abs(t));
 }
 
 /// A sentence for a run in trouble if round-off, multiplied by the fastest rate of f at w, moves w by its own
 /// size within `span`; else empty.
 std::string beyond_precision(Flow& flow, const ConstVectorRef& w, double span) {
   const double part = 1e-7 * w.stableNorm();
-  Vector f(w.size()), x(w.size()), image(w.size()), point(w.size());
+  Vector f(w.size()), image(w.size()), point(w.size()), x = unstructured(w.size());
   flow.rhs(w, f);
-  x = f.stableNormalized() + Vector::Ones(w.size()).normalized();
   const Vector noise = x;
   const auto apply = [&](const Vector& direction, Vector& out) {
     point = w + part * direction;
     flow.rhs(point, out);
     out = (out - f) / part;
   };
-  const double rate = dominant_eigenvalue(apply, noise, x, image, 0.1);
+  const double rate = dominant_eigenvalue(apply, noise, x, image);
   const double swept = rate * span * std::numeric_limits<double>::epsilon();
   if (!(swept > 1.0)) return "";
   std::ostringstream text;
@@ -149,7 +149,7 @@ Status Integrator::take_step() {
         return status_;
     }
     h_ = std::min(stepper_->reject(), 0.9 * h);
-    if (failures >= kMaxFailures || h_ < smallest_step(clock_.t())) return give_up(attempt, h);
+    if (failures >= kMaxFailures || too_small(h_, clock_.t())) return give_up(attempt, h);
     const std::int64_t lost = stats.nfailed + stats.nrejected;
     if (lost % kManyFailures == 0 && 10 * lost > attempts_) {
       const std::string beyond = beyond_precision(flow_, w(), t() - t0_);
@@ -225,7 +225,6 @@ std::string Integrator::newton_trouble() const {
 }
 
 Status Integrator::give_up(Attempt attempt, double h) {
-  const bool too_small = h_ < smallest_step(clock_.t());
   std::ostringstream text;
   Status status = Status::step_too_small;
   if (attempt.outcome == Attempt::Outcome::not_finite) {
@@ -235,7 +234,7 @@ Status Integrator::give_up(Attempt attempt, double h) {
     status = Status::left_manifold;
     text << "No way back to the manifold of minimisers was found after t = " << t() << " down to a step of "
          << h << ": is the rank of the Hessian about to change?";
-  } else if (too_small) {
+  } else if (too_small(h_, clock_.t())) {
     text << "The step fell below the spacing of numbers at t = " << t()
          << ": the solution blows up, or the right-hand side is not smooth there. An event on ||w|| stops "
             "before.";

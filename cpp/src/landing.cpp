@@ -1,6 +1,7 @@
 #include "grokflow/landing.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -66,13 +67,8 @@ void LandingWatch::check() const {
 TangentSpace* LandingWatch::full_hessian() {
   if (kind_ == CurvatureKind::dense) return tangent_.get();
   if (full_) return full_.get();
-  const Index d = problem_->num_params();
-  if (problem_->has_hessian() && d <= kDenseLimit)
-    full_kind_ = CurvatureKind::dense;
-  else if (problem_->has_hvp())
-    full_kind_ = CurvatureKind::krylov;
-  else
-    return nullptr;
+  full_kind_ = full_hessian_kind(*problem_);
+  if (full_kind_ == CurvatureKind::none) return nullptr;
   full_ = make_tangent_space(full_kind_, problem_, options_.tangent, stats_);
   return full_.get();
 }
@@ -93,9 +89,7 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
     previous_t_ = t;
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
   }
-  const std::int64_t left = kShortLook + work(flow, *problem_) - work(stats_, *problem_);
-  if (left < 0) return Status::running;
-  budget_ = stats_.niter + left;
+  budget_ = stats_.niter + kShortLook + work(flow, *problem_) - work(stats_, *problem_);
   timed_ = !options_.whole_looks;
   try {
     check();
@@ -138,11 +132,12 @@ bool LandingWatch::still_falling(const ConstVectorRef& w) {
 /// sees. `change` is shown each of these changes.
 double LandingWatch::noise_of_gradient(const ConstVectorRef& w, double digit,
                                        const std::function<void(Vector&)>& change) {
+  const std::array<Vector, 2> shifts{w, w.cwiseProduct(noise_.cwiseSign())};
   Vector probed(w.size());
   double noise = 0.0;
   for (; noise == 0.0 && digit < 1e-3; digit *= 8.0) {
-    for (const bool all : {true, false}) {
-      probe_ = all ? Vector((1.0 + digit) * w) : Vector(w.array() * (1.0 + digit * noise_.array().sign()));
+    for (const Vector& shift : shifts) {
+      probe_ = w + digit * shift;
       problem_->gradient(probe_, probed);
       ++stats_.nfev;
       probed -= step_;
@@ -181,8 +176,8 @@ bool LandingWatch::out_of_reach(const ConstVectorRef& w, double theta) {
       ++stats_.nhvp;
     }
   };
-  constexpr double kRoughly = 0.1, kAtMost = 2.0;
-  return slope > kAtMost * theta * w.norm() * dominant_eigenvalue(apply, noise_, dominant_, probe_, kRoughly);
+  constexpr double kAtMost = 2.0;
+  return slope > kAtMost * theta * w.norm() * dominant_eigenvalue(apply, noise_, dominant_, probe_);
 }
 
 /// Whether Newton's method converges from w on, by a step of at most theta ||w||, to a point that is no
@@ -259,8 +254,7 @@ bool LandingWatch::runs_away(const ConstVectorRef& w) {
   problem_->gradient(w, probe_);
   stats_.nfev += 2;
   const double square = probe_.squaredNorm();
-  const bool theirs = square <= 2.0 * step_.squaredNorm() && probe_.dot(step_) >= 0.5 * square;
-  if (square == 0.0 || !theirs) return false;
+  if (!((probe_ - step_).squaredNorm() < 0.25 * square)) return false;
   problem_->linearize(w, lin_);
   lin_->hvp(probe_, step_);
   ++stats_.nlinearize, ++stats_.nhvp;
@@ -337,9 +331,8 @@ bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRe
     }
     for (const double reach : {0.01, 0.05, 0.25}) {
       const double change = fall(reach);
-      if (std::abs(change) <= noise) continue;
-      if (change > 0.0 && fall(2.0 * reach) > change) return true;
-      break;
+      if (change > noise && fall(2.0 * reach) > change) return true;
+      if (std::abs(change) > noise) break;
     }
   }
   return false;

@@ -8,13 +8,15 @@
 namespace grokflow {
 
 constexpr int kPowerSteps = 60;
+constexpr double kRoughly = 0.1;  // accuracy of a norm that only a bound is compared with
 
 /// The modulus of the largest eigenvalue of A from below: ||A x|| for a unit vector x that is replaced by A x
 /// until that grows by less than `accuracy`. `x` is where it begins and ends, so that the next operator in
 /// the neighbourhood takes a step or two. A little `noise` is mixed in first: the eigenvector sought may have
 /// changed places with another. `apply(x, image)` gives A x.
 template <class Apply>
-double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector& image, double accuracy) {
+double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector& image,
+                           double accuracy = kRoughly) {
   x += 0.03 * noise;
   x.normalize();
   double value = 0.0;

@@ -140,7 +140,7 @@ void Crossings::examine(Crossing c, double slack) {
   Bernstein below = b;
   for (double& value : below) value += slack;
   c.x = first_zero(below, degree);
-  if (c.x > 1.0) return;
+  if (c.x == Modes::kNone) return;
   c.level = b[0] > slack ? 0.0 : slack;
   if (c.level == 0.0) c.x = first_zero(b, degree);
   c.x = std::max(c.x, kShortest);

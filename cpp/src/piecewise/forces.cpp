@@ -63,16 +63,17 @@ class GradientForces final : public Forces {
 
   void restore(const ConstVectorRef& force, double tau, VectorRef w) override {
     if (tau == 0.0 || !piece_->forces_react() || !freeze(w, tau)) return;
-    double first = 0.0, last = 1.0;
-    for (int correction = 0; correction < kCorrections && last > kCorrected * first; ++correction) {
+    double first = 0.0;
+    for (int correction = 0; correction < kCorrections; ++correction) {
       piece_->slopes(w, rows_);
       rows_ = force / piece_->scale() - rows_;
       piece_->to_rows(w, rows_);
       cholesky_.solve(rows_);
       at_->lin->vjp(rows_, params_);
       w += params_;
-      last = params_.stableNorm();
-      if (correction == 0) first = last;
+      const double size = params_.stableNorm();
+      if (correction == 0) first = size;
+      if (size <= kCorrected * first) return;
     }
   }
 

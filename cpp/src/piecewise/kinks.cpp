@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "numerics/orthogonal.hpp"
 
@@ -55,6 +56,11 @@ class BoundedLeastSquares {
   }
 
  private:
+  /// The part of the way that stays between the bounds.
+  static double way_inside(double from, double to) {
+    return to < 0.0 ? from / (from - to) : to > 1.0 ? (1.0 - from) / (to - from) : 1.0;
+  }
+
   /// To the minimum over the free variables, or as far as the bounds permit. Whether it was reached.
   bool step(const Vector& b) {
     free_.clear();
@@ -69,20 +75,14 @@ class BoundedLeastSquares {
     }
     const Vector target = least_squares(F, rest);
     double length = 1.0;
-    for (std::size_t f = 0; f < free_.size(); ++f) {
-      const double from = theta_[free_[f]], to = target[f];
-      if (to < 0.0) length = std::min(length, from / (from - to));
-      if (to > 1.0) length = std::min(length, (1.0 - from) / (to - from));
-    }
+    for (std::size_t f = 0; f < free_.size(); ++f)
+      length = std::min(length, way_inside(theta_[free_[f]], target[f]));
     bool met = false;
     for (std::size_t f = 0; f < free_.size(); ++f) {
       double& theta = theta_[free_[f]];
-      const double from = theta, to = target[f];
-      theta += length * (to - from);
-      if (length == 1.0) continue;
-      const bool low = to < 0.0 && from / (from - to) <= length;
-      const bool high = to > 1.0 && (1.0 - from) / (to - from) <= length;
-      if (!low && !high) continue;
+      const double from = std::exchange(theta, theta + length * (target[f] - theta));
+      if (length == 1.0 || way_inside(from, target[f]) > length) continue;
+      const bool low = target[f] < 0.0;
       theta = low ? 0.0 : 1.0;
       bounds_[free_[f]] = low ? Bound::low : Bound::high;
       met = true;

@@ -17,6 +17,9 @@ constexpr double kAtOnce = 1e-2;    // of a step: what forces need to react to a
 constexpr double kInstant = 1e-10;  // relative: times that are too close for many changes of one unit
 constexpr double kFalls = 1e-6;  // of the largest force: less of a jump is round-off where a sample is fitted
 
+/// 0 counts as positive.
+double sign_of(double gain) { return gain < 0.0 ? -1 : 1; }
+
 }  // namespace
 
 const PiecewiseProblem* piecewise(const Problem& problem) {
@@ -50,7 +53,7 @@ struct Modes::Burst {
   double since = 0.0;
   int count = 0;
   bool crowded(double t, int most) {
-    if (count == 0 || std::abs(t - since) > kInstant * std::abs(t)) {
+    if (std::abs(t - since) > kInstant * std::abs(t)) {
       since = t;
       count = 0;
     }
@@ -118,8 +121,7 @@ std::string Modes::falls_beside(const ConstVectorRef& w) {
       high(piece_->num_sliding());
   forces_->evaluate(w, force);
   piece_->gains(w, gains);
-  piece_->multipliers(gains.unaryExpr([](double gain) { return gain < 0.0 ? -1.0 : 1.0; }), w, force, low,
-                      high);
+  piece_->multipliers(gains.unaryExpr(&sign_of), w, force, low, high);
   const double least = -kFalls * force.lpNorm<Eigen::Infinity>();
   std::string found;
   Index slot = 0;
@@ -180,7 +182,7 @@ void Modes::settle(double t, VectorRef w) {
     crossings_->impose(force_);
     crossings_->find_at_start();
     if (crossings_->first().empty()) {
-      if (h_ > 0.0) restore(w);
+      restore(w);
       return;
     }
     resolve_crossings(t, w);
@@ -206,7 +208,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   if (turns)
     found.signs[unit] = -found.signs[unit];
   else if ((mode.col(unit).array() != 0).all())
-    found.signs[unit] = found.start().gains[unit] < 0.0 ? -1.0 : 1.0;
+    found.signs[unit] = sign_of(found.start().gains[unit]);
   const auto touch = [&](Index i) {
     const bool low = !turns && found.of(unit, Trigger::low, i),
                high = !turns && found.of(unit, Trigger::high, i);

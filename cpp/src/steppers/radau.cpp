@@ -149,7 +149,7 @@ class Radau final : public OneStepMethod {
       return (outcome_ == Attempt::Outcome::not_finite ? 0.25 : 0.5) * h_;
     // The error estimate is filtered by the Jacobian, and an aged one does not damp it.
     stale_ = !flow_.is_linear();
-    return h_ * (last_h_ == 0.0 ? 0.1 : std::max(0.2, step_factor()));
+    return h_ * (last_h_ == 0.0 ? 0.1 : step_factor());
   }
 
   const ConstVectorRef w() const override { return w_; }
@@ -409,7 +409,7 @@ class Radau final : public OneStepMethod {
     double factor = std::pow(error_, -0.25);
     if (last_h_ > 0.0 && last_error_ > 0.0)
       factor = std::min(factor, factor * (h_ / last_h_) * std::pow(last_error_ / error_, 0.25));
-    return std::clamp(safety * factor, 0.1, kGrowth);
+    return std::clamp(safety * factor, 0.2, kGrowth);
   }
 
   inline static const RadauTableau tableau_{};

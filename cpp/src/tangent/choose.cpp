@@ -45,6 +45,11 @@ bool residual_stays(const Problem& problem, const ConstVectorRef& w) {
   return pull.norm() * w.norm() <= kCritical * change.norm() * r.norm();
 }
 
+CurvatureKind full_hessian_kind(const Problem& problem) {
+  if (problem.has_hessian() && problem.num_params() <= kDenseLimit) return CurvatureKind::dense;
+  return problem.has_hvp() ? CurvatureKind::krylov : CurvatureKind::none;
+}
+
 constexpr double kWorthwhile = 600.0;  // gradients, that K may cost beside a solve to many digits
 
 CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, double memory_budget) {
@@ -66,8 +71,8 @@ CurvatureKind choose_tangent_space(const Problem& problem, CurvatureKind kind, d
   const CurvatureKind chosen = choose_tangent_space(problem, kind, memory_budget);
   if (kind != CurvatureKind::automatic || chosen != CurvatureKind::gram || !residual_stays(problem, w))
     return chosen;
-  if (problem.has_hessian() && problem.num_params() <= kDenseLimit) return CurvatureKind::dense;
-  return problem.has_hvp() ? CurvatureKind::krylov : CurvatureKind::gram;
+  const CurvatureKind full = full_hessian_kind(problem);
+  return full == CurvatureKind::none ? chosen : full;
 }
 
 Offset TangentSpace::offset(const Problem& problem, const ConstVectorRef& w) {

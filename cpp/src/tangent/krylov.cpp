@@ -14,7 +14,6 @@ namespace {
 
 constexpr double kAccuracy = 1e-8;   // of J^+ b: the projector is applied twice, and Newton's method iterates
 constexpr double kResidual = 1e-13;  // of H x = b, whose small eigenvalues it says little about
-constexpr double kRoughly = 0.1;     // accuracy of ||H||
 constexpr Index kMaxIterations = 10'000;
 constexpr Index kRank = 200;                      // of the preconditioner, if it fits
 constexpr double kExact = 1e-9, kTracked = 1e-4;  // change of an eigenvalue with one more product
@@ -79,7 +78,7 @@ bool KrylovTangent::linearize(const ConstVectorRef& w) {
 /// ||H||, by which round-off is told from the rest.
 void KrylovTangent::measure_hessian() {
   const auto apply = [this](const Vector& v, Vector& out) { apply_hessian(v, out); };
-  on_hessian_.begin(dominant_eigenvalue(apply, noise_, dominant_, image_, kRoughly));
+  on_hessian_.begin(dominant_eigenvalue(apply, noise_, dominant_, image_));
 }
 
 /// MINRES finds no kernel in a Hessian whose zero eigenvalues are only small: P is that at the foot of w, the

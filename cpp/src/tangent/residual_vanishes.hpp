@@ -1,7 +1,7 @@
 // What the strategies for tangent spaces share.
 #pragma once
 
-#include "grokflow/problem.hpp"
+#include "grokflow/curvature.hpp"
 
 namespace grokflow {
 
@@ -17,5 +17,8 @@ bool residual_vanishes(const Problem& problem, const ConstVectorRef& w);
 /// Whether w is (next to) a critical point where the residual stays: J^T r vanishes there, and r does not. On
 /// the way to zero loss both are small together.
 bool residual_stays(const Problem& problem, const ConstVectorRef& w);
+
+/// The strategy that knows all of Hess F, where the residual stays; `none` if the problem does not offer it.
+CurvatureKind full_hessian_kind(const Problem& problem);
 
 }  // namespace grokflow
