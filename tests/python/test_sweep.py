@@ -176,6 +176,8 @@ def test_misuse_is_told_before_anything_runs(tmp_path):
         gf.sweep(run, {"x": 3})
     with pytest.raises(TypeError, match="numbers, texts or truth values"):
         gf.sweep(run, {"x": [[1, 2]]})
+    with pytest.raises(TypeError, match="has nan; values are numbers"):
+        gf.sweep(run, {"x": [1.0, np.nan]})
     with pytest.raises(ValueError, match="is empty"):
         gf.sweep(run, {"x": []})
     with pytest.raises(ValueError, match="names a value twice"):

@@ -155,3 +155,10 @@ def test_a_run_after_the_deadline_ends_at_once():
         assert gf.gradient_flow(problem, w0, (0, 1e6), weight_decay=1e-3).status == "time_limit"
         assert gf.limit_map(problem, w0).path.status == "time_limit"
     assert gf.gradient_flow(problem, w0, (0, 1e6), weight_decay=1e-3).success
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_budget_longer_than_systems_wait_is_no_fault(pool):
+    with pool(1) as executor:
+        ds = gf.sweep(waits, {"x": [1, 3]}, executor=executor, max_time=1e308)
+    np.testing.assert_array_equal(ds["value"], [1, 3])

@@ -170,7 +170,11 @@ def overflowing():
         (network(), X, Y, {"dtype": "float16"}, VALUE, "dtype is 'float16'; choose from 'float64'"),
         (network(), X, Y, {"chunk": 0}, VALUE, "chunk is 0"),
         (network(), X, Y, {"test": X}, VALUE, r"test must be a tuple \(X, y\)"),
+        (network(), X, Y, {"test": (X, Y[:2])}, VALUE, r"test y has shape \(2, 3\), and outputs"),
         (network(), np.zeros((0, 64)), Y, {}, VALUE, "X has shape"),
+        (network(), np.full(X.shape, "a"), Y, {}, TypeError, "X is dtype <U1; it must hold real numbers"),
+        (network(), [[1.0], [1.0, 2.0]], Y, {}, VALUE, "X is ragged"),
+        (network(), np.ma.masked_array(X, X > 2), Y, {}, VALUE, "X has masked entries"),
         (nn.Flatten(), X, Y, {}, VALUE, "no parameter that requires grad"),
         (np.tanh, X, Y, {}, TypeError, "it must be a torch.nn.Module"),
     ],
@@ -178,6 +182,17 @@ def overflowing():
 def test_bad_input_is_told_before_any_work(module, inputs, targets, options, error, message):
     with pytest.raises(error, match=message):
         gf.from_torch(module, inputs, targets, **options)
+
+
+def test_inputs_may_lie_in_memory_as_they_like():
+    expected = gf.from_torch(network(), X, Y)
+    w = expected.initial_weights()
+    frozen = X.copy()
+    frozen.setflags(write=False)
+    for inputs in (X[::-1][::-1], np.asfortranarray(X), X.astype(">f8"), X.astype(np.longdouble), frozen):
+        assert gf.from_torch(network(), inputs, Y).loss(w) == expected.loss(w)
+    backward = gf.from_torch(network(), X[::-1], Y[::-1])
+    assert backward.loss(w) == pytest.approx(expected.loss(w), rel=1e-14)
 
 
 class Noisy(nn.Linear):

@@ -112,7 +112,13 @@ class FrameworkModel(OutputModel):
             if not isinstance(test, tuple | list) or len(test) != 2:
                 raise ValueError("test must be a tuple (X, y)")
             X_test = network.inputs("test X", test[0])
-            test = (lambda w: network.at(w, X_test)), as_numpy(test[1])
+            y_test, outputs = as_numpy(test[1]), network.at(network.weights(), X_test)
+            if y_test.shape[:1] != outputs.shape[:1] or outputs.shape[1:] != network.shape[1:]:
+                raise ValueError(
+                    f"test y has shape {y_test.shape}, and outputs at test X {outputs.shape}; "
+                    f"they must be one row per sample, with {network.shape[1]} outputs"
+                )
+            test = (lambda w: network.at(w, X_test)), y_test
         criterion = with_smoothing(as_loss(loss), label_smoothing)
         targets = criterion._targets("y", as_numpy(y), network.shape)
         attained = criterion._compiled(targets, network.shape).attained

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from grokflow._validate import FloatArray, as_choice
+from grokflow._validate import FloatArray, as_choice, as_real
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
@@ -62,9 +63,14 @@ class Network:
         """`x` in the dtype of the computation, if it holds real numbers."""
         return x.to(self.dtype) if x.is_floating_point() else x
 
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        """A copy on the device: torch takes no array that runs backward, is read-only or of foreign bytes."""
+        kind = {"f": np.float64, "u": np.int64}.get(array.dtype.kind, array.dtype.newbyteorder("="))
+        return torch.as_tensor(np.array(array, dtype=kind, order="C"), device=self.device)
+
     def inputs(self, name: str, X: Any) -> Tensor:
         """`X` as the module takes it: a tensor on its device, or an array that is sent there."""
-        tensor = X if isinstance(X, Tensor) else torch.as_tensor(np.asarray(X), device=self.device)
+        tensor = X if isinstance(X, Tensor) else self._tensor(as_real(name, X))
         if tensor.device != self.device:
             raise ValueError(f"{name} is on {tensor.device}, the parameters of module on {self.device}")
         if tensor.ndim == 0 or len(tensor) == 0:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 GRACE = 1.0  # seconds for a function to end by itself, as solvers of this library do
+LONGEST = 1e6  # seconds that systems wait for at most, two weeks or so; a longer budget is the solver's alone
 
 Work = Callable[[Point], Row]
 
@@ -38,10 +39,15 @@ def within(seconds: float, work: Work, point: Point) -> Row:
     return row or Row(status="time_limit", message=f"It took longer than max_time = {seconds:g} s.")
 
 
+def patience(seconds: float) -> float | None:
+    """How long what has this budget is waited for; None: without end."""
+    return seconds + GRACE if seconds < LONGEST else None
+
+
 def _in_thread(seconds: float, work: Work, point: Point) -> Row | None:
     thread = _Thread(seconds, work, point)
     thread.start()
-    thread.join(seconds + GRACE)
+    thread.join(patience(seconds))
     if thread.is_alive():
         thread.interrupt()
         thread.join(GRACE)
@@ -109,7 +115,7 @@ class _Child:
     def call(self, seconds: float, work: Work, point: Point) -> Row | None:
         self._connection.send((seconds, work, point))
         self._connection.recv()  # it has started, and imported what the work needs
-        if self._connection.poll(seconds + GRACE):
+        if self._connection.poll(patience(seconds)):
             row: Row = self._connection.recv()
             return row
         self._process.kill()

@@ -181,7 +181,7 @@ def grid_points(over: Mapping[str, Iterable[Any]]) -> list[Point]:
         if not isinstance(name, str) or isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise TypeError(f"over[{name!r}] is {values!r}; it must be a sequence of values")
         axes[name] = [value.item() if isinstance(value, np.generic) else value for value in values]
-        wrong = [value for value in axes[name] if not isinstance(value, SCALARS)]
+        wrong = [value for value in axes[name] if not isinstance(value, SCALARS) or value != value]
         if wrong:
             raise TypeError(f"over[{name!r}] has {wrong[0]!r}; values are numbers, texts or truth values")
         if not axes[name] or len(set(axes[name])) < len(axes[name]):
