@@ -128,6 +128,8 @@ def test_no_drift_is_asked_of_it():
     for run in (
         lambda: gf.norm_flow(ours, np.ones(P * K), (0, 1)),
         lambda: gf.two_phase(ours, np.ones(P * K), [1e-2]),
+        lambda: gf.tangent_projection(ours, np.ones(P * K), np.ones(P * K)),
+        lambda: gf.minimum_norm(ours, np.ones(P * K)),
     ):
         with pytest.raises(ValueError, match=r"no minimiser at finite weights.*label_smoothing"):
             run()
@@ -161,8 +163,27 @@ def test_grokking_times_by_accuracy():
         (lambda y: gf.models.TwoLayerNetwork(X, y, width=4, loss="logistic"), 0),
         (lambda y: gf.models.MLP(X, y, (4, 4), activation="identity", bias=False, loss="logistic"), 3),
         (lambda y: gf.models.MLP(X, y, (4, 4), loss="logistic"), 0),
+        (
+            lambda y: gf.models.MLP(
+                X, y, (4, 4), activation="relu", bias=(True, False, False), loss="logistic"
+            ),
+            3,
+        ),
+        (lambda y: gf.models.MLP(X, y, (4, 4), activation="relu", loss="logistic"), 0),
+        (lambda y: gf.models.MLP(X, y, (4, 4), activation="quadratic", bias=False, loss="logistic"), 7),
     ],
-    ids=["linear", "diagonal", "relu", "quadratic", "tanh", "deep linear", "deep tanh"],
+    ids=[
+        "linear",
+        "diagonal",
+        "relu",
+        "quadratic",
+        "tanh",
+        "deep linear",
+        "deep tanh",
+        "deep relu",
+        "biased",
+        "deep quadratic",
+    ],
 )
 def test_the_margin_of_a_homogeneous_model_is_one_of_directions(make, degree):
     problem = make(signs(CLASSES))

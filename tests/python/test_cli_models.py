@@ -46,7 +46,7 @@ def test_entries_of_a_matrix(tmp_path):
     rows, cols = np.divmod(RNG.permutation(30)[:24], 6)
     values = np.outer(np.arange(5), np.arange(6))[rows, cols]
     data = write(tmp_path / "t.csv", {"row": rows, "column": cols, "value": values})
-    sol, parts, _ = run(tmp_path, data, "--model", "matrix", "--target", "value", "--width", 3)
+    sol, parts, _ = run(tmp_path, data, "--model", "matrix", "--width", 3)
     assert sol.final.size == (5 + 6) * 3
     assert set(parts["X"].ravel()) <= set(range(6))
     assert "test_loss" in sol.observed
@@ -117,7 +117,10 @@ def test_a_module_of_ones_own(tmp_path):
     assert sol.final.size == 4 * 4 + 5
     assert "\nmake_model  t_GF" in result.output  # however long the way to the file is
     command = ["run", "--data", data, "--target", "y", "--out", tmp_path / "out"]
+    file.write_text(file.read_text() + "model = make_model(1, 1)\ndef number():\n    return 3\n")
     refused(grokflow(*command, "--model", f"torch:{file}:other"), "has no function 'other'")
+    refused(grokflow(*command, "--model", f"torch:{file}:model"), "a module itself; name what makes it")
+    refused(grokflow(*command, "--model", f"torch:{file}:number"), "returned a int")
     refused(grokflow(*command, "--model", "torch:nothing.py:other"), "nothing.py")
     refused(grokflow(*command, "--model", "torch:mine"), "torch:FILE.py:FUNCTION")
 
@@ -129,6 +132,7 @@ def test_a_module_of_ones_own(tmp_path):
         (["--label-smoothing", 0.1], ["label_smoothing is of loss = 'cross_entropy'"]),
         (["--loss", "cross_entropy", "--label-smoothing", 1.5], ["label_smoothing is 1.5"]),
         (["--model", "torch"], ["unknown model 'torch'"]),
+        (["--target", "y"], ["column 'y' is named twice"]),
     ],
 )
 def test_bad_values(tmp_path, options, words):

@@ -256,7 +256,7 @@ def test_several_targets(table):
     assert found.features == ("a", "b")
     assert np.array_equal(found.X, [[1.0, 3.0], [5.0, 7.0]])
     assert np.array_equal(found.y, [[4.0, 2.0], [8.0, 6.0]])
-    with pytest.raises(FileError, match="'u' is a target, and is to be left out"):
+    with pytest.raises(FileError, match="column 'u' is named twice"):
         read(table("a,u,b\n1,2,3\n"), ["u"], ["u"])
 
 

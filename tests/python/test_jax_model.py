@@ -74,6 +74,15 @@ def test_weights_go_back_into_the_tree():
     assert not jax.config.jax_enable_x64
 
 
+def test_double_precision_survives_the_way_there_and_back():
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64) / 3.0, start())
+    problem = gf.from_jax(apply, params, X, Y)
+    again = problem.params(problem.initial_weights())
+    for old, new in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True):
+        assert isinstance(new, np.ndarray)
+        assert np.array_equal(old, new)
+
+
 def test_single_precision_is_told_what_it_can_keep():
     problem = gf.from_jax(apply, start(), X, Y, dtype="module")
     with pytest.warns(gf.PrecisionWarning, match=r"rtol = 1e-05, or for dtype='float64'"):
@@ -95,6 +104,15 @@ def test_samples_that_see_each_other_have_no_kernel():
         (apply, start(), Y, {"kernel": "hooks"}, ValueError, "kernel is 'hooks'; choose from 'auto', 'para"),
         (apply, start(), [0, 1, 2, 3, 0, 0], {"loss": "cross_entropy"}, ValueError, r"y\[3\] is class 3"),
         ("apply", start(), Y, {}, TypeError, "apply is 'apply'; it must be a function"),
+        (
+            apply,
+            start(),
+            Y,
+            {"test": (X[:4], Y)},
+            ValueError,
+            r"test y has shape \(6, 3\), and outputs",
+        ),
+        (apply, {"a": np.array([np.nan])}, Y, {}, ValueError, "params holds numbers that are not finite"),
     ],
 )
 def test_bad_input_is_told_before_any_work(function, params, y, options, error, message):

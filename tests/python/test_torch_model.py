@@ -123,6 +123,8 @@ def test_single_precision_is_told_what_it_can_keep():
     options = {"weight_decay": 1e-2, "max_steps": 20}
     with pytest.warns(gf.PrecisionWarning, match=r"rtol = 1e-05, or for dtype='float64'"):
         gf.gradient_flow(problem, w0, (0, 1.0), **options)
+    with pytest.warns(gf.PrecisionWarning, match="rtol = 1e-05, or for dtype='float64'"):
+        gf.limit_map(problem, w0, max_steps=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         coarse, fine = (gf.gradient_flow(p, w0, (0, 1.0), **options, rtol=1e-4) for p in (problem, exact))

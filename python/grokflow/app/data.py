@@ -56,10 +56,17 @@ class Split:
     classes: NDArray[np.str_]
 
 
-def read(path: Path, target: Sequence[str], ignore: Sequence[str] = (), loss: str = "squares") -> Table:
+def read(
+    path: Path,
+    target: Sequence[str],
+    ignore: Sequence[str] = (),
+    loss: str = "squares",
+    entries: bool = False,
+) -> Table:
     """Read a ``.csv`` (``target``: the columns to predict, ``ignore``: those to leave out) or an ``.npz``.
 
-    With `loss` "cross_entropy" or "logistic" a single column of targets holds classes: texts or numbers.
+    With `loss` "cross_entropy" or "logistic" a single column of targets holds classes: texts or numbers. A
+    table of the `entries` of a matrix has its values in the last column, unless a target is named.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def read(path: Path, target: Sequence[str], ignore: Sequence[str] = (), loss: st
     if path.suffix == ".npz":
         table, labels = _read_npz(path)
     elif path.suffix == ".csv":
-        table, labels = _read_csv(path, target, ignore, classified)
+        table, labels = _read_csv(path, target, ignore, classified, entries)
     else:
         raise FileError(f"{path} is neither .csv nor .npz; save the table as one of these")
     return _with_classes(path, table, labels, loss) if classified else table
@@ -135,14 +142,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def _read_csv(
-    path: Path, target: Sequence[str], ignore: Sequence[str], classified: bool
+    path: Path, target: Sequence[str], ignore: Sequence[str], classified: bool, entries: bool
 ) -> tuple[Table, list[str]]:
     """Return the table, and the texts of its target, which need be no numbers if they are classes.
 
     Of several targets the texts are their names.
     """
-    if not target:
-        raise FileError(f"{path} needs a target: name the column to predict with --target COLUMN")
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
@@ -154,6 +159,9 @@ def _read_csv(
     if not rows:
         raise FileError(f"{path} is empty; the first row must hold the names of the columns")
     header = [name.strip() for name in rows[0][1]]
+    target = target or (header[-1:] if entries else [])
+    if not target:
+        raise FileError(f"{path} needs a target: name the column to predict with --target COLUMN")
     _check_header(path, header, [*target, *ignore])
     if len(rows) == 1:
         raise FileError(f"{path} has a header, but no rows of numbers below it")
@@ -174,9 +182,6 @@ def _read_csv(
             else:
                 values[i, k] = _number(cells[j], place)
     names = [header[j] for j in keep]
-    for name in target:
-        if name not in names:
-            raise FileError(f"{path}: {name!r} is a target, and is to be left out")
     at = [names.index(name) for name in target]
     features = tuple(name for name in names if name not in target)
     if not features:
@@ -199,7 +204,9 @@ def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
             raise FileError(f"{path}, row 1: the name {name!r} stands above two columns")
     if all(_is_number(name) for name in header if name):
         raise FileError(f"{path}, row 1: numbers, where the names of the columns must stand; add a header")
-    for name in wanted:
+    for i, name in enumerate(wanted):
+        if name in wanted[:i]:
+            raise FileError(f"{path}: column {name!r} is named twice, as a target or as one to leave out")
         if name not in header:
             raise FileError(f"{path}: {unknown('column', name, header)}")
 

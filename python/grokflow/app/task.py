@@ -131,9 +131,9 @@ def load(settings: S) -> tuple[S, data.Split]:
         raise FileError(
             f"{path} has changed since these settings were written; to use it as it is, remove data_sha256"
         )
-    table = data.read(path, settings.target, settings.ignore, settings.loss)
-    indices = settings.model in OF_ENTRIES
-    parts = data.split(table, settings.test_fraction, settings.split_seed, settings.standardise, indices)
+    entries = settings.model in OF_ENTRIES
+    table = data.read(path, settings.target, settings.ignore, settings.loss, entries)
+    parts = data.split(table, settings.test_fraction, settings.split_seed, settings.standardise, entries)
     return dataclasses.replace(settings, data_sha256=checksum), parts
 
 
@@ -219,10 +219,14 @@ def made_module(settings: Common, parts: data.Split) -> Any:
         raise FileError(f"{file} is no Python file with a model")
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    if not callable(getattr(made, name, None)):
-        raise FileError(f"{file} has no function {name!r}")
-    make = getattr(made, name)
+    make = getattr(made, name, None)
+    if not callable(make) or isinstance(make, torch.nn.Module):
+        is_one = ": that is a module itself; name what makes it" if callable(make) else ""
+        raise FileError(f"{file} has no function {name!r}{is_one}")
     torch.manual_seed(settings.seed)
     takes = len(inspect.signature(make).parameters)
     outputs = int(np.prod(parts.y.shape[1:]))
-    return make(parts.X.shape[1], outputs) if takes >= 2 else make()
+    module = make(parts.X.shape[1], outputs) if takes >= 2 else make()
+    if not isinstance(module, torch.nn.Module):
+        raise FileError(f"{name} of {file} returned a {type(module).__name__}; it must return a module")
+    return module

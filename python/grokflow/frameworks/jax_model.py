@@ -30,7 +30,8 @@ class JaxOutputs(Outputs):
             raise TypeError(f"apply is {apply!r}; it must be a function apply(params, X)")
         paths, self._structure = jax.tree_util.tree_flatten_with_path(params)
         leaves = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
-        self._dtypes = [np.asarray(leaf).dtype for leaf in leaves.values()]
+        self._like = list(leaves.values())
+        self._dtypes = [np.asarray(leaf).dtype for leaf in self._like]
         for name, kind in zip(leaves, self._dtypes, strict=True):
             if not jnp.issubdtype(kind, jnp.floating):
                 raise TypeError(
@@ -42,6 +43,8 @@ class JaxOutputs(Outputs):
         self.parameters = {name: np.shape(leaf) for name, leaf in leaves.items()}
         flat = [np.asarray(leaf, dtype=np.float64).reshape(-1) for leaf in leaves.values()]
         self._start = np.concatenate(flat) if flat else np.empty(0)
+        if not np.isfinite(self._start).all():
+            raise ValueError("params holds numbers that are not finite")
         self._apply, self._chunk = apply, chunk
         self._compiled: dict[str, Callable[..., Array]] = {}
         self._loss: Any = None
@@ -127,10 +130,13 @@ class JaxOutputs(Outputs):
         return "none" if wrong else "parameters"
 
     def params(self, w: FloatArray) -> Any:
-        """The parameters as they were given, with the numbers of w."""
+        """The parameters as they were given, arrays of JAX or of NumPy, with the numbers of w."""
         parts = zip(self.blocks.items(), self._dtypes, strict=True)
         leaves = [w[block].reshape(self.parameters[name]).astype(kind) for (name, block), kind in parts]
-        return jax.tree.unflatten(self._structure, [jnp.asarray(leaf) for leaf in leaves])
+        with jax.enable_x64(True):  # or what was double would come back single
+            like = zip(self._like, leaves, strict=True)
+            arrays = [jnp.asarray(leaf) if isinstance(old, Array) else leaf for old, leaf in like]
+        return jax.tree.unflatten(self._structure, arrays)
 
     def set_loss(self, criterion: Loss, targets: Any, scale: float) -> None:
         """Let F be that loss."""

@@ -169,6 +169,8 @@ class TorchModel(FrameworkModel):
         ValueError
             If a parameter is missing or has another shape.
         """
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module is a {type(module).__name__}; it must be a torch.nn.Module")
         parts = self.unflatten(w)
         own = dict(module.named_parameters())
         for name, part in parts.items():

@@ -15,7 +15,7 @@ from grokflow._options import Callback, FlowOptions, Observe, Request, as_option
 from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
-from grokflow.integrator import Driver
+from grokflow.integrator import Driver, warn_of_precision
 from grokflow.limit.tangent import (
     NoTangentSpace,
     as_rtol_rank,
@@ -186,7 +186,7 @@ def drift(
     name, budget, _ = wanted
     require_kernel_space(problem, name)
     require_minimiser(problem)
-    threshold = as_rtol_rank(rtol_rank)
+    threshold = as_rtol_rank(rtol_rank, problem)
     stop = as_choice("on_rank_change", on_rank_change, ("record", "stop")) == "stop"
     rest = 0.0 if kkt_tol is None else as_positive("kkt_tol", kkt_tol)
     compiled = as_regularizer(regularizer, problem)
@@ -203,6 +203,7 @@ def drift(
             span_name="s_span",
             finest=RESOLVED * length(point),
         )
+        warn_of_precision(problem, options.settings["rtol"])
         measure(problem, point, wanted, request)
         _, slope = compiled.evaluate(point)
         start, chosen = onto_manifold(problem, point, slope, name, budget, threshold)

@@ -18,7 +18,7 @@ from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
 from grokflow.curves import first_crossing, value_at
-from grokflow.integrator import Driver, require_finite_start
+from grokflow.integrator import Driver, require_finite_start, warn_of_precision
 from grokflow.limit.tangent import as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
@@ -215,7 +215,7 @@ def land(
     wanted = as_curvature(request.curvature)
     end = core.FOREVER if isinstance(t_max, float) and t_max == math.inf else as_positive("t_max", t_max)
     atol = None if request.atol is None else as_positive("atol", request.atol)
-    threshold = as_rtol_rank(rtol_rank)
+    threshold = as_rtol_rank(rtol_rank, problem)
     require_finite_start(problem, start, 0.0)
 
     def begin(watched: Request) -> LandingDriver:
@@ -224,6 +224,7 @@ def land(
         options = as_options(
             whole, start, problem._observables, blocks=problem.blocks, piecewise=problem.is_piecewise
         )
+        warn_of_precision(problem, options.settings["rtol"])
         options.settings.update(weight_decay=0.0, **provenance(problem, start))
         run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled)
         asked = {

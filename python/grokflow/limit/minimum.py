@@ -123,8 +123,8 @@ def minimum_norm(
     array([1., 1.])
     """
     as_problem(problem)
-    problem._require_residuals("residual")
     require_minimiser(problem)
+    problem._require_residuals("residual")
     point = as_vector("w", w, problem.num_params)
     target, most = as_positive("tol", tol), as_count("max_steps", max_steps, COUNT)
     compiled = as_regularizer(regularizer, problem)
@@ -133,7 +133,7 @@ def minimum_norm(
             "regularizer is an l1 norm, which has kinks: Newton's method takes smooth ones; its drift, "
             "norm_flow, ends at the minimum exactly"
         )
-    descent = Descent(problem, compiled, as_rtol_rank(rtol_rank) or RANK)
+    descent = Descent(problem, compiled, as_rtol_rank(rtol_rank, problem) or RANK)
     here = descent.at(point)
     offset = length(here.normal_step())
     if not offset <= ON_MANIFOLD * length(point):

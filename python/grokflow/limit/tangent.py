@@ -87,7 +87,7 @@ def tangent_projection(
         zero, n <= d and K fits the memory budget (4 GiB); else dense for d <= 2000; else krylov.
     rtol_rank : float, optional
         Eigenvalues of the Hessian (of ``c K``) below `rtol_rank` times the largest count as zero. Default:
-        2.2e-15 times the size of the matrix that is factored.
+        2.2e-15 times the size of the matrix that is factored, or 1e-5 for a model in single precision.
     land : bool, default False
         Take `w` to the manifold first, by Newton's method along the normal space: a point of a flow with
         weight decay, which runs beside it, or one that is close. The result says where that is (`w`).
@@ -116,10 +116,11 @@ def tangent_projection(
     array([ 0.5, -0.5])
     """
     as_problem(problem)
+    require_minimiser(problem)
     point = as_vector("w", w, problem.num_params)
     vector = as_vector("v", v, problem.num_params)
     name, budget, _ = as_curvature(curvature)
-    threshold = as_rtol_rank(rtol_rank)
+    threshold = as_rtol_rank(rtol_rank, problem)
     if as_flag("land", land):
         chosen = core.tangent_curvature_of(problem._core, name, budget, point)
         point, _ = core.pull_back(problem._core, point, chosen, budget, threshold)
@@ -200,10 +201,10 @@ def length(v: FloatArray) -> float:
     return largest * float(np.linalg.norm(v / largest)) if 0.0 < largest < math.inf else largest
 
 
-def as_rtol_rank(rtol_rank: object) -> float:
-    """Return the threshold, 0 for the default one."""
+def as_rtol_rank(rtol_rank: object, problem: Problem) -> float:
+    """Return the threshold, 0 for the default one: that of double precision."""
     if rtol_rank is None:
-        return 0.0
+        return problem._finest
     threshold = as_positive("rtol_rank", rtol_rank)
     if threshold >= 1.0:
         raise ValueError(f"rtol_rank is {threshold}; it must be below 1, relative to the largest eigenvalue")

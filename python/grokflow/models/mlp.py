@@ -16,6 +16,7 @@ from grokflow.losses import Loss, as_loss
 from grokflow.memory import require_memory
 from grokflow.models.initial import Layer, balanced_neurons
 from grokflow.models.model import (
+    DEGREES,
     Regression,
     Samples,
     Scale,
@@ -126,8 +127,10 @@ class MLP(Regression):
         if activation != "identity":
             self._balance = balanced_neurons
         std = {f"{part}{l}": before**-0.5 for l, (before, _) in enumerate(layers, 1) for part in "Wb"}
-        if activation == "identity" and not any(biases):
-            self._degree = len(layers)
+        if activation in DEGREES and not any(biases[1:]):
+            for _ in own["widths"]:
+                self._degree = (self._degree + 1) * DEGREES[activation]
+            self._degree += 1
         super().__init__(kind, std, arguments)
         if activation in KINKED:
             self._kinks = (

@@ -41,6 +41,10 @@ REMEMBERED = 100  # initial weights whose origin a model can tell
 ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": ("smoothing", 0.01)}
 
 
+# The activations that are positively homogeneous, and their degrees.
+DEGREES = {"relu": 1, "leaky_relu": 1, "abs": 1, "identity": 1, "quadratic": 2}
+
+
 class Model(Problem):
     """What the models share: test data, initial weights, and copies by pickle and `copy`."""
 

@@ -13,15 +13,13 @@ from grokflow.losses import Loss
 from grokflow.memory import require_memory
 from grokflow.models.initial import Layer, balanced_neurons
 from grokflow.models.model import (
+    DEGREES,
     Regression,
     Samples,
     Scale,
     activation_arguments,
     sample_arguments,
 )
-
-# The activations that are positively homogeneous, and their degrees.
-DEGREES = {"relu": 1, "leaky_relu": 1, "abs": 1, "identity": 1, "quadratic": 2}
 
 
 class TwoLayerNetwork(Regression):
