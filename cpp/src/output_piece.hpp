@@ -1,6 +1,5 @@
 #pragma once
 
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,8 +8,7 @@
 
 namespace grokflow {
 
-/// A loss on top of a piece: modes are those of the piece, forces those of the loss. Each output of a network with
-/// kinks is a sample of its own, so that B is diagonal.
+/// A loss on top of a piece: modes are those of the piece, forces those of the loss.
 class OutputPiece final : public Piece {
  public:
   OutputPiece(std::shared_ptr<Piece> outputs, std::shared_ptr<const Loss> loss, double scale)
@@ -21,9 +19,6 @@ class OutputPiece final : public Piece {
         f_(loss_->num_outputs()),
         rho_(loss_->num_residuals()),
         B_(loss_->factor_size()) {
-    if (rho_.size() != f_.size() || B_.size() != f_.size())
-      throw std::invalid_argument(
-          "the loss of a network with kinks is of single outputs: B must be n x 1 x 1");
     mode_ = outputs_->mode();
   }
 
@@ -42,18 +37,18 @@ class OutputPiece final : public Piece {
   std::vector<Block> blocks() const override { return whole_.blocks(); }
 
   Index num_forces() const override { return f_.size(); }
+  Index num_rows() const override { return rho_.size(); }
   void slopes(const ConstVectorRef& w, VectorRef out) const override {
     outputs_->residual(w, out);
     loss_->gradient(out);
   }
-  void to_rows(const ConstVectorRef& w, VectorRef force) const override {
+  void to_rows(const ConstVectorRef& w, const ConstVectorRef& force, VectorRef rows) const override {
     factor(w);
-    for (Index i = 0; i < force.size(); ++i)
-      if (B_[i] > 0.0) force[i] /= B_[i];
+    loss_->solve(B_, force, rows);
   }
-  void from_rows(const ConstVectorRef& w, VectorRef rows) const override {
+  void from_rows(const ConstVectorRef& w, const ConstVectorRef& rows, VectorRef force) const override {
     factor(w);
-    rows.array() *= B_.array();
+    loss_->apply(B_, rows, force);
   }
 
   Index num_units() const override { return outputs_->num_units(); }

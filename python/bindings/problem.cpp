@@ -115,6 +115,21 @@ Vector predict(const Model& model, const ConstVectorRef& w, const Matrix& X) {
 }
 
 template <class Model>
+Vector predict_outputs(const Model& model, const ConstVectorRef& w, const Matrix& X) {
+  Vector out(X.rows() * model.num_outputs());
+  model.predict(w, X, out);
+  return out;
+}
+
+/// What an activation carries beside its name: a number, or the coefficients of a polynomial.
+using Parameter = std::variant<double, std::vector<double>>;
+
+Activation named_activation(const std::string& name, const Parameter& parameter) {
+  if (auto* coefficients = std::get_if<std::vector<double>>(&parameter)) return Activation(*coefficients);
+  return activation_by_name(name, std::get<double>(parameter));
+}
+
+template <class Model>
 void bind_linear_model(py::module_& m, const char* name) {
   py::class_<Model, Problem, std::shared_ptr<Model>>(m, name)
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test) {
@@ -206,33 +221,27 @@ void bind_problem(py::module_& m) {
 
   py::class_<TwoLayerNetwork, Problem, std::shared_ptr<TwoLayerNetwork>>(m, "TwoLayerNetwork")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, Index width,
-                       const std::string& activation, double parameter, bool output_bias, double output_scale,
-                       bool bias) {
+                       const std::string& activation, const Parameter& parameter, bool output_bias,
+                       double output_scale, bool bias) {
              return std::make_shared<TwoLayerNetwork>(
                  from_tuple<Samples>(std::move(train)), from_optional<Samples>(std::move(test)), width,
-                 activation_by_name(activation, parameter), output_bias, output_scale, bias);
+                 named_activation(activation, parameter), output_bias, output_scale, bias);
            }),
            py::arg("train"), py::arg("test"), py::arg("width"), py::arg("activation"), py::arg("parameter"),
            py::arg("output_bias"), py::arg("output_scale"), py::arg("bias"))
-      .def("predict", &predict<TwoLayerNetwork>, py::arg("w"), py::arg("X"), Released());
+      .def("predict", &predict_outputs<TwoLayerNetwork>, py::arg("w"), py::arg("X"), Released());
 
   py::class_<MLP, Problem, std::shared_ptr<MLP>>(m, "MLP")
       .def(py::init([](SampleTuple train, std::optional<SampleTuple> test, std::vector<Index> widths,
-                       const std::string& activation, double parameter, const std::vector<bool>& bias) {
+                       const std::string& activation, const Parameter& parameter,
+                       const std::vector<bool>& bias) {
              return std::make_shared<MLP>(from_tuple<Samples>(std::move(train)),
                                           from_optional<Samples>(std::move(test)), std::move(widths),
-                                          activation_by_name(activation, parameter), bias);
+                                          named_activation(activation, parameter), bias);
            }),
            py::arg("train"), py::arg("test"), py::arg("widths"), py::arg("activation"), py::arg("parameter"),
            py::arg("bias"))
-      .def(
-          "predict",
-          [](const MLP& model, const ConstVectorRef& w, const Matrix& X) {
-            Vector out(X.rows() * model.num_outputs());
-            model.predict(w, X, out);
-            return out;
-          },
-          py::arg("w"), py::arg("X"), Released());
+      .def("predict", &predict_outputs<MLP>, py::arg("w"), py::arg("X"), Released());
 
   py::class_<MappedProblem, Problem, std::shared_ptr<MappedProblem>>(m, "MappedProblem")
       .def(py::init(
@@ -256,9 +265,9 @@ void bind_problem(py::module_& m) {
   m.def("activation_names", &activation_names);
   m.def(
       "activation",
-      [](const std::string& name, const Vector& z, double parameter) {
+      [](const std::string& name, const Vector& z, const Parameter& parameter) {
         Vector a(z.size()), a1(z.size()), a2(z.size());
-        activate(activation_by_name(name, parameter), z.data(), z.size(), a.data(), a1.data(), a2.data());
+        activate(named_activation(name, parameter), z.data(), z.size(), a.data(), a1.data(), a2.data());
         return std::make_tuple(a, a1, a2);
       },
       py::arg("name"), py::arg("z"), py::arg("parameter") = 0.0);

@@ -94,7 +94,7 @@ class TwoLayerNetwork(Problem):
         test: _Samples | None,
         width: int,
         activation: str,
-        parameter: float,
+        parameter: float | Sequence[float],
         output_bias: bool,
         output_scale: float,
         bias: bool,
@@ -108,7 +108,7 @@ class MLP(Problem):
         test: _Samples | None,
         widths: Sequence[int],
         activation: str,
-        parameter: float,
+        parameter: float | Sequence[float],
         bias: Sequence[bool],
     ) -> None: ...
     def predict(self, w: _Array, X: _Array) -> _Array: ...
@@ -281,7 +281,9 @@ def pull_back(
     problem: Problem, w: _Array, curvature: str, memory_budget: float, rtol_rank: float
 ) -> tuple[_Array, float]: ...
 def activation_names() -> list[str]: ...
-def activation(name: str, z: _Array, parameter: float = 0.0) -> tuple[_Array, _Array, _Array]: ...
+def activation(
+    name: str, z: _Array, parameter: float | Sequence[float] = 0.0
+) -> tuple[_Array, _Array, _Array]: ...
 
 # For tests and benchmarks.
 

@@ -207,6 +207,9 @@ ACTIVATION = {
         (0.1, ValueError, "negative_slope is 0.1, and activation 'tanh' has no such parameter")
     ],
     "smoothing": [(0.1, ValueError, "smoothing is 0.1, and activation 'tanh' has no such parameter")],
+    "coefficients": [
+        ([1.0], ValueError, "coefficients is [1.0], and activation 'tanh' has no such parameter")
+    ],
 }
 MATRICES = np.arange(12.0).reshape(3, 2, 2)
 OUTPUT_SCALE = [

@@ -22,6 +22,7 @@ NAMES = (
 )
 KINKS = ("relu", "leaky_relu", "abs")
 SMOOTH = tuple(name for name in core.activation_names() if name not in KINKS)
+COEFFICIENTS = (0.2, 1.0, -0.5, 0.1)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -72,9 +73,13 @@ def cases(draw, activations=SMOOTH, names=NAMES):
     if name in ("TwoLayerNetwork", "MLP"):
         fit = [activation for activation in activations if name != "MLP" or activation not in KINKS]
         options["activation"] = draw(st.sampled_from(fit))
+        if options["activation"] == "polynomial":
+            options["coefficients"] = COEFFICIENTS
     if name == "TwoLayerNetwork":
         options |= {"width": width, "output_bias": draw(st.booleans()), "output_scale": width**-0.5}
         options["bias"] = draw(st.booleans())
+        if draw(st.booleans()):
+            y = rng.standard_normal((n, 2))
     if name == "MLP":
         options |= {
             "widths": tuple(draw(st.lists(size, min_size=1, max_size=3))),

@@ -7,7 +7,15 @@ import pytest
 import reference.models
 from grokflow._backend import core
 
-PARAMETERS = {"leaky_relu": (0.01, -0.3, 0.0), "smooth_relu": (0.01, 1e-6, 30.0)}
+POLYNOMIAL_LIMITS = {
+    (1.0, -0.25, 0.5): ((math.inf, -math.inf, 1), (math.inf, math.inf, 1)),
+    (0.0, 1.0, 0.0, 0.3, 0.0): ((-math.inf, math.inf, -math.inf), (math.inf, math.inf, math.inf)),
+}
+PARAMETERS = {
+    "leaky_relu": (0.01, -0.3, 0.0),
+    "smooth_relu": (0.01, 1e-6, 30.0),
+    "polynomial": tuple(POLYNOMIAL_LIMITS),
+}
 KERNELS = [(name, value) for name in core.activation_names() for value in PARAMETERS.get(name, (0.0,))]
 LIMITS = {  # value, first and second derivative at -inf and at +inf
     "tanh": ((-1, 0, 0), (1, 0, 0)),
@@ -121,9 +129,14 @@ def test_derivatives_by_taylor_slope(name, parameter, order):
 @pytest.mark.parametrize(("name", "parameter"), KERNELS)
 def test_limits_at_infinity(name, parameter):
     computed = np.array(core.activation(name, np.array([-math.inf, math.inf]), parameter)).T
-    below = 0 if parameter == 0 else math.copysign(math.inf, -parameter)
-    limits = LIMITS | {"leaky_relu": ((below, parameter, 0), (math.inf, 1, 0))}
-    np.testing.assert_array_equal(computed, np.array(limits[name], dtype=float))
+    if name == "leaky_relu":
+        below = 0 if parameter == 0 else math.copysign(math.inf, -parameter)
+        limits = (below, parameter, 0), (math.inf, 1, 0)
+    elif name == "polynomial":
+        limits = POLYNOMIAL_LIMITS[parameter]
+    else:
+        limits = LIMITS[name]
+    np.testing.assert_array_equal(computed, np.array(limits, dtype=float))
 
 
 @pytest.mark.parametrize(("name", "parameter"), KERNELS)

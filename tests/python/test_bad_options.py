@@ -37,6 +37,10 @@ ONE_LINE = {
     "activation": [("relux", "activation is 'relux'; choose from")],
     "negative_slope": [("0.1", "negative_slope is 0.1, and activation 'tanh' has no such parameter")],
     "smoothing": [("0.1", "smoothing is 0.1, and activation 'tanh' has no such parameter")],
+    "coefficients": [
+        ("1,2", "coefficients is [1.0, 2.0], and activation 'tanh' has no such parameter"),
+        ("1;2", "coefficients is '1;2'; it must be numbers with commas between"),
+    ],
     "output_scale": [("0", "output_scale is 0.0; it must be positive"), ("nan", "output_scale is nan")],
     "output_bias": [],
     "seed": [("-1", "seed is -1; it must not be negative")],

@@ -108,11 +108,16 @@ def test_run_writes_everything_beside_each_other(csv, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "activation", [["leaky_relu", "--negative-slope", 0.2], ["smooth_relu", "--smoothing", 0.1]]
+    "activation",
+    [
+        ["leaky_relu", "--negative-slope", 0.2],
+        ["smooth_relu", "--smoothing", 0.1],
+        ["polynomial", "--coefficients", "0,1,-0.1"],
+    ],
 )
 def test_run_takes_activations_with_a_parameter(csv, tmp_path, activation):
     arguments = ["--width", 4, "--weight-decay", "1e-2", "--t-end", 10, "--out", tmp_path / "out"]
-    for model in ("two-layer", "mlp")[: 1 + (activation[0] == "smooth_relu")]:  # kinks are for two layers
+    for model in ("two-layer", "mlp")[: 1 + (activation[0] != "leaky_relu")]:  # kinks are for two layers
         options = ["--model", model, "--widths", "4,4", "--activation", *activation, *arguments]
         result = grokflow("run", "--data", csv, "--target", "y", *options)
         assert result.exit_code == 0, result.output

@@ -18,6 +18,10 @@ def samples(n, p):
     return rng.normal(size=(n, p)), rng.normal(size=n)
 
 
+def outputs(n, p, k):
+    return rng.normal(size=(n, p)), rng.normal(size=(n, k))
+
+
 def entries(shape, count):
     chosen = rng.permutation(shape[0] * shape[1])[:count]
     return *np.divmod(chosen, shape[1]), rng.normal(size=count)
@@ -32,7 +36,11 @@ def over(case, wrapper, options):
     return wrapper, (case,), options
 
 
-PARAMETERS = {"leaky_relu": {"negative_slope": -0.4}, "smooth_relu": {"smoothing": 0.7}}
+PARAMETERS = {
+    "leaky_relu": {"negative_slope": -0.4},
+    "smooth_relu": {"smoothing": 0.7},
+    "polynomial": {"coefficients": (0.3, -1.0, 0.5, 0.2)},
+}
 
 
 def mlp(activation, widths, outputs=(), n=4, p=2, **options):
@@ -62,6 +70,13 @@ CASES = {
     },
     "network, bias": network("tanh", n=7, p=3, output_bias=True, output_scale=0.4, scale="sum"),
     "network, no inner bias": network("erf", p=3, bias=False, output_bias=True),
+    "network, outputs": ("TwoLayerNetwork", outputs(6, 2, 3), {"width": 4, "test": outputs(3, 2, 3)}),
+    "network, outputs, biases": (
+        "TwoLayerNetwork",
+        outputs(5, 3, 2),
+        {"width": 3, "activation": "gelu", "bias": False, "output_bias": True, "output_scale": "ntk"},
+    ),
+    "network, outputs, kinks": ("TwoLayerNetwork", outputs(5, 1, 2), {"width": 3, "activation": "abs"}),
     "network, column": ("TwoLayerNetwork", (rng.normal(size=(5, 1)), rng.normal(size=(5, 1))), {"width": 1}),
 }
 

@@ -38,7 +38,11 @@ SEVERAL = {
     "soft": ("cross_entropy", SOFT),
 }
 CASES = {f"{name}-{case}": (NETWORKS[name], *SINGLE[case]) for name in NETWORKS for case in SINGLE}
-CASES |= {f"mlp-{case}-{K}": (NETWORKS["mlp"], *SEVERAL[case]) for case in SEVERAL}
+CASES |= {
+    f"{name}-{case}-{K}": (NETWORKS[name], *SEVERAL[case])
+    for name in ("two-layer", "mlp")
+    for case in SEVERAL
+}
 each = pytest.mark.parametrize(("network", "loss", "y"), CASES.values(), ids=CASES)
 
 
@@ -378,7 +382,7 @@ def test_a_checkpoint_asks_for_a_loss_of_ones_own(tmp_path):
         (lambda m: m.MLP(X, CLASSES[:4], (3,), loss="cross_entropy"), ValueError, "y has shape (4,)"),
         (lambda m: m.MLP(X, REAL[:4], (3,), loss=Own()), ValueError, "y has shape (4,); there must be 9"),
         (
-            lambda m: m.TwoLayerNetwork(X, CLASSES, width=3, loss="cross_entropy"),
+            lambda m: m.LinearRegression(X, CLASSES, loss="cross_entropy"),
             ValueError,
             "loss='logistic'",
         ),

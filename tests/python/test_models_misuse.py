@@ -120,6 +120,13 @@ def sensing(A=np.ones((3, 2, 4)), y=y, width=2, **options):  # noqa: B008
             "negative_slope is 0.1, and activation 'relu' has no such parameter",
         ),
         (lambda: network(smoothing=0.1), ValueError, "smoothing is 0.1, and activation 'tanh' has no"),
+        (lambda: network(activation="polynomial"), ValueError, "activation 'polynomial' needs coefficients"),
+        (
+            lambda: network(activation="polynomial", coefficients=[1.0, np.nan]),
+            ValueError,
+            r"coefficients\[1\] is nan; all entries must be finite",
+        ),
+        (lambda: mlp(activation="polynomial", coefficients=[]), ValueError, "it must not be empty"),
         (
             lambda: network(activation="smooth_relu", smoothing=0),
             ValueError,

@@ -59,10 +59,10 @@ def test_case_solved_by_hand(how, case):
 # ---------------------------------------------------------------- the twin
 
 
-def small_problem(activation, inputs, seed, **options):
+def small_problem(activation, inputs, seed, outputs=(), **options):
     """Return a function models -> network of 4 neurons on 4 data points."""
     rng = np.random.default_rng(seed)
-    X, y = rng.uniform(-2, 2, (4, inputs)), rng.normal(size=4)
+    X, y = rng.uniform(-2, 2, (4, inputs)), rng.normal(size=(4, *outputs))
     if activation == "leaky_relu":
         options["negative_slope"] = 0.2
     return lambda models: models.TwoLayerNetwork(X, y, width=4, activation=activation, **options)
@@ -83,6 +83,8 @@ def small_problem(activation, inputs, seed, **options):
         ("relu", 2, 3, {"bias": False}, {}),
         ("leaky_relu", 2, 1, {"bias": False, "output_bias": True}, {}),
         ("abs", 3, 2, {"bias": False}, {"u": 0.0}),
+        ("relu", 2, 1, {"outputs": (2,), "output_bias": True}, {}),
+        ("abs", 2, 3, {"outputs": (3,)}, {"b": 0.0}),
     ],
 )
 def test_agrees_with_the_twin(activation, inputs, seed, options, decay):

@@ -7,9 +7,10 @@ import pytest
 LAM = 0.02
 
 
-def network(activation="relu", seed=1, inputs=1, n=4, width=4, **options):
+def network(activation="relu", seed=1, inputs=1, n=4, width=4, y=None, **options):
     rng = np.random.default_rng(seed)
-    X, y = rng.uniform(-2, 2, (n, inputs)), rng.normal(size=n)
+    X, targets = rng.uniform(-2, 2, (n, inputs)), rng.normal(size=n)
+    y = targets if y is None else y
     return gf.models.TwoLayerNetwork(X, y, width=width, activation=activation, **options)
 
 
@@ -34,18 +35,20 @@ def run(net, w0, t_end, weight_decay=LAM, rtol=1e-8, atol=1e-11, t_eval=None, **
 
 
 @pytest.mark.parametrize(
-    ("activation", "seed", "inputs", "rates"),
+    ("activation", "seed", "inputs", "rates", "options"),
     [
-        ("relu", 1, 1, {"b": 0.0}),
-        ("relu", 5, 2, {}),
-        ("relu", 2, 2, {"b": 0.2, "u": 0.0}),
-        ("abs", 0, 1, {}),
-        ("abs", 5, 2, {"b": 0.0}),
-        ("leaky_relu", 1, 1, {"b": 0.0}),
+        ("relu", 1, 1, {"b": 0.0}, {}),
+        ("relu", 5, 2, {}, {}),
+        ("relu", 2, 2, {"b": 0.2, "u": 0.0}, {}),
+        ("abs", 0, 1, {}, {}),
+        ("abs", 5, 2, {"b": 0.0}, {}),
+        ("leaky_relu", 1, 1, {"b": 0.0}, {}),
+        ("relu", 1, 1, {}, {"y": [[1.0, -0.3], [0.5, 0.9], [-1.0, 0.2], [0.1, -1.2]]}),
+        ("relu", 3, 2, {}, {"y": [0, 1, 2, 1], "loss": "cross_entropy"}),
     ],
 )
-def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs, rates):
-    net = network(activation, seed, inputs)
+def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs, rates, options):
+    net = network(activation, seed, inputs, **options)
     w0, t_end = net.initial_weights(seed=np.random.default_rng(seed)), 20.0
     exact = run(net, w0, t_end, {"*": LAM} | rates).final
     D = np.full(w0.size, LAM)

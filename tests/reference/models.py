@@ -30,6 +30,9 @@ def activation(name, z, parameter=0.0):
         return a, a * other, a * other * (other - a)
     if name == "quadratic":
         return z**2, 2 * z, 2 * np.ones_like(z)
+    if name == "polynomial":
+        p = np.polynomial.Polynomial(parameter)
+        return p(z), p.deriv()(z), p.deriv(2)(z)
     if name == "identity":
         return z, np.ones_like(z), np.zeros_like(z)
     if name == "smooth_relu":
@@ -39,6 +42,12 @@ def activation(name, z, parameter=0.0):
         below = {"relu": 0.0, "leaky_relu": parameter, "abs": -1.0}[name]
         return np.where(z > 0, z, below * z), np.where(z > 0, 1.0, below), np.zeros_like(z)
     raise ValueError(name)
+
+
+def parameter_of(name, negative_slope, smoothing, coefficients):
+    """Return what an activation of that name carries."""
+    given = {"leaky_relu": negative_slope, "smooth_relu": smoothing, "polynomial": coefficients}.get(name)
+    return 0.01 if given is None else given
 
 
 def output_shape(targets, loss):
@@ -280,14 +289,14 @@ class MatrixSensing(Model):
 
 class TwoLayerNetwork(Regression):
     def __init__(self, X, y, *, width, activation="tanh", negative_slope=None, smoothing=None,
-                 output_bias=False, output_scale=1.0, bias=True, loss="squares", test=None,
-                 scale="mean"):  # fmt: skip
-        given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
+                 coefficients=None, output_bias=False, output_scale=1.0, bias=True, loss="squares",
+                 test=None, scale="mean"):  # fmt: skip
         self.X, self.s = np.asarray(X, dtype=float), self.factor_of(output_scale, width)
-        self.activation = activation, 0.01 if given is None else given
-        p = self.X.shape[1]
-        shapes = {"u": (width,), "V": (width, p)} | ({"b": (width,)} if bias else {})
-        shapes |= {"a": (1,)} if output_bias else {}
+        self.activation = activation, parameter_of(activation, negative_slope, smoothing, coefficients)
+        y = np.reshape(y, -1) if np.size(y) == len(y) else y  # a column is one output
+        p, self.output_shape = self.X.shape[1], output_shape(y, loss)[1:]
+        shapes = {"u": (width, *self.output_shape), "V": (width, p)} | ({"b": (width,)} if bias else {})
+        shapes |= {"a": self.output_shape or (1,)} if output_bias else {}
         std = {"u": 1.0, "V": 1 / math.sqrt(p), "b": 1.0, "a": 0.0}
         super().__init__(shapes, std, y, test, scale, loss)
 
@@ -313,32 +322,39 @@ class TwoLayerNetwork(Regression):
 
     def jacobian(self, w):
         parts, (a, a1, _) = self._layers(w, self.X)
-        J = np.ones((self.num_residuals, self.num_params))
-        J[:, self.blocks["u"]] = self.s * a
-        inner = self.s * parts["u"] * a1
-        J[:, self.blocks["V"]] = (inner[:, :, None] * self.X[:, None, :]).reshape(len(self.X), -1)
+        u = parts["u"].reshape(len(parts["u"]), -1)
+        n, k = len(self.X), u.shape[1]
+        J = np.zeros((n, k, self.num_params))
+        inner = self.s * u.T * a1[:, None, :]
+        J[:, :, self.blocks["u"]] = self.s * np.einsum("nj,ko->nkjo", a, np.eye(k)).reshape(n, k, -1)
+        J[:, :, self.blocks["V"]] = np.einsum("nkj,np->nkjp", inner, self.X).reshape(n, k, -1)
         if "b" in self.blocks:
-            J[:, self.blocks["b"]] = inner
-        return J
+            J[:, :, self.blocks["b"]] = inner
+        if "a" in self.blocks:
+            J[:, :, self.blocks["a"]] = np.eye(k)
+        return J.reshape(n * k, -1)
 
     def second_derivative(self, w):
         parts, (_, a1, a2) = self._layers(w, self.X)
         index = self.unflatten(np.arange(self.num_params))
-        second = np.zeros((self.num_residuals, self.num_params, self.num_params))
+        u = parts["u"].reshape(len(parts["u"]), -1)
+        n, k = len(self.X), u.shape[1]
+        second = np.zeros((n, k, self.num_params, self.num_params))
         bias = "b" in self.blocks
-        for i, x in enumerate(np.hstack([self.X, np.ones((len(self.X), int(bias)))])):
-            for j, u in enumerate(parts["u"]):
+        for i, x in enumerate(np.hstack([self.X, np.ones((n, int(bias)))])):
+            for j, o in np.ndindex(*u.shape):
                 inner = np.append(index["V"][j], index["b"][j] if bias else []).astype(int)
-                second[i, index["u"][j], inner] = second[i, inner, index["u"][j]] = self.s * a1[i, j] * x
-                second[np.ix_([i], inner, inner)] = self.s * u * a2[i, j] * np.outer(x, x)
-        return second
+                outer = index["u"].reshape(u.shape)[j, o]
+                second[i, o, outer, inner] = second[i, o, inner, outer] = self.s * a1[i, j] * x
+                second[np.ix_([i], [o], inner, inner)] = self.s * u[j, o] * a2[i, j] * np.outer(x, x)
+        return second.reshape(n * k, self.num_params, self.num_params)
 
 
 class MLP(Regression):
-    def __init__(self, X, y, widths, *, activation="tanh", negative_slope=None, smoothing=None, bias=True,
-                 loss="squares", test=None, scale="mean"):  # fmt: skip
-        given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
-        self.X, self.activation = np.asarray(X, dtype=float), (activation, 0.01 if given is None else given)
+    def __init__(self, X, y, widths, *, activation="tanh", negative_slope=None, smoothing=None,
+                 coefficients=None, bias=True, loss="squares", test=None, scale="mean"):  # fmt: skip
+        parameter = parameter_of(activation, negative_slope, smoothing, coefficients)
+        self.X, self.activation = np.asarray(X, dtype=float), (activation, parameter)
         self.output_shape = output_shape(y, loss)[1:]
         sizes = [self.X.shape[1], *widths, math.prod(self.output_shape)]
         shapes, std = {}, {}

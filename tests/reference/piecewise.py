@@ -5,8 +5,8 @@ each pre-activation z_ij = <y_j, x_i>, with y_j = (v_j, b_j) and x_i = (X_i, 1),
 negative), on (1), or slides (0: it stays 0). Inside a mode the flow is smooth. It ends where a pre-activation
 reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight u_j of a neuron that slides
 changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
-u_j / |u_j| for u_j where its field is proportional to u_j: where the decay of y_j, at one rate, does not move
-z_ij = 0. Samples with equal inputs are one: their forces add up.
+u_j / |u_j| for u_j where its field is proportional to u_j: where there is one output, and the decay of y_j,
+at one rate, does not move z_ij = 0. Samples with equal inputs are one: their forces add up.
 """
 
 import itertools
@@ -44,7 +44,8 @@ class Modes:
         self.bias = "b" in problem.blocks
         self.X = np.hstack([problem.X[self.samples], np.ones((self.samples.size, int(self.bias)))])
         self.below, self.above = problem.slopes
-        self.m = problem.blocks["u"].stop
+        self.m = problem.unflatten(np.zeros(self.D.size))["b" if self.bias else "V"].shape[0]
+        self.outputs = problem.blocks["u"].stop // self.m
         self.mode = np.zeros((len(self.X), self.m), dtype=int)
         self.slope = np.zeros(self.mode.shape)  # of the activation; where it slides, z is 0
         self.projectors = np.tile(np.eye(self.X.shape[1]), (self.m, 1, 1))
@@ -60,31 +61,35 @@ class Modes:
             return V
         return np.concatenate([V, w[..., self.problem.blocks["b"], None]], axis=-1)
 
+    def outer(self, w):
+        """Return u, shape (..., m, outputs)."""
+        return w[..., self.problem.blocks["u"]].reshape(*w.shape[:-1], self.m, self.outputs)
+
     def flat(self, u, y, a):
-        """Return the parameters with these parts."""
+        """Return the parameters with these parts; there may be no a."""
         inner = [y[..., :-1], y[..., -1]] if self.bias else [y]
-        inner = [part.reshape(*u.shape[:-1], -1) for part in inner]
-        return np.concatenate([u, *inner, *([a] if "a" in self.problem.blocks else [])], axis=-1)
+        parts = [part.reshape(*y.shape[:-2], -1) for part in (u, *inner)]
+        return np.concatenate([*parts, a], axis=-1)
 
     def force(self, w):
-        """Return c r, added up for equal inputs: the activation is slope * z in this mode."""
+        """Return c r, shape (..., surfaces, outputs), added up for equal inputs."""
         z = np.einsum("...jq,iq->...ij", self.inner(w), self.X)
-        outputs = self.problem.s * np.einsum("...ij,...j->...i", self.slope * z, w[..., : self.m])
+        outputs = self.problem.s * np.einsum("...ij,...jo->...io", self.slope * z, self.outer(w))
         if "a" in self.problem.blocks:
-            outputs = outputs + w[..., -1:]
-        r = outputs[..., self.group] - self.problem._targets
-        return self.problem.scale * r @ np.eye(self.samples.size)[self.group]
+            outputs = outputs + w[..., None, self.problem.blocks["a"]]
+        r = outputs[..., self.group, :] - self.problem._targets.reshape(-1, self.outputs)
+        return self.problem.scale * np.einsum("...no,ni->...io", r, np.eye(self.samples.size)[self.group])
 
     def rhs(self, w):
         """Return dw/dt in this mode, shape (..., d); the inner weights keep to the surfaces slid on."""
-        y, u, f = self.inner(w), w[..., : self.m], self.force(w)
+        y, f, decay = self.inner(w), self.force(w), self.D * w
         z = np.einsum("...jq,iq->...ij", y, self.X)
         s, slope = self.problem.s, self.slope
-        du = -s * np.einsum("...i,...ij->...j", f, slope * z)
-        dy = -s * np.einsum("...i,...j,ij,iq->...jq", f, u, slope, self.X)
-        dy = np.einsum("jqk,...jk->...jq", self.projectors, dy - self.inner(self.D * w))
-        decay = self.D * w
-        return self.flat(du - decay[..., : self.m], dy, -f.sum(axis=-1, keepdims=True) - decay[..., -1:])
+        du = -s * np.einsum("...io,...ij->...jo", f, slope * z) - self.outer(decay)
+        dy = -s * np.einsum("...io,...jo,ij,iq->...jq", f, self.outer(w), slope, self.X)
+        dy = np.einsum("jqk,...jk->...jq", self.projectors, dy - self.inner(decay))
+        block = self.problem.blocks.get("a", slice(0, 0))
+        return self.flat(du, dy, (-f.sum(axis=-2) if "a" in self.problem.blocks else 0.0) - decay[..., block])
 
     def jacobian(self, w):
         return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
@@ -100,21 +105,26 @@ class Modes:
         return low / terms, (self.jumps(j, w, f)[S] - low) / terms
 
     def gain(self, j, w):
-        """Return what multiplies the field of y_j: u_j or, if all of it is proportional to that, its sign."""
-        return w[j] if self.skew[j].any() else self.sign[j]
+        """Return what multiplies forces in the field of y_j: u_j, or its sign if that is a factor of it."""
+        return self.sign[j : j + 1] if self.is_proportional(j) else self.outer(w)[j]
+
+    def is_proportional(self, j):
+        """Whether all of the field of y_j is proportional to u_j."""
+        return self.outputs == 1 and not self.skew[j].any()
 
     def jumps(self, j, w, f):
         """Return what moves y_j less on each surface when it is switched on."""
-        return self.problem.s * self.gain(j, w) * (self.above - self.below) * f
+        return self.problem.s * (self.above - self.below) * f @ self.gain(j, w)
 
     def field(self, j, w, f):
         """Return the velocity of y_j across surfaces, with all that it slides on switched off."""
         slope = np.where(self.mode[:, j] > 0, self.above, self.below)
-        return -self.problem.s * self.gain(j, w) * (slope * f) @ self.X - self.skew[j] * self.inner(w)[j]
+        pulled = slope * (f @ self.gain(j, w))
+        return -self.problem.s * pulled @ self.X - self.skew[j] * self.inner(w)[j]
 
     def terms(self, j, w, f):
         """Return the size of the terms that add up to it."""
-        forces = np.abs(self.problem.s * self.gain(j, w) * f) @ np.linalg.norm(self.X, axis=1)
+        forces = np.abs(self.problem.s * f @ self.gain(j, w)) @ np.linalg.norm(self.X, axis=1)
         return forces + np.linalg.norm(self.skew[j] * self.inner(w)[j]) + np.finfo(float).tiny
 
     def ends(self, w):
@@ -123,7 +133,9 @@ class Modes:
         least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
         for j in np.flatnonzero((self.mode == 0).any(axis=0)):
             low, high = self.multipliers(j, self.field(j, w, f), w, f)
-            least[j] = min(least[j], *(low + LEAVE), *(high + LEAVE), self.sign[j] * w[j] + TOUCH)
+            least[j] = min(least[j], *(low + LEAVE), *(high + LEAVE))
+            if self.outputs == 1:
+                least[j] = min(least[j], self.sign[j] * w[j] + TOUCH)
         return least
 
     def distances(self, w):
@@ -186,8 +198,9 @@ class Modes:
         for j in np.flatnonzero(start | (self.ends(w) <= 0)):
             before = self.mode[:, j].copy()
             slides = (before == 0).any()
-            turns = slides and self.sign[j] * w[j] <= 0
-            self.sign[j] = -self.sign[j] if turns else self.sign[j] if slides else np.sign(w[j]) or 1.0
+            turns = slides and self.outputs == 1 and self.sign[j] * w[j] <= 0
+            if self.outputs == 1:
+                self.sign[j] = -self.sign[j] if turns else self.sign[j] if slides else np.sign(w[j]) or 1.0
             near = (np.abs(distances[:, j]) <= 3 * TOUCH) | (before == 0)
             multipliers = zip(*self.multipliers(j, self.field(j, w, f), w, f), strict=True)
             forced = {
@@ -210,7 +223,7 @@ class Modes:
                 kind = "split" if split else kind_of(before[i], sides[i], y[j], start)
                 if kind:
                     self.changes.append((t, j, self.samples[i], kind))
-        return self.flat(w[: self.m], y, w[-1:])
+        return self.flat(self.outer(w), y, w[self.problem.blocks.get("a", slice(0, 0))])
 
 
 class DriftModes(Modes):
@@ -220,13 +233,14 @@ class DriftModes(Modes):
         """Return J along the surfaces slid on, shape (n, d), by the slopes of the mode."""
         J, index = self.problem.jacobian(w), self.inner(np.arange(w.size))
         for j, projector in enumerate(self.projectors):
-            inner = self.problem.s * w[j] * self.slope[self.group, j, None] * self.X[self.group]
-            J[:, index[j]] = inner @ projector
+            inner = self.problem.s * self.slope[self.group, j, None] * self.X[self.group] @ projector
+            J[:, index[j]] = np.kron(inner, self.outer(w)[j, :, None])
         return J
 
     def force(self, w):
         J = self.jacobian_at(w)
-        return -np.linalg.pinv(J @ J.T) @ J @ (self.D * w) @ np.eye(self.samples.size)[self.group]
+        forces = (-np.linalg.pinv(J @ J.T) @ J @ (self.D * w)).reshape(-1, self.outputs)
+        return np.eye(self.samples.size)[self.group].T @ forces
 
 
 def drift_jacobian(problem, D, w):

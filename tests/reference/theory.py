@@ -5,7 +5,15 @@ import math
 
 import numpy as np
 
-from reference.models import MLP, LinearRegression, Model, Regression, TwoLayerNetwork, activation
+from reference.models import (
+    MLP,
+    LinearRegression,
+    Model,
+    Regression,
+    TwoLayerNetwork,
+    activation,
+    parameter_of,
+)
 
 
 class DeepDiagonalNetwork(Regression):
@@ -175,9 +183,10 @@ class DeepLinearNetwork(MLP):
 
 class RandomFeatures(LinearRegression):
     def __init__(self, X, y, *, width, seed=0, activation="relu", negative_slope=None, smoothing=None,
-                 output_scale="ntk", loss="squares", test=None, scale="mean"):  # fmt: skip
-        given = {"leaky_relu": negative_slope, "smooth_relu": smoothing}.get(activation)
-        self.act, self.parameter = activation, 0.01 if given is None else given
+                 coefficients=None, output_scale="ntk", loss="squares", test=None,
+                 scale="mean"):  # fmt: skip
+        parameter = parameter_of(activation, negative_slope, smoothing, coefficients)
+        self.act, self.parameter = activation, parameter
         stream = np.random.SeedSequence(seed, spawn_key=(int.from_bytes(b"grok", "big"),))
         rng, p = np.random.default_rng(stream), np.shape(X)[1]
         self.V, self.b = rng.standard_normal((width, p)) / np.sqrt(p), rng.standard_normal(width)

@@ -15,7 +15,7 @@
 
 namespace grokflow {
 
-/// An activation: its kind, and the parameter that two of them carry.
+/// An activation: its kind, and the parameter that two of them carry, or the coefficients of a polynomial.
 struct Activation {
   enum Kind {
     tanh,
@@ -30,27 +30,32 @@ struct Activation {
     abs,          ///< |z|
     smooth_relu,  ///< parameter * log(1 + exp(z / parameter)): relu over a width, above it by at most ln 2
                   ///< widths
+    polynomial,   ///< sum_i coefficients_i z^i
   };
   /// Slopes on both sides of 0.
   struct Slopes {
     double below, above;
   };
 
-  /// Throws std::invalid_argument for a parameter that is not finite, or no width of smooth_relu.
+  /// Throws std::invalid_argument for a parameter that is not finite, no width of smooth_relu, or a polynomial.
   Activation(Kind kind, double parameter = 0.0);
+  /// A polynomial, by increasing powers. Throws std::invalid_argument without a coefficient, or for one that is not
+  /// finite.
+  explicit Activation(std::vector<double> coefficients);
 
   /// The slopes of an activation that is linear on each side of 0 and has a kink there; else nothing. At 0
   /// `activate` takes the slope below as the derivative, and 0 as the second derivative everywhere.
   std::optional<Slopes> slopes() const;
 
   Kind kind;
-  double parameter;
+  double parameter = 0.0;
+  std::vector<double> coefficients;  ///< of which the last is not 0, unless it is the only one
 };
 
 /// The names that `activation_by_name` knows, in the order of the kinds.
 const std::vector<std::string>& activation_names();
 
-/// Throws std::invalid_argument for an unknown name, and as the constructor does.
+/// Throws std::invalid_argument for an unknown name, and as the constructors do.
 Activation activation_by_name(const std::string& name, double parameter = 0.0);
 
 /// a = act(z), entry by entry. `a` may be `z`.

@@ -54,6 +54,8 @@ class Loss {
   /// x = B u, and u = B^T x. Default: B holds the blocks k x q, one after the other, row-major.
   virtual void apply(const ConstVectorRef& B, const ConstVectorRef& u, VectorRef x) const;
   virtual void apply_transposed(const ConstVectorRef& B, const ConstVectorRef& x, VectorRef u) const;
+  /// u = B^+ x, for x in the range of B.
+  virtual void solve(const ConstVectorRef& B, const ConstVectorRef& x, VectorRef u) const;
   /// x <- S x, with u (n q) for scratch. Default: B B^T x.
   virtual void hessian(const ConstVectorRef& B, VectorRef u, VectorRef x) const;
 

@@ -62,16 +62,21 @@ class Piece : public Problem {
   /// Of all units together: surfaces slid on.
   virtual Index num_sliding() const = 0;
 
-  /// Rows of J and K, each with a force that the gradient pulls back: n, also if a loss on top leaves no
-  /// residuals.
+  /// Forces, which the gradient pulls back: n, also if a loss on top leaves no residuals,
   virtual Index num_forces() const { return num_residuals(); }
+  /// and rows of J and K.
+  virtual Index num_rows() const { return num_forces(); }
   /// Whether J and K tell how the forces react to a change of mode; else they go on as they were.
   virtual bool forces_react() const { return true; }
   /// out = the force at w, over c: r, or the gradient g of a loss on top.
   virtual void slopes(const ConstVectorRef& w, VectorRef out) const { residual(w, out); }
   /// What J^T pulls back to the gradient, from the force and back: the force itself, or B^+ force.
-  virtual void to_rows(const ConstVectorRef&, VectorRef) const {}
-  virtual void from_rows(const ConstVectorRef&, VectorRef) const {}
+  virtual void to_rows(const ConstVectorRef&, const ConstVectorRef& force, VectorRef rows) const {
+    rows = force;
+  }
+  virtual void from_rows(const ConstVectorRef&, const ConstVectorRef& rows, VectorRef force) const {
+    force = rows;
+  }
 
   /// out (num_surfaces x num_units): signed distances of w from the surfaces, positive `on`.
   virtual void distances(const ConstVectorRef& w, MatrixRef out) const = 0;

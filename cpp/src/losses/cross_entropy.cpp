@@ -119,6 +119,13 @@ class CrossEntropy final : public Loss {
     }
   }
 
+  void solve(const ConstVectorRef& B, const ConstVectorRef& x, VectorRef u) const override {
+    for (Index i = 0; i < samples_; ++i) {
+      const double *root = B.data() + i * outputs_, *xi = x.data() + i * outputs_;
+      reflect_transposed(root, [&](Index k) { return xi[k] / root[k]; }, u.data() + i * rank_);
+    }
+  }
+
  private:
   double target(Index i, Index k) const { return targets_[i * outputs_ + k]; }
 

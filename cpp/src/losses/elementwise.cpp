@@ -53,6 +53,10 @@ class Elementwise : public Loss {
     u = B.cwiseProduct(x);
   }
 
+  void solve(const ConstVectorRef& B, const ConstVectorRef& x, VectorRef u) const override {
+    for (Index i = 0; i < samples_; ++i) u[i] = B[i] > 0.0 ? x[i] / B[i] : 0.0;
+  }
+
   void hessian(const ConstVectorRef& B, VectorRef, VectorRef x) const override {
     for (Index i = 0; i < samples_; ++i) x[i] *= term_.curvature(B[i]);
   }

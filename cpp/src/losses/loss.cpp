@@ -1,5 +1,7 @@
 #include "grokflow/loss.hpp"
 
+#include "numerics/orthogonal.hpp"
+
 namespace grokflow {
 namespace {
 
@@ -20,6 +22,13 @@ void Loss::apply_transposed(const ConstVectorRef& B, const ConstVectorRef& x, Ve
   for (Index i = 0; i < samples_; ++i) {
     const Block block(B.data() + i * outputs_ * rank_, outputs_, rank_);
     u.segment(i * rank_, rank_) = block.transpose().lazyProduct(x.segment(i * outputs_, outputs_));
+  }
+}
+
+void Loss::solve(const ConstVectorRef& B, const ConstVectorRef& x, VectorRef u) const {
+  for (Index i = 0; i < samples_; ++i) {
+    const Matrix block = Block(B.data() + i * outputs_ * rank_, outputs_, rank_);
+    u.segment(i * rank_, rank_) = least_squares(block, x.segment(i * outputs_, outputs_));
   }
 }
 

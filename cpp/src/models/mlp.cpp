@@ -37,7 +37,7 @@ MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, 
     : Problem(count_params(train, widths, biases), train.y.size(), train.scale),
       train_(std::move(train)),
       test_(std::move(test)),
-      activation_(activation) {
+      activation_(std::move(activation)) {
   widths.push_back(train_.y.size() / train_.X.rows());
   require_sizes(train_, test_, widths.back());
   Index in = train_.X.cols(), begin = 0;

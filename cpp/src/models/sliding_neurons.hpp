@@ -20,7 +20,7 @@ struct SlidingNeuron {
   bool slants = false;  ///< whether the neuron may move along the surfaces other than orthogonally to b_j
 };
 
-/// In order of the units. The inner weights y_j = (v_j(, b_j)) lie in w = [u, V(, b)(, a)].
+/// In order of the units. The inner weights y_j = (v_j(, b_j)) lie in w = [u, V(, b)(, a)], from `begin` on.
 ///
 /// If v and b decay at different rates, the velocities along the surfaces split into those with b = 0, which are
 /// orthogonal to the (x_i, 0), and the part of the axis of b that is along the surfaces: its direction e_j has a rate
@@ -28,8 +28,9 @@ struct SlidingNeuron {
 class SlidingNeurons {
  public:
   /// `bias`: there is a b. `skew`: its rate differs from that of v.
-  SlidingNeurons(Index width, Index inputs, bool bias, bool skew)
-      : width_(width),
+  SlidingNeurons(Index begin, Index width, Index inputs, bool bias, bool skew)
+      : begin_(begin),
+        width_(width),
         inputs_(inputs),
         slants_(skew ? std::make_shared<Decay::Slants>() : nullptr),
         y_(inputs + bias) {}
@@ -68,15 +69,18 @@ class SlidingNeurons {
 
   /// y_j, read from and written to a vector of parameters.
   void get(const ConstVectorRef& w, Index unit, Vector& y) const {
-    y.head(inputs_) = w.segment(width_ + unit * inputs_, inputs_);
-    if (y.size() > inputs_) y[inputs_] = w[width_ * (1 + inputs_) + unit];
+    y.head(inputs_) = w.segment(V_begin(unit), inputs_);
+    if (y.size() > inputs_) y[inputs_] = w[b_begin(unit)];
   }
   void put(VectorRef w, Index unit, const Vector& y) const {
-    w.segment(width_ + unit * inputs_, inputs_) = y.head(inputs_);
-    if (y.size() > inputs_) w[width_ * (1 + inputs_) + unit] = y[inputs_];
+    w.segment(V_begin(unit), inputs_) = y.head(inputs_);
+    if (y.size() > inputs_) w[b_begin(unit)] = y[inputs_];
   }
 
  private:
+  Index V_begin(Index unit) const { return begin_ + unit * inputs_; }
+  Index b_begin(Index unit) const { return begin_ + width_ * inputs_ + unit; }
+
   void flatten(SlidingNeuron& neuron, Matrix inputs) const {
     inputs.row(inputs_).setZero();
     neuron.flat = orthonormal_range(inputs, kDependent);
@@ -93,13 +97,13 @@ class SlidingNeurons {
     slants_->clear();
     for (const SlidingNeuron& neuron : neurons_) {
       if (!neuron.slants) continue;
-      const Index v = width_ + neuron.unit * inputs_, b = width_ * (1 + inputs_) + neuron.unit;
+      const Index v = V_begin(neuron.unit), b = b_begin(neuron.unit);
       slants_->push_back({{{v, v + inputs_}, {b, b + 1}}, direction(neuron).normalized()});
     }
   }
 
   static constexpr double kDependent = 1e-10;  // relative length, that is none
-  Index width_, inputs_;
+  Index begin_, width_, inputs_;
   std::shared_ptr<Decay::Slants> slants_;  // in order of the neurons; null if rates do not differ
   std::vector<SlidingNeuron> neurons_;
   Index num_surfaces_ = 0;

@@ -2,7 +2,9 @@
 // X~_j^T = Q_j R_j its projector is Pi_j = I - Q_j Q_j^T, and
 //
 //   K = s^2 (A A^T + (B B^T) o (X X^T + 1) - C C^T) [+ 1],    A = S o Z, B = S diag(u),
-//   C = [diag(B_j) X~ Q_j, all sliding j].
+//   C = [diag(B_j) X~ Q_j, all sliding j],
+//
+// where B and C have a row for each output of each sample, and A A^T and 1 count for pairs of the same output.
 //
 // Of V alone, or b alone, the kernel is that of the velocities that decay at their rate: on a neuron that slides these
 // are the ones with b_j = 0, and none (sliding_neurons.hpp).
@@ -22,11 +24,12 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     params_.resize(num_params());
     g_.resize(num_residuals());
     h_.resize(num_residuals());
-    BB_.resize(num_residuals(), num_residuals());
+    AA_.resize(piece.X_.rows(), piece.X_.rows());
+    inner_.resize(piece.X_.rows(), piece.X_.rows());
   }
 
   void refill(const ConstVectorRef& w) {
-    u_ = w.head(net_.width_);
+    u_ = w.head(net_.V_begin());
     piece_.read_inner(w, Y_);
     piece_.forward(w, Y_, g_);
     g_ *= piece_.scale();
@@ -43,32 +46,34 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
   void vjp(const ConstVectorRef& q, VectorRef out) const override { piece_.pull_back(q, u_, Y_, out); }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    const Index m = net_.width_, b = net_.b_begin(), a = net_.inner_end(), d = num_params();
+    const Index m = net_.width_, V = net_.V_begin(), b = net_.b_begin(), a = net_.inner_end(),
+                d = num_params();
     for (const Index edge : {begin, end})
-      if (edge != 0 && edge != m && edge != b && edge != a && edge != d)
+      if (edge != 0 && edge != V && edge != b && edge != a && edge != d)
         return Linearization::gram(begin, end, K);
-    const bool has_V = begin <= m && b <= end, has_b = net_.inner_bias_ && begin <= b && a <= end;
+    const bool has_V = begin <= V && b <= end, has_b = net_.inner_bias_ && begin <= b && a <= end;
     const bool whole = has_V && has_b == net_.inner_bias_;
     if (!whole && (has_V || has_b) && !piece_.slants()) return Linearization::gram(begin, end, K);
+    const double s2 = net_.output_scale_ * net_.output_scale_;
     K.setZero();
+    AA_.setConstant(a < d && end == d ? 1.0 : 0.0);
     if (begin == 0) {
-      AB_.resize(num_residuals(), m);
-      multiply_nt(piece_.X_, Y_, AB_);
-      AB_.array() *= piece_.slope_.array();
-      add_gram(AB_, K);
+      A_.resize(AA_.rows(), m);
+      multiply_nt(piece_.X_, Y_, A_);
+      A_.array() *= piece_.slope_.array();
+      add_gram(A_, AA_, s2);
     }
     if (has_V || has_b) {
-      AB_ = piece_.slope_ * u_.asDiagonal();
+      B_.resize(num_residuals(), m);
+      for (Index j = 0; j < m; ++j) put_rows(j, piece_.slope_.col(j), B_.col(j));
       if (!has_V)
-        for (const SlidingNeuron& slid : piece_.sliding_) AB_.col(slid.unit).setZero();
-      BB_.setZero();
-      add_gram(AB_, BB_);
-      if (has_V) K += BB_.cwiseProduct(net_.input_kernel());
-      if (has_b) K += BB_;
-      if (has_V && piece_.num_sliding() > 0) subtract_slid(whole, K);
+        for (const SlidingNeuron& slid : piece_.sliding_) B_.col(slid.unit).setZero();
+      add_gram(B_, K, s2);
     }
-    K *= net_.output_scale_ * net_.output_scale_;
-    if (a < d && end == d) K.array() += 1.0;
+    inner_.setConstant(has_b ? 1.0 : 0.0);
+    if (has_V) inner_ += net_.input_kernel();
+    net_.combine(AA_, inner_, K);
+    if (has_V && piece_.num_sliding() > 0) subtract_slid(whole, s2, K);
     mirror_lower(K);
   }
 
@@ -76,8 +81,10 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     Index k = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
       if (!slid.slants) continue;
-      apply(piece_.X_, slants[k].e, out.col(k), net_.output_scale_ * u_[slid.unit]);
-      out.col(k++).array() *= piece_.slope_.col(slid.unit).array();
+      samples_.resize(piece_.X_.rows());
+      apply(piece_.X_, slants[k].e, samples_, net_.output_scale_);
+      samples_.array() *= piece_.slope_.col(slid.unit).array();
+      put_rows(slid.unit, samples_, out.col(k++));
     }
   }
 
@@ -93,13 +100,9 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     push(h_);
     S(h_);
     vjp(h_, out);
-    const Index m = net_.width_;
     piece_.gather(g);
-    piece_.G_ *= net_.output_scale_;
     more_.resize(num_params());
-    more_.head(m) = piece_.G_.cwiseProduct(dY_).rowwise().sum();
-    piece_.write_inner(params_.head(m), piece_.G_, more_);
-    if (net_.output_bias_) more_[num_params() - 1] = 0.0;
+    piece_.write(params_.head(net_.V_begin()), dY_, more_);
     piece_.project(more_);
     out += more_;
   }
@@ -108,33 +111,41 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
   /// out = J v for the v in params_, and dY.
   void push(VectorRef out) const {
     piece_.read_inner(params_, dY_);
-    piece_.M_ = params_.head(net_.width_).asDiagonal() * Y_;
-    piece_.M_ += u_.asDiagonal() * dY_;
+    piece_.M_.setZero(Y_.rows(), net_.outputs_ * Y_.cols());
+    piece_.add_products(params_.head(net_.V_begin()), Y_);
+    piece_.add_products(u_, dY_);
     piece_.put_through(out);
-    if (net_.output_bias_) out.array() += params_[num_params() - 1];
+    net_.add_output_bias(params_, out);
   }
 
-  /// K <- K - C C^T, its lower triangle; of all inner weights or of V alone.
-  void subtract_slid(bool whole, MatrixRef K) const {
+  /// rows_io = u_jo samples_i
+  void put_rows(Index unit, const ConstVectorRef& samples, VectorRef rows) const {
+    Eigen::Map<Matrix>(rows.data(), net_.outputs_, samples.size()) =
+        net_.outer(u_).col(unit) * samples.transpose();
+  }
+
+  /// K <- K - factor C C^T, its lower triangle; of all inner weights or of V alone.
+  void subtract_slid(bool whole, double factor, MatrixRef K) const {
     C_.setZero(num_residuals(), piece_.num_sliding());
     Index column = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
       const Matrix& Q = whole ? slid.inputs.Q : slid.flat;
-      auto C = C_.middleCols(column, Q.cols());
-      multiply(piece_.X_, Q, C);
-      for (Index k = 0; k < C.cols(); ++k)
-        C.col(k).array() *= u_[slid.unit] * piece_.slope_.col(slid.unit).array();
-      column += Q.cols();
+      XQ_.resize(piece_.X_.rows(), Q.cols());
+      multiply(piece_.X_, Q, XQ_);
+      for (Index k = 0; k < Q.cols(); ++k) {
+        XQ_.col(k).array() *= piece_.slope_.col(slid.unit).array();
+        put_rows(slid.unit, XQ_.col(k), C_.col(column++));
+      }
     }
-    add_gram(C_, K, -1.0);
+    add_gram(C_, K, -factor);
   }
 
   const InMode& piece_;
   const TwoLayerNetwork& net_;
   Matrix Y_;
   Vector u_, g_;  // g = c r
-  mutable Vector params_, h_, more_;
-  mutable Matrix dY_, AB_, BB_, C_;
+  mutable Vector params_, h_, more_, samples_;
+  mutable Matrix dY_, A_, B_, AA_, inner_, XQ_, C_;
 };
 
 void TwoLayerNetwork::InMode::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {

@@ -1,7 +1,6 @@
 #include "grokflow/models/two_layer_network.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "numerics/products.hpp"
@@ -18,34 +17,60 @@ constexpr Index kActivation = 16;
 using Map = Eigen::Map<Matrix>;
 using ConstMap = Eigen::Map<const Matrix>;
 
+Index count_params(const Samples& train, Index width, bool inner_bias, bool output_bias) {
+  if (train.X.rows() == 0) return 0;  // refused later
+  const Index outputs = train.y.size() / train.X.rows();
+  return width * (train.X.cols() + outputs + inner_bias) + (output_bias ? outputs : 0);
+}
+
+/// out_i = <q_i, u>, of the numbers q_i that each sample has, one for each output.
+template <class Out>
+void weigh(const ConstVectorRef& q, const ConstVectorRef& u, Out&& out) {
+  if (u.size() == 1)
+    out = u[0] * q;
+  else
+    apply_transposed(ConstMap(q.data(), u.size(), out.size()), u, out);
+}
+
+template <class Out>
+void add_weighed(const ConstVectorRef& q, const ConstVectorRef& u, Out&& out) {
+  if (u.size() == 1)
+    out += u[0] * q;
+  else
+    add_applied_transposed(ConstMap(q.data(), u.size(), out.size()), u, out);
+}
+
 }  // namespace
 
 TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width,
                                  Activation activation, bool output_bias, double output_scale,
                                  bool inner_bias)
-    : PiecewiseProblem(width * (train.X.cols() + 1 + inner_bias) + output_bias, train.X.rows(), train.scale),
+    : PiecewiseProblem(count_params(train, width, inner_bias, output_bias), train.y.size(), train.scale),
       train_(std::move(train)),
       test_(std::move(test)),
       width_(width),
       inputs_(train_.X.cols()),
-      activation_(activation),
+      outputs_(train_.X.rows() > 0 ? train_.y.size() / train_.X.rows() : 1),
+      activation_(std::move(activation)),
       output_bias_(output_bias),
       output_scale_(output_scale),
       inner_bias_(inner_bias) {
-  require_sizes(train_, test_);
+  require_sizes(train_, test_, outputs_);
 }
 
 /// X V^T, act and X^T E; A A^T and B B^T.
 Cost TwoLayerNetwork::cost() const {
-  const double n = static_cast<double>(num_residuals()), m = static_cast<double>(width_);
-  return {n * m * static_cast<double>(4 * inputs_ + kActivation), 2.0 * n * n * m};
+  const double n = static_cast<double>(train_.X.rows()), m = static_cast<double>(width_),
+               k = static_cast<double>(outputs_);
+  return {n * m * static_cast<double>(4 * (inputs_ + outputs_ - 1) + kActivation), n * n * m * (1.0 + k * k)};
 }
 
 std::vector<Block> TwoLayerNetwork::blocks() const {
   const Index m = width_, p = inputs_;
-  std::vector<Block> blocks = {{"u", 0, {m}}, {"V", m, {m, p}}};
+  std::vector<Block> blocks = {{"u", 0, {m}}, {"V", V_begin(), {m, p}}};
+  if (outputs_ > 1) blocks[0].shape.push_back(outputs_);
   if (inner_bias_) blocks.push_back({"b", b_begin(), {m}});
-  if (output_bias_) blocks.push_back({"a", inner_end(), {1}});
+  if (output_bias_) blocks.push_back({"a", inner_end(), {outputs_}});
   return blocks;
 }
 
@@ -79,10 +104,11 @@ void TwoLayerNetwork::for_neurons(Index samples, Work&& work) const {
 
 template <class Work>
 void TwoLayerNetwork::sum_over_neurons(VectorRef out, Work&& work) const {
-  const Index width = tile_width(out.size());
+  const Index samples = out.size() / outputs_, width = tile_width(samples);
   const auto memory = buffer();
   Map parts = memory->matrix(out.size(), (width_ + width - 1) / width);
-  for_neurons(out.size(), [&](Neurons tile) { work(tile, parts.col(tile.number)); });
+  for_neurons(samples,
+              [&](Neurons tile) { work(tile, Map(parts.col(tile.number).data(), outputs_, samples)); });
   out = parts.col(0);
   for (Index k = 1; k < parts.cols(); ++k) out += parts.col(k);
 }
@@ -90,8 +116,19 @@ void TwoLayerNetwork::sum_over_neurons(VectorRef out, Work&& work) const {
 template <class Out>
 void TwoLayerNetwork::preactivation(const ConstVectorRef& w, const Matrix& X, Index j, Index count,
                                     Out&& Z) const {
-  multiply(X, ConstMap(w.data() + width_ + j * inputs_, inputs_, count), Z);
+  multiply(X, ConstMap(w.data() + V_begin() + j * inputs_, inputs_, count), Z);
   if (inner_bias_) Z.rowwise() += w.segment(b_begin() + j, count).transpose();
+}
+
+void TwoLayerNetwork::add_output_bias(const ConstVectorRef& w, VectorRef out) const {
+  if (output_bias_) Map(out.data(), outputs_, out.size() / outputs_).colwise() += w.tail(outputs_);
+}
+
+void TwoLayerNetwork::pull_output_bias(const ConstVectorRef& q, VectorRef out) const {
+  if (!output_bias_) return;
+  // In order: a vectorised sum depends on where q lies.
+  out.tail(outputs_).setZero();
+  for (Index i = 0; i < q.size(); ++i) out[inner_end() + i % outputs_] += q[i];
 }
 
 void TwoLayerNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const {
@@ -99,10 +136,10 @@ void TwoLayerNetwork::predict(const ConstVectorRef& w, const Matrix& X, VectorRe
     Map& A = tile.memory;
     preactivation(w, X, tile.begin, tile.count, A);
     activate(activation_, A.data(), A.size(), A.data());
-    apply(A, w.segment(tile.begin, tile.count), part);
+    multiply_nt(outer(w).middleCols(tile.begin, tile.count), A, part);
   });
   out *= output_scale_;
-  if (output_bias_) out.array() += w[num_params() - 1];
+  add_output_bias(w, out);
 }
 
 void TwoLayerNetwork::residual(const ConstVectorRef& w, VectorRef out) const {
@@ -122,16 +159,16 @@ void TwoLayerNetwork::gradient_through(const ConstVectorRef& w, const OnResidual
   auto work = scratch();
   forward(w, 1, work->A, work->A1, work->A, work->r);
   outer(work->r);
-  pull_back(work->r, w.head(width_), work->A, work->A1, out);
+  pull_back(work->r, w.head(V_begin()), work->A, work->A1, out);
 }
 
 void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Matrix& A1, Matrix& A2,
                               Vector& r) const {
-  const Index n = num_residuals();
+  const Index n = train_.X.rows();
   A.resize(n, width_);
   A1.resize(n, width_);
   if (order == 2) A2.resize(n, width_);
-  r.resize(n);
+  r.resize(num_residuals());
   sum_over_neurons(r, [&](const Neurons& neurons, auto part) {
     const Index j = neurons.begin, count = neurons.count;
     auto tile = A.middleCols(j, count);
@@ -140,31 +177,47 @@ void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Mat
       activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data(), A2.col(j).data());
     else
       activate(activation_, tile.data(), n * count, tile.data(), A1.col(j).data());
-    apply(tile, w.segment(j, count), part);
+    multiply_nt(outer(w).middleCols(j, count), tile, part);
   });
   r = output_scale_ * r - train_.y;
-  if (output_bias_) r.array() += w[num_params() - 1];
+  add_output_bias(w, r);
 }
 
 void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A,
                                 const Matrix& A1, VectorRef out) const {
-  const Index n = num_residuals();
+  const Index n = train_.X.rows();
+  const ConstMap Q(q.data(), outputs_, n);
   for_neurons(n, [&](Neurons tile) {
     const Index j = tile.begin, count = tile.count;
     Map& E = tile.memory;
-    for (Index k = 0; k < count; ++k) E.col(k) = (output_scale_ * u[j + k]) * A1.col(j + k).cwiseProduct(q);
-    apply_transposed(A.middleCols(j, count), q, out.segment(j, count));
-    multiply_tn(train_.X, E, Map(out.data() + width_ + j * inputs_, inputs_, count));
+    for (Index k = 0; k < count; ++k) {
+      weigh(q, outer(u).col(j + k), E.col(k));
+      E.col(k).array() *= output_scale_ * A1.col(j + k).array();
+    }
+    multiply(Q, A.middleCols(j, count), Map(out.data() + j * outputs_, outputs_, count));
+    multiply_tn(train_.X, E, Map(out.data() + V_begin() + j * inputs_, inputs_, count));
     if (inner_bias_) out.segment(b_begin() + j, count) = E.colwise().sum().transpose();
   });
-  out.head(width_) *= output_scale_;
-  // In order: a vectorised sum depends on where q lies.
-  if (output_bias_) out[num_params() - 1] = std::accumulate(q.begin(), q.end(), 0.0);
+  out.head(V_begin()) *= output_scale_;
+  pull_output_bias(q, out);
+}
+
+void TwoLayerNetwork::combine(const ConstMatrixRef& outer, const ConstMatrixRef& inner, MatrixRef K) const {
+  const Index k = outputs_;
+  if (k == 1) {
+    K = inner.cwiseProduct(K) + outer;
+    return;
+  }
+  for (Index col = 0; col < K.cols(); ++col)
+    for (Index i = 0; i < inner.rows(); ++i) {
+      K.col(col).segment(i * k, k) *= inner(i, col / k);
+      K(i * k + col % k, col) += outer(i, col / k);
+    }
 }
 
 const Matrix& TwoLayerNetwork::input_kernel() const {
   std::call_once(input_kernel_once_, [this] {
-    input_kernel_.resize(num_residuals(), num_residuals());
+    input_kernel_.resize(train_.X.rows(), train_.X.rows());
     row_gram(train_.X, input_kernel_);
   });
   return input_kernel_;
@@ -176,7 +229,7 @@ class TwoLayerNetwork::At final : public Linearization {
   explicit At(const TwoLayerNetwork& net) : Linearization(net.num_params(), net.num_residuals()), net_(net) {}
 
   void refill(const ConstVectorRef& w) {
-    u_ = w.head(net_.width_);
+    u_ = w.head(net_.V_begin());
     net_.forward(w, 2, A_, A1_, A2_, g_);
     g_ *= net_.scale();
   }
@@ -187,11 +240,11 @@ class TwoLayerNetwork::At final : public Linearization {
       Map& dZ = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ);
       dZ.array() *= A1_.middleCols(j, count).array();
-      apply(A_.middleCols(j, count), v.segment(j, count), part);
-      add_applied(dZ, u_.segment(j, count), part);
+      multiply_nt(net_.outer(v).middleCols(j, count), A_.middleCols(j, count), part);
+      add_product_nt(net_.outer(u_).middleCols(j, count), dZ, part);
     });
     out *= net_.output_scale_;
-    if (net_.output_bias_) out.array() += v[num_params() - 1];
+    net_.add_output_bias(v, out);
   }
 
   void vjp(const ConstVectorRef& q, VectorRef out) const override { net_.pull_back(q, u_, A_, A1_, out); }
@@ -199,7 +252,7 @@ class TwoLayerNetwork::At final : public Linearization {
   const Vector* scaled_residual() const override { return &g_; }
 
   void gram(Index begin, Index end, MatrixRef K) const override {
-    const Index m = net_.width_, V = m, b = net_.b_begin(), a = net_.inner_end(), d = num_params();
+    const Index V = net_.V_begin(), b = net_.b_begin(), a = net_.inner_end(), d = num_params();
     for (Index edge : {begin, end})
       if (edge != 0 && edge != V && edge != b && edge != a && edge != d)
         return Linearization::gram(begin, end, K);
@@ -208,29 +261,34 @@ class TwoLayerNetwork::At final : public Linearization {
                has_a = a < d && has(a, d);
 
     auto work = net_.scratch();
-    Matrix& B = work->A;
-    B.resize(A_.rows(), m);
+    Matrix& B = work->B;
+    const Index k = net_.outputs_;
+    B.resize(num_residuals(), net_.width_);
     if (has_V || has_b)
-      net_.for_neurons(B.rows(), [&](const Neurons& tile) {
-        const Index j = tile.begin, count = tile.count;
-        B.middleCols(j, count) = A1_.middleCols(j, count) * u_.segment(j, count).asDiagonal();
+      net_.for_neurons(A_.rows(), [&](const Neurons& tile) {
+        for (Index j = tile.begin; j < tile.begin + tile.count; ++j)
+          Map(B.col(j).data(), k, A_.rows()) = net_.outer(u_).col(j) * A1_.col(j).transpose();
       });
     if (has_V) net_.input_kernel();  // made before the threads want it
-    for_lower_tiles(K.rows(), 2 * m, parallel::kTriangle, [&](const Tile& t) {
-      auto out = t.of(K);
+    const double s2 = net_.output_scale_ * net_.output_scale_;
+    const Index depth = net_.width_ * (1 + k * k), side = std::max<Index>(parallel::kTriangle / k, 8);
+    for_lower_tiles(A_.rows(), depth, side, [&](const Tile& t) {
+      const auto first = net_.buffer(), second = net_.buffer();
+      Map outer = first->matrix(t.rows, t.cols), inner = second->matrix(t.rows, t.cols);
       if (has_u)
-        gram_tile(A_, t, out);
+        gram_tile(A_, t, outer);
+      else
+        outer.setZero();
+      outer.array() = s2 * outer.array() + (has_a ? 1.0 : 0.0);
+      inner.setConstant(has_b ? s2 : 0.0);
+      if (has_V) inner += s2 * t.of(net_.input_kernel());
+      const Tile rows{t.row * k, t.rows * k, t.col * k, t.cols * k};
+      auto out = rows.of(K);
+      if (has_V || has_b)
+        gram_tile(B, rows, out);
       else
         out.setZero();
-      if (has_V || has_b) {
-        const auto memory = net_.buffer();
-        Map BB = memory->matrix(t.rows, t.cols);
-        gram_tile(B, t, BB);
-        if (has_V) out += BB.cwiseProduct(t.of(net_.input_kernel()));
-        if (has_b) out += BB;
-      }
-      out *= net_.output_scale_ * net_.output_scale_;
-      if (has_a) out.array() += 1.0;
+      net_.combine(outer, inner, out);
     });
     mirror_lower(K);
   }
@@ -238,8 +296,9 @@ class TwoLayerNetwork::At final : public Linearization {
   void hvp(const ConstVectorRef& v, VectorRef out) const override {
     const double c = net_.scale(), s = net_.output_scale_;
     second_derivative(g_, v, out, [&](Vector& h) {
-      h *= s * c;
-      if (net_.output_bias_) h.array() += c * v[num_params() - 1];
+      h *= s;
+      net_.add_output_bias(v, h);
+      h *= c;
     });
   }
 
@@ -247,7 +306,7 @@ class TwoLayerNetwork::At final : public Linearization {
                    VectorRef out) const override {
     second_derivative(g, v, out, [&](Vector& h) {
       h *= net_.output_scale_;
-      if (net_.output_bias_) h.array() += v[num_params() - 1];
+      net_.add_output_bias(v, h);
       S(h);
     });
   }
@@ -257,65 +316,82 @@ class TwoLayerNetwork::At final : public Linearization {
   void second_derivative(const ConstVectorRef& g, const ConstVectorRef& v, VectorRef out,
                          Finish&& finish) const {
     auto work = net_.scratch();
-    const Index n = A_.rows(), m = net_.width_, p = net_.inputs_;
+    const Index n = A_.rows(), p = net_.inputs_, outputs = net_.outputs_;
     const double s = net_.output_scale_;
+    const ConstMap u = net_.outer(u_), du = net_.outer(v), G(g.data(), outputs, n);
     Matrix& dZ = work->A;
     Vector& h = work->r;
-    dZ.resize(n, m);
-    h.resize(n);
+    dZ.resize(n, net_.width_);
+    h.resize(num_residuals());
     net_.sum_over_neurons(h, [&](Neurons& tile, auto part) {
       const Index j = tile.begin, count = tile.count;
       Map& E = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ.middleCols(j, count));
       E = A1_.middleCols(j, count).cwiseProduct(dZ.middleCols(j, count));
-      apply(A_.middleCols(j, count), v.segment(j, count), part);
-      add_applied(E, u_.segment(j, count), part);
-      apply_transposed(E, g, out.segment(j, count), s);
+      multiply_nt(du.middleCols(j, count), A_.middleCols(j, count), part);
+      add_product_nt(u.middleCols(j, count), E, part);
+      multiply(G, E, Map(out.data() + j * outputs, outputs, count), s);
     });
     finish(h);
     net_.for_neurons(n, [&](Neurons tile) {
       const Index j = tile.begin, count = tile.count;
       Map& E = tile.memory;
-      for (Index k = 0; k < count; ++k)
-        E.col(k) = A1_.col(j + k).cwiseProduct((s * u_[j + k]) * h + (s * v[j + k]) * g) +
-                   (s * u_[j + k]) * A2_.col(j + k).cwiseProduct(dZ.col(j + k)).cwiseProduct(g);
-      add_applied_transposed(A_.middleCols(j, count), h, out.segment(j, count), s);
-      multiply_tn(net_.train_.X, E, Map(out.data() + m + j * p, p, count));
+      for (Index k = 0; k < count; ++k) {
+        auto e = E.col(k);
+        weigh(g, u.col(j + k), e);
+        dZ.col(j + k).array() *= A2_.col(j + k).array() * e.array();
+        weigh(h, u.col(j + k), e);
+        add_weighed(g, du.col(j + k), e);
+        e = s * (A1_.col(j + k).cwiseProduct(e) + dZ.col(j + k));
+      }
+      add_product(ConstMap(h.data(), outputs, n), A_.middleCols(j, count),
+                  Map(out.data() + j * outputs, outputs, count), s);
+      multiply_tn(net_.train_.X, E, Map(out.data() + net_.V_begin() + j * p, p, count));
       if (net_.inner_bias_) out.segment(net_.b_begin() + j, count) = E.colwise().sum().transpose();
     });
-    if (net_.output_bias_) out[num_params() - 1] = h.sum();
+    net_.pull_output_bias(h, out);
   }
 
   void hessian(MatrixRef H) const override {
     // c J^T J, and per neuron the second derivatives of f, weighted by g and by act' or act''.
     auto work = net_.scratch();
-    const Index n = A_.rows(), m = net_.width_, p = net_.inputs_, d = num_params();
+    const Index n = A_.rows(), m = net_.width_, p = net_.inputs_, outputs = net_.outputs_;
     const Matrix& X = net_.train_.X;
+    const ConstMap u = net_.outer(u_), G(g_.data(), outputs, n);
     const bool bias = net_.inner_bias_;
     const double s = net_.output_scale_;
     Matrix& J = work->J;
-    J.resize(n, d);
-    J.leftCols(m) = s * A_;
-    for (Index j = 0; j < m; ++j) {
-      J.middleCols(m + j * p, p) = ((s * u_[j]) * A1_.col(j)).asDiagonal() * X;
-      if (bias) J.col(net_.b_begin() + j) = (s * u_[j]) * A1_.col(j);
-    }
-    if (net_.output_bias_) J.col(d - 1).setOnes();
+    J.setZero(num_residuals(), num_params());
+    for (Index j = 0; j < m; ++j)
+      for (Index i = 0; i < n; ++i)
+        for (Index o = 0; o < outputs; ++o) {
+          auto row = J.row(i * outputs + o);
+          const double slope = s * u(o, j) * A1_(i, j);
+          row[j * outputs + o] = s * A_(i, j);
+          row.segment(net_.V_begin() + j * p, p) = slope * X.row(i);
+          if (bias) row[net_.b_begin() + j] = slope;
+        }
+    for (Index i = 0; net_.output_bias_ && i < num_residuals(); ++i)
+      J(i, net_.inner_end() + i % outputs) = 1.0;
     column_gram(J, H, net_.scale());
 
     const auto memory = net_.buffer();
     Map gX = memory->matrix(n, p);
     for (Index j = 0; j < m; ++j) {
-      const Index V = m + j * p, b = net_.b_begin() + j;
+      const Index V = net_.V_begin() + j * p, b = net_.b_begin() + j;
       const auto add = [&](Index row, Index col, double value) {
         H(row, col) += value;
         if (row != col) H(col, row) += value;
       };
-      gX = (s * g_.cwiseProduct(A1_.col(j))).asDiagonal() * X;
-      if (bias) add(j, b, s * g_.dot(A1_.col(j)));
-      for (Index k = 0; k < p; ++k) add(j, V + k, gX.col(k).sum());
-      gX = ((s * u_[j]) * g_.cwiseProduct(A2_.col(j))).asDiagonal() * X;
-      if (bias) add(b, b, s * u_[j] * g_.dot(A2_.col(j)));
+      for (Index o = 0; o < outputs; ++o) {
+        work->r = s * G.row(o).transpose().cwiseProduct(A1_.col(j));
+        gX = work->r.asDiagonal() * X;
+        if (bias) add(j * outputs + o, b, work->r.sum());
+        for (Index k = 0; k < p; ++k) add(j * outputs + o, V + k, gX.col(k).sum());
+      }
+      work->r = s * (G.transpose() * u.col(j)).cwiseProduct(A2_.col(j));
+      gX = work->r.asDiagonal() * X;
+      if (bias) add(b, b, work->r.sum());
       for (Index k = 0; bias && k < p; ++k) add(b, V + k, gX.col(k).sum());
       add_product_tn(X, gX, H.block(V, V, p, p));
     }
@@ -332,25 +408,26 @@ void TwoLayerNetwork::linearize(const ConstVectorRef& w, std::unique_ptr<Lineari
   static_cast<At&>(*lin).refill(w);
 }
 
-/// s^2 sum_ij act(z_ij)^2 + u_j^2 act'(z_ij)^2 (||x_i||^2 [+ 1]), and 1 for each sample with an output bias.
+/// s^2 sum_ij k act(z_ij)^2 + ||u_j||^2 act'(z_ij)^2 (||x_i||^2 [+ 1]), and 1 for each row with an output bias.
 double TwoLayerNetwork::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
-  const Index n = num_residuals(), m = width_, p = inputs_;
-  const double s2 = output_scale_ * output_scale_;
+  const Index m = width_, p = inputs_;
+  const double s2 = output_scale_ * output_scale_, k = static_cast<double>(outputs_);
   const Vector sizes = train_.X.rowwise().squaredNorm().array() + (inner_bias_ ? 1.0 : 0.0);
   Matrix A, A1, A2;
   Vector r;
   forward(w, 2, A, A1, A2, r);
-  double trace = output_bias_ ? static_cast<double>(n) : 0.0;
+  double trace = output_bias_ ? static_cast<double>(num_residuals()) : 0.0;
   for (Index j = 0; j < m; ++j) {
-    const double u = w[j], inner = A1.col(j).cwiseAbs2().dot(sizes);
-    trace += s2 * (A.col(j).squaredNorm() + u * u * inner);
-    gradient[j] = 2.0 * s2 * u * inner;
+    const auto u = outer(w).col(j);
+    const double inner = A1.col(j).cwiseAbs2().dot(sizes), u2 = u.squaredNorm();
+    trace += s2 * (k * A.col(j).squaredNorm() + u2 * inner);
+    gradient.segment(j * outputs_, outputs_) = (2.0 * s2 * inner) * u;
     // The derivative by z_j, in place of A.
-    A.col(j) = (2.0 * s2) * A1.col(j).cwiseProduct(A.col(j) + (u * u) * A2.col(j).cwiseProduct(sizes));
+    A.col(j) = (2.0 * s2) * A1.col(j).cwiseProduct(k * A.col(j) + u2 * A2.col(j).cwiseProduct(sizes));
   }
-  multiply_tn(train_.X, A, Map(gradient.data() + m, p, m));
+  multiply_tn(train_.X, A, Map(gradient.data() + V_begin(), p, m));
   if (inner_bias_) gradient.segment(b_begin(), m) = A.colwise().sum().transpose();
-  if (output_bias_) gradient[num_params() - 1] = 0.0;
+  if (output_bias_) gradient.tail(outputs_).setZero();
   return trace;
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -20,10 +19,10 @@ TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes s
     : Piece(net.num_params(), net.num_residuals(), net.scale()),
       net_(net),
       slopes_(slopes),
-      skew_(net.inner_bias_ ? decay.rate(net.b_begin()) - decay.rate(net.width_) : 0.0),
-      slope_(Matrix::Constant(net.num_residuals(), net.width_, slopes.below)),
-      sliding_(net.width_, net.inputs_, net.inner_bias_, skew_ != 0.0) {
-  X_ = Matrix::Ones(net.num_residuals(), net.inputs_ + net.inner_bias_);
+      skew_(net.inner_bias_ ? decay.rate(net.b_begin()) - decay.rate(net.V_begin()) : 0.0),
+      slope_(Matrix::Constant(net.train_.X.rows(), net.width_, slopes.below)),
+      sliding_(net.V_begin(), net.width_, net.inputs_, net.inner_bias_, skew_ != 0.0) {
+  X_ = Matrix::Ones(net.train_.X.rows(), net.inputs_ + net.inner_bias_);
   X_.leftCols(net.inputs_) = net.train_.X;
   find_surfaces();
   inputs_.resize(X_.cols(), num_surfaces());
@@ -40,7 +39,7 @@ void TwoLayerNetwork::InMode::find_surfaces() {
     return std::lexicographical_compare(row(a).begin(), row(a).end(), row(b).begin(), row(b).end());
   };
   std::map<Index, Index, decltype(before)> seen(before);
-  for (Index k = 0; k < num_residuals(); ++k) {
+  for (Index k = 0; k < X_.rows(); ++k) {
     if (X_.row(k).isZero(0.0)) {
       surface_of_.push_back(-1);
       continue;
@@ -61,7 +60,7 @@ void TwoLayerNetwork::InMode::gradient_through(const ConstVectorRef& w, const On
   force_.resize(num_residuals());
   residual(w, force_);
   outer(force_);
-  pull_back(force_, w.head(net_.width_), Y_, out);
+  pull_back(force_, w.head(net_.V_begin()), Y_, out);
 }
 
 void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
@@ -70,7 +69,7 @@ void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
     mode_(i, unit) = sides[i];
     if (sides[i] == 0) slid.push_back(i);
   }
-  for (Index k = 0; k < num_residuals(); ++k) {
+  for (Index k = 0; k < X_.rows(); ++k) {
     const signed char side = surface_of_[k] < 0 ? 0 : sides[surface_of_[k]];
     slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
   }
@@ -86,9 +85,16 @@ void TwoLayerNetwork::InMode::distances(const ConstVectorRef& w, MatrixRef out) 
 
 void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) const {
   const Index m = net_.width_, p = net_.inputs_;
-  out = Eigen::Map<const Matrix>(w.data() + m, p, m).colwise().squaredNorm().transpose();
+  out = Eigen::Map<const Matrix>(w.data() + net_.V_begin(), p, m).colwise().squaredNorm().transpose();
   if (net_.inner_bias_) out += w.segment(net_.b_begin(), m).cwiseAbs2();
   out = out.cwiseSqrt();
+}
+
+void TwoLayerNetwork::InMode::gains(const ConstVectorRef& w, VectorRef out) const {
+  if (net_.outputs_ == 1)
+    out = w.head(net_.width_);
+  else
+    out.setOnes();
 }
 
 void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const ConstVectorRef& w,
@@ -98,12 +104,12 @@ void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const Con
   gather(force);
   for (const SlidingNeuron& slid : sliding_) {
     const Index k = static_cast<Index>(slid.surfaces.size());
-    const double gain = this->gain(signs[slid.unit], w, slid.unit);
-    set_field(slid.unit, gain, w, slid.surfaces, inner_);
+    set_unit(signs[slid.unit], w, slid.unit);
+    set_field(slid.unit, w, slid.surfaces, inner_);
     auto q = low.segment(slot, k);
     apply_transposed(slid.inputs.Q, inner_, q);
     slid.inputs.R.triangularView<Eigen::Upper>().solveInPlace(q);
-    for (Index i = 0; i < k; ++i) high[slot + i] = jump(gain, slid.surfaces[i]) - q[i];
+    for (Index i = 0; i < k; ++i) high[slot + i] = jump(slid.surfaces[i]) - q[i];
     slot += k;
   }
 }
@@ -115,9 +121,9 @@ void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& w, const 
   out.jumps.resize(static_cast<Index>(surfaces.size()));
   add_up(force);
   gather(force);
-  const double gain = this->gain(sign, w, unit);
-  set_field(unit, gain, w, surfaces, out.field);
-  for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(gain, surfaces[i]);
+  set_unit(sign, w, unit);
+  set_field(unit, w, surfaces, out.field);
+  for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(surfaces[i]);
 }
 
 bool TwoLayerNetwork::InMode::snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const {
@@ -146,62 +152,91 @@ Matrix TwoLayerNetwork::InMode::columns(const std::vector<Index>& surfaces) cons
 }
 
 void TwoLayerNetwork::InMode::add_up(const ConstVectorRef& force) const {
-  forces_.setZero(num_surfaces());
-  for (Index k = 0; k < num_residuals(); ++k)
-    if (surface_of_[k] >= 0) forces_[surface_of_[k]] += net_.output_scale_ * force[k];
+  const Index k = net_.outputs_;
+  forces_.setZero(k, num_surfaces());
+  for (Index i = 0; i < X_.rows(); ++i)
+    if (surface_of_[i] >= 0) forces_.col(surface_of_[i]) += net_.output_scale_ * force.segment(i * k, k);
 }
 
-double TwoLayerNetwork::InMode::gain(double sign, const ConstVectorRef& w, Index unit) const {
-  return skew_ == 0.0 ? sign : w[unit];
+void TwoLayerNetwork::InMode::set_unit(double sign, const ConstVectorRef& w, Index unit) const {
+  weights_ = net_.outer(w).col(unit);
+  if (net_.outputs_ == 1 && skew_ == 0.0) weights_[0] = sign;
+  felt_.resize(num_surfaces());
+  apply_transposed(forces_, weights_, felt_);
 }
 
-double TwoLayerNetwork::InMode::jump(double gain, Index surface) const {
-  return gain * (slopes_.above - slopes_.below) * forces_[surface];
+double TwoLayerNetwork::InMode::jump(Index surface) const {
+  return (slopes_.above - slopes_.below) * felt_[surface];
 }
 
-void TwoLayerNetwork::InMode::set_field(Index unit, double gain, const ConstVectorRef& w,
+void TwoLayerNetwork::InMode::set_field(Index unit, const ConstVectorRef& w,
                                         const std::vector<Index>& surfaces, Vector& out) const {
-  out = -net_.output_scale_ * G_.row(unit).transpose();
+  out.setZero();
+  for (Index o = 0; o < net_.outputs_; ++o)
+    out -= (net_.output_scale_ * weights_[o]) * G_.row(unit).segment(o * out.size(), out.size()).transpose();
   for (const Index i : surfaces) {
     const double excess = slope_(sample(i), unit) - slopes_.below;
-    if (excess != 0.0) out += excess * forces_[i] * inputs_.col(i);
+    if (excess != 0.0) out += excess * felt_[i] * inputs_.col(i);
   }
-  out *= gain;
   if (skew_ != 0.0) out[net_.inputs_] -= skew_ * w[net_.b_begin() + unit];
 }
 
 void TwoLayerNetwork::InMode::read_inner(const ConstVectorRef& w, Matrix& Y) const {
   const Index m = net_.width_, p = net_.inputs_;
   Y.resize(m, X_.cols());
-  Y.leftCols(p) = Eigen::Map<const Matrix>(w.data() + m, p, m).transpose();
+  Y.leftCols(p) = Eigen::Map<const Matrix>(w.data() + net_.V_begin(), p, m).transpose();
   if (net_.inner_bias_) Y.col(p) = w.segment(net_.b_begin(), m);
 }
 
 void TwoLayerNetwork::InMode::forward(const ConstVectorRef& w, const Matrix& Y, VectorRef out) const {
-  M_ = w.head(net_.width_).asDiagonal() * Y;
+  M_.setZero(net_.width_, net_.outputs_ * X_.cols());
+  add_products(w.head(net_.V_begin()), Y);
   put_through(out);
   out -= net_.train_.y;
-  if (net_.output_bias_) out.array() += w[num_params() - 1];
+  net_.add_output_bias(w, out);
+}
+
+void TwoLayerNetwork::InMode::add_products(const ConstVectorRef& u, const Matrix& Y) const {
+  for (Index o = 0; o < net_.outputs_; ++o)
+    M_.middleCols(o * Y.cols(), Y.cols()) += of_output(u, o).asDiagonal() * Y;
 }
 
 void TwoLayerNetwork::InMode::put_through(VectorRef out) const {
   SM_.resize(slope_.rows(), M_.cols());
   multiply(slope_, M_, SM_);
-  out = net_.output_scale_ * SM_.cwiseProduct(X_).rowwise().sum();
+  for (Index o = 0; o < net_.outputs_; ++o)
+    of_output(out, o) =
+        net_.output_scale_ * SM_.middleCols(o * X_.cols(), X_.cols()).cwiseProduct(X_).rowwise().sum();
 }
 
 void TwoLayerNetwork::InMode::gather(const ConstVectorRef& q) const {
-  qX_ = q.asDiagonal() * X_;
-  G_.resize(slope_.cols(), X_.cols());
+  qX_.resize(X_.rows(), net_.outputs_ * X_.cols());
+  for (Index o = 0; o < net_.outputs_; ++o)
+    qX_.middleCols(o * X_.cols(), X_.cols()) = of_output(q, o).asDiagonal() * X_;
+  G_.resize(slope_.cols(), qX_.cols());
   multiply_tn(slope_, qX_, G_);
+}
+
+void TwoLayerNetwork::InMode::write(const ConstVectorRef& u, const Matrix& Y, VectorRef out) const {
+  const Index m = net_.width_, p = net_.inputs_, size = Y.cols();
+  VectorRef outer = out.head(net_.V_begin());
+  inner_slopes_.setZero(m, size);
+  for (Index o = 0; o < net_.outputs_; ++o) {
+    const auto G = G_.middleCols(o * size, size);
+    of_output(outer, o) = net_.output_scale_ * G.cwiseProduct(Y).rowwise().sum();
+    inner_slopes_ += of_output(u, o).asDiagonal() * G;
+  }
+  inner_slopes_ *= net_.output_scale_;
+  Eigen::Map<Matrix>(out.data() + net_.V_begin(), p, m) = inner_slopes_.leftCols(p).transpose();
+  if (net_.inner_bias_) out.segment(net_.b_begin(), m) = inner_slopes_.col(p);
+  if (net_.output_bias_) out.tail(net_.outputs_).setZero();
 }
 
 void TwoLayerNetwork::InMode::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y,
                                         VectorRef out) const {
   gather(q);
-  out.head(net_.width_) = net_.output_scale_ * G_.cwiseProduct(Y).rowwise().sum();
-  write_inner(net_.output_scale_ * u, G_, out);
-  if (net_.output_bias_) out[num_params() - 1] = std::accumulate(q.begin(), q.end(), 0.0);
+  write(u, Y, out);
+  net_.pull_output_bias(q, out);
   project(out);
 }
 

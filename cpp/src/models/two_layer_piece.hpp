@@ -4,7 +4,7 @@
 //   f_i = s <x~_i, (S M)_i>,  M = diag(u) Y;       J^T q = s (rowsum(Y o G), diag(u) G),  G = S^T diag(q) X~,
 //
 // and J v is f with M = diag(du) Y + diag(u) dY: each takes one product with S, and nothing else of size
-// n x m.
+// n x m. Of several outputs, each has an M and a G, side by side.
 //
 // Without inner biases x~_i = x_i and y_j = v_j. A sample at 0 has no surface then: z_ij = 0 always.
 //
@@ -13,8 +13,9 @@
 // moves orthogonally to their inputs X~_j.
 //
 // The multipliers of its surfaces solve X~_j X~_j^T q = X~_j field_j, q_i = theta_i jump_i, with the field on
-// the side off. Decay at one rate has no part in it, since X~_j y_j = 0, and all are proportional to u_j, the gain;
-// where b_j decays faster than v_j, by `skew`, it pushes z_ij by -skew b_j.
+// the side off. Decay at one rate has no part in it, since X~_j y_j = 0, and of one output all are proportional to
+// u_j, the gain; of several, jump_ij is proportional to <u_j, q_i>. Where b_j decays faster than v_j, by `skew`, it
+// pushes z_ij by -skew b_j.
 #pragma once
 
 #include <vector>
@@ -44,7 +45,7 @@ class TwoLayerNetwork::InMode final : public Piece {
   void enter(Index unit, const signed char* sides) override;
   void distances(const ConstVectorRef& w, MatrixRef out) const override;
   void sizes(const ConstVectorRef& w, VectorRef out) const override;
-  void gains(const ConstVectorRef& w, VectorRef out) const override { out = w.head(net_.width_); }
+  void gains(const ConstVectorRef& w, VectorRef out) const override;
   void project(VectorRef v) const override { sliding_.project(v); }
   std::shared_ptr<const Decay::Slants> slants() const override { return sliding_.slants(); }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
@@ -61,32 +62,36 @@ class TwoLayerNetwork::InMode final : public Piece {
   void find_surfaces();
   /// The inputs of these surfaces.
   Matrix columns(const std::vector<Index>& surfaces) const;
-  /// The forces on each surface, for `jump` and `set_field`.
+  /// The forces on each surface, for `set_unit`.
   void add_up(const ConstVectorRef& force) const;
-  /// What multiplies the field of a unit with a gain of this sign.
-  double gain(double sign, const ConstVectorRef& w, Index unit) const;
-  /// Both with this gain. The field is that with the surfaces named off, after `gather`.
-  double jump(double gain, Index surface) const;
-  void set_field(Index unit, double gain, const ConstVectorRef& w, const std::vector<Index>& surfaces,
-                 Vector& out) const;
+  /// Of the unit, with a gain of this sign: what each surface feels, for `jump` and `set_field`.
+  void set_unit(double sign, const ConstVectorRef& w, Index unit) const;
+  double jump(Index surface) const;
+  /// With these surfaces off, after `gather`.
+  void set_field(Index unit, const ConstVectorRef& w, const std::vector<Index>& surfaces, Vector& out) const;
 
   /// Y at w, for a direction in place of w dY.
   void read_inner(const ConstVectorRef& w, Matrix& Y) const;
   /// r at w, whose inner weights are Y.
   void forward(const ConstVectorRef& w, const Matrix& Y, VectorRef out) const;
+  /// M += diag(u) Y for these u
+  void add_products(const ConstVectorRef& u, const Matrix& Y) const;
   /// out_i = s <x~_i, (S M)_i>
   void put_through(VectorRef out) const;
   /// G = S^T diag(q) X~
   void gather(const ConstVectorRef& q) const;
+  /// out = s (rowsum(Y o G), diag(u) G), and 0 for a.
+  void write(const ConstVectorRef& u, const Matrix& Y, VectorRef out) const;
   /// out = Pi J^T q at the point with these u and Y.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y, VectorRef out) const;
-
-  /// The part of out that is diag(u) G.
-  template <class U>
-  void write_inner(const U& u, const Matrix& G, VectorRef out) const {
-    const Index m = net_.width_, p = net_.inputs_;
-    Eigen::Map<Matrix>(out.data() + m, p, m) = (u.asDiagonal() * G.leftCols(p)).transpose();
-    if (net_.inner_bias_) out.segment(net_.b_begin(), m) = u.cwiseProduct(G.col(p));
+  /// What output o has in numbers that lie side by side.
+  auto of_output(const ConstVectorRef& numbers, Index o) const {
+    return Eigen::Map<const Vector, 0, Eigen::InnerStride<>>(
+        numbers.data() + o, numbers.size() / net_.outputs_, Eigen::InnerStride<>(net_.outputs_));
+  }
+  auto of_output(VectorRef numbers, Index o) const {
+    return Eigen::Map<Vector, 0, Eigen::InnerStride<>>(numbers.data() + o, numbers.size() / net_.outputs_,
+                                                       Eigen::InnerStride<>(net_.outputs_));
   }
 
   const TwoLayerNetwork& net_;
@@ -99,8 +104,10 @@ class TwoLayerNetwork::InMode final : public Piece {
   Vector lengths_;  // ||x~_i||
   Matrix slope_;    // n x m
   SlidingNeurons sliding_;
-  mutable Matrix Y_, M_, SM_, qX_, G_;  // scratch: a piece serves one run
-  mutable Vector force_, forces_, inner_;
+  // Scratch: a piece serves one run. M, S M, diag(q) X~ and G of all outputs side by side.
+  mutable Matrix Y_, M_, SM_, qX_, G_, inner_slopes_;
+  mutable Matrix forces_;                          // outputs x surfaces
+  mutable Vector force_, weights_, felt_, inner_;  // u_j, or its sign; <u_j, forces>
 };
 
 }  // namespace grokflow

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 namespace grokflow {
 namespace {
@@ -177,6 +178,25 @@ struct Abs {
   inline Jet at(double z) const { return {std::fabs(z), z > 0.0 ? 1.0 : -1.0, 0.0}; }
 };
 
+struct Polynomial {
+  const double* coefficients;
+  Index degree;
+
+  /// out_i = its derivative at z_i of this order.
+  void evaluate(int order, const double* z, Index size, double* __restrict out) const {
+    const auto coefficient = [&](Index power) {  // of what the derivative makes of that power
+      double c = coefficients[power];
+      for (int k = 0; k < order; ++k) c *= static_cast<double>(power - k);
+      return c;
+    };
+    std::fill_n(out, size, degree < order ? 0.0 : coefficient(degree));
+    for (Index power = degree - 1; power >= order; --power) {
+      const double c = coefficient(power);
+      for (Index i = 0; i < size; ++i) out[i] = out[i] * z[i] + c;
+    }
+  }
+};
+
 /// Entries per pass. With a fixed trip count the loop has no scalar remainder, so bits do not depend on
 /// position.
 constexpr Index kBlock = 64;
@@ -192,6 +212,16 @@ inline void block(Function function, const double* z, double* __restrict a, doub
     if (Order > 0) a1[i] = jet.first;
     if (Order > 1) a2[i] = jet.second;
   }
+}
+
+template <int Order>
+inline void block(Polynomial function, const double* z, double* __restrict a, double* __restrict a1,
+                  double* __restrict a2) {
+  double in[kBlock];
+  std::copy_n(z, kBlock, in);
+  function.evaluate(0, in, kBlock, a);
+  if (Order > 0) function.evaluate(1, in, kBlock, a1);
+  if (Order > 1) function.evaluate(2, in, kBlock, a2);
 }
 
 template <int Order, class Function>
@@ -234,6 +264,10 @@ void dispatch(const Activation& activation, const double* z, Index size, double*
       return evaluate<Order>(Abs{}, z, size, a, a1, a2);
     case Activation::smooth_relu:
       return evaluate<Order>(Softplus(activation.parameter), z, size, a, a1, a2);
+    case Activation::polynomial: {
+      const auto& c = activation.coefficients;
+      return evaluate<Order>(Polynomial{c.data(), static_cast<Index>(c.size()) - 1}, z, size, a, a1, a2);
+    }
   }
 }
 
@@ -243,6 +277,14 @@ Activation::Activation(Kind kind, double parameter) : kind(kind), parameter(para
   if (!std::isfinite(parameter)) throw std::invalid_argument("the parameter of an activation must be finite");
   if (kind == smooth_relu && !(parameter > 0.0 && std::isfinite(1.0 / parameter)))
     throw std::invalid_argument("the width of smooth_relu must be positive, and its inverse finite");
+  if (kind == polynomial) throw std::invalid_argument("a polynomial is made of its coefficients");
+}
+
+Activation::Activation(std::vector<double> given) : kind(polynomial), coefficients(std::move(given)) {
+  if (coefficients.empty()) throw std::invalid_argument("a polynomial has at least one coefficient");
+  for (const double c : coefficients)
+    if (!std::isfinite(c)) throw std::invalid_argument("the coefficients of a polynomial must be finite");
+  while (coefficients.size() > 1 && coefficients.back() == 0.0) coefficients.pop_back();
 }
 
 std::optional<Activation::Slopes> Activation::slopes() const {
@@ -253,9 +295,9 @@ std::optional<Activation::Slopes> Activation::slopes() const {
 }
 
 const std::vector<std::string>& activation_names() {
-  static const std::vector<std::string> names = {"tanh",       "erf",       "softplus",   "gelu",
-                                                 "sigmoid",    "quadratic", "identity",   "relu",
-                                                 "leaky_relu", "abs",       "smooth_relu"};
+  static const std::vector<std::string> names = {"tanh",       "erf",       "softplus",    "gelu",
+                                                 "sigmoid",    "quadratic", "identity",    "relu",
+                                                 "leaky_relu", "abs",       "smooth_relu", "polynomial"};
   return names;
 }
 

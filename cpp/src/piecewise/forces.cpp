@@ -25,10 +25,13 @@ class GradientForces final : public Forces {
   GradientForces(std::shared_ptr<const Piece> piece, Decay decay)
       : piece_(std::move(piece)),
         decay_(piece_->felt(std::move(decay))),
-        shifted_(piece_->forces_react() ? Matrix::Identity(piece_->num_forces(), piece_->num_forces())
+        shifted_(piece_->forces_react() ? Matrix::Identity(piece_->num_rows(), piece_->num_rows())
                                         : Matrix()),
         cholesky_(shifted_),
-        rows_(piece_->num_forces()),
+        rows_(piece_->num_rows()),
+        before_(piece_->num_rows()),
+        change_(piece_->num_rows()),
+        gap_(piece_->num_forces()),
         params_(piece_->num_params()) {}
 
   void evaluate(const ConstVectorRef& w, VectorRef out) override {
@@ -42,22 +45,21 @@ class GradientForces final : public Forces {
     params_.setZero();
     decay_.add_gradient(1.0, w, params_);
     at_->lin->jvp(params_, rows_);
-    before_ = before;
-    piece_->to_rows(w, before_);
-    out = shift_ * before_ - rows_;
-    cholesky_.solve(out);
-    out -= before_;
-    for (int power = 1; power < kSharpness; ++power) {  // out <- K (K + s)^-1 out
-      rows_ = out;
+    piece_->to_rows(w, before, before_);
+    change_ = shift_ * before_ - rows_;
+    cholesky_.solve(change_);
+    change_ -= before_;
+    for (int power = 1; power < kSharpness; ++power) {  // change <- K (K + s)^-1 change
+      rows_ = change_;
       cholesky_.solve(rows_);
-      out -= shift_ * rows_;
+      change_ -= shift_ * rows_;
     }
     // w moves by J^T q
-    rows_ = out / piece_->scale();
+    rows_ = change_ / piece_->scale();
     cholesky_.solve(rows_);
     const double moved = std::sqrt(std::max(0.0, rows_.dot(at_->K * rows_)));
-    out += before_;
-    piece_->from_rows(w, out);
+    change_ += before_;
+    piece_->from_rows(w, change_, out);
     return moved;
   }
 
@@ -65,9 +67,9 @@ class GradientForces final : public Forces {
     if (tau == 0.0 || !piece_->forces_react() || !freeze(w, tau)) return;
     double first = 0.0;
     for (int correction = 0; correction < kCorrections; ++correction) {
-      piece_->slopes(w, rows_);
-      rows_ = force / piece_->scale() - rows_;
-      piece_->to_rows(w, rows_);
+      piece_->slopes(w, gap_);
+      gap_ = force / piece_->scale() - gap_;
+      piece_->to_rows(w, gap_, rows_);
       cholesky_.solve(rows_);
       at_->lin->vjp(rows_, params_);
       w += params_;
@@ -113,7 +115,7 @@ class GradientForces final : public Forces {
   Frozen* at_ = nullptr;  // the last one asked for
   Matrix shifted_;
   SymmetricCholesky<double> cholesky_;
-  Vector rows_, before_, params_;
+  Vector rows_, before_, change_, gap_, params_;
 };
 
 /// -K^-1 J grad R, in every mode at once.
@@ -121,16 +123,19 @@ class DriftForces final : public Forces {
  public:
   DriftForces(std::shared_ptr<Piece> piece, std::shared_ptr<const Regularizer> regularizer,
               const TangentOptions& options)
-      : piece_(std::move(piece)), regularizer_(std::move(regularizer)), slope_(piece_->num_params()) {
+      : piece_(std::move(piece)),
+        regularizer_(std::move(regularizer)),
+        slope_(piece_->num_params()),
+        rows_(piece_->num_rows()) {
     tangent_ = make_tangent_space(CurvatureKind::gram, piece_, options, stats_);
   }
 
   void evaluate(const ConstVectorRef& w, VectorRef out) override {
     regularizer_->evaluate(w, slope_);
     tangent_->linearize(w);
-    tangent_->multipliers(slope_, out);
-    out = -out;
-    piece_->from_rows(w, out);
+    tangent_->multipliers(slope_, rows_);
+    rows_ = -rows_;
+    piece_->from_rows(w, rows_, out);
   }
 
   double react(const ConstVectorRef& w, const ConstVectorRef&, double, VectorRef out) override {
@@ -145,7 +150,7 @@ class DriftForces final : public Forces {
   std::shared_ptr<const Piece> piece_;
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
-  Vector slope_;
+  Vector slope_, rows_;
 };
 
 }  // namespace

@@ -95,11 +95,14 @@ class Common:
     depth: int = option(3, "L of u^L - v^L (deep-diagonal).")
     activation: str = option(
         "tanh",
-        "tanh, erf, softplus, gelu, sigmoid, quadratic, identity or smooth_relu (two-layer, mlp); relu, "
-        "leaky_relu or abs (two-layer).",
+        "tanh, erf, softplus, gelu, sigmoid, quadratic, polynomial, identity or smooth_relu (two-layer, "
+        "mlp); relu, leaky_relu or abs (two-layer).",
     )
     negative_slope: float | None = option(None, "Slope of leaky_relu below 0.  [default: 0.01]")
     smoothing: float | None = option(None, "Width of smooth_relu.  [default: 0.01]")
+    coefficients: str | None = option(
+        None, "Coefficients of a polynomial, of 1, z, z^2, ..., with commas between."
+    )
     output_scale: float | None = option(
         None, "Factor before the output (two-layer).  [default: 1/sqrt(width)]"
     )
@@ -256,6 +259,18 @@ def as_widths(settings: Common) -> list[int]:
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise ValueError(f"widths is {settings.widths!r}; it must be integers with commas between: 200,200")
     return [int(part) for part in parts]
+
+
+def as_coefficients(settings: Common) -> list[float] | None:
+    """Return the coefficients of a polynomial, if there are any."""
+    if settings.coefficients is None:
+        return None
+    try:
+        return [float(part) for part in settings.coefficients.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"coefficients is {settings.coefficients!r}; it must be numbers with commas between: 0,1,0.5"
+        ) from None
 
 
 def to_toml(settings: Common, comment: str) -> bytes:

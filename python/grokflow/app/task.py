@@ -19,7 +19,16 @@ from grokflow._validate import FloatArray
 from grokflow.app import data
 from grokflow.app.build import version_line
 from grokflow.app.report import writable_directory
-from grokflow.app.settings import OF_ENTRIES, Common, LimitSettings, S, Settings, as_widths, to_toml
+from grokflow.app.settings import (
+    OF_ENTRIES,
+    Common,
+    LimitSettings,
+    S,
+    Settings,
+    as_coefficients,
+    as_widths,
+    to_toml,
+)
 from grokflow.checkpoint.journal import Journal, as_checkpoint_path
 from grokflow.figures.style import scientific
 from grokflow.files import FileError, contents_of, write_atomically
@@ -159,7 +168,7 @@ def build(settings: Common, parts: data.Split) -> Any:
         return gf.models.DeepLinearNetwork(parts.X, parts.y, as_widths(settings), **options)
     activation: dict[str, Any] = {
         name: getattr(settings, name) for name in ("activation", "negative_slope", "smoothing")
-    }
+    } | {"coefficients": as_coefficients(settings)}
     if settings.model == "mlp":
         return gf.models.MLP(parts.X, parts.y, as_widths(settings), **options, **activation)
     assert settings.width is not None  # merge has filled it in

@@ -16,11 +16,11 @@ from grokflow.losses import Loss, as_loss
 from grokflow.memory import require_memory
 from grokflow.models.initial import Layer, balanced_neurons
 from grokflow.models.model import (
-    DEGREES,
     Regression,
     Samples,
     Scale,
     activation_arguments,
+    degree_of,
     sample_arguments,
 )
 
@@ -48,8 +48,8 @@ class MLP(Regression):
         with "relu", "leaky_relu" or "abs" is not smooth: its right-hand side jumps, and trajectories may
         slide along the kinks. Here they are evaluated only: a flow is integrated as if it were smooth, with
         a warning, in steps that may become very small. "smooth_relu" is a relu with a smooth flow.
-    negative_slope, smoothing : float, default 0.01
-        Parameters of "leaky_relu" and of "smooth_relu", as in :class:`TwoLayerNetwork`.
+    negative_slope, smoothing, coefficients
+        Parameters of "leaky_relu", "smooth_relu" and "polynomial", as in :class:`TwoLayerNetwork`.
     bias : bool or sequence of bool, default True
         Whether the layers have biases: all of them, or each by itself, the last one included. Blocks keep
         the number of their layer: ``w = [W1, W2, b2]`` for ``bias=(False, True)``.
@@ -91,13 +91,14 @@ class MLP(Regression):
         activation: str = "tanh",
         negative_slope: float | None = None,
         smoothing: float | None = None,
+        coefficients: Sequence[float] | None = None,
         bias: bool | Sequence[bool] = True,
         loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
         chosen, parameter = activation_arguments(
-            activation, negative_slope=negative_slope, smoothing=smoothing
+            activation, negative_slope=negative_slope, smoothing=smoothing, coefficients=coefficients
         )
         own: dict[str, Any] = {
             "widths": as_widths(widths),
@@ -127,9 +128,10 @@ class MLP(Regression):
         if activation != "identity":
             self._balance = balanced_neurons
         std = {f"{part}{l}": before**-0.5 for l, (before, _) in enumerate(layers, 1) for part in "Wb"}
-        if activation in DEGREES and not any(biases[1:]):
+        degree = degree_of(activation, parameter)
+        if degree >= 0 and not any(biases[1:]):
             for _ in own["widths"]:
-                self._degree = (self._degree + 1) * DEGREES[activation]
+                self._degree = (self._degree + 1) * degree
             self._degree += 1
         super().__init__(kind, std, arguments)
         if activation in KINKED:

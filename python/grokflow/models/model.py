@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._validate import (
     FloatArray,
+    as_array,
     as_choice,
     as_inputs,
     as_number,
@@ -37,8 +38,18 @@ Kind: TypeAlias = Callable[[Any, Any], Any]
 
 REMEMBERED = 100  # initial weights whose origin a model can tell
 
-# The activations that carry a parameter: its name and its default.
-ACTIVATION_PARAMETERS = {"leaky_relu": ("negative_slope", 0.01), "smooth_relu": ("smoothing", 0.01)}
+
+def as_coefficients(name: str, value: object) -> tuple[float, ...]:
+    """Return the coefficients of a polynomial, one at least."""
+    return tuple(as_array(name, value, 1).tolist())  # type: ignore[arg-type]
+
+
+# The activations that carry a parameter: its name, how it is checked, and its default, if there is one.
+ACTIVATION_PARAMETERS: dict[str, tuple[str, Callable[[str, Any], Any], float | None]] = {
+    "leaky_relu": ("negative_slope", as_number, 0.01),
+    "smooth_relu": ("smoothing", as_positive, 0.01),
+    "polynomial": ("coefficients", as_coefficients, None),
+}
 
 
 # The activations that are positively homogeneous, and their degrees.
@@ -230,24 +241,29 @@ class Regression(Model):
         return outputs.reshape(-1, *self.shape[1:])
 
 
-def activation_arguments(
-    activation: str, *, negative_slope: float | None, smoothing: float | None
-) -> tuple[dict[str, Any], float]:
+def activation_arguments(activation: str, **given: Any) -> tuple[dict[str, Any], Any]:
     """Return the checked arguments that name an activation, and the parameter that it carries (else 0)."""
     as_choice("activation", activation, core.activation_names())
-    own, default = ACTIVATION_PARAMETERS.get(activation, ("", 0.0))
-    given = {"negative_slope": negative_slope, "smoothing": smoothing}
-    for name, value in given.items():
-        if value is not None and name != own:
-            owner = next(act for act, (parameter, _) in ACTIVATION_PARAMETERS.items() if parameter == name)
+    for owner, (name, check, default) in ACTIVATION_PARAMETERS.items():
+        value = given[name]
+        if owner != activation and value is not None:
             raise ValueError(
                 f"{name} is {value}, and activation {activation!r} has no such parameter; {owner!r} has"
             )
-    if not own:
-        return {"activation": activation}, 0.0
-    value = default if given[own] is None else given[own]
-    parameter = as_positive(own, value) if own == "smoothing" else as_number(own, value)
-    return {"activation": activation, own: parameter}, parameter
+        if owner == activation:
+            if value is None and default is None:
+                raise ValueError(f"activation {activation!r} needs {name}")
+            parameter = check(name, default if value is None else value)
+            own = {"activation": activation, name: parameter}
+    return (own, parameter) if activation in ACTIVATION_PARAMETERS else ({"activation": activation}, 0.0)
+
+
+def degree_of(activation: str, parameter: Any) -> int:
+    """Return of which degree an activation is positively homogeneous; -1 if it is not."""
+    if activation == "polynomial":
+        powers = np.flatnonzero(parameter)
+        return int(powers[0]) if len(powers) == 1 else -1
+    return DEGREES.get(activation, -1)
 
 
 def sample_arguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ class RandomFeatures(Regression):
         Of the features: entries of v have variance 1/p, those of b variance 1.
     activation : str, default "relu"
         As of :class:`TwoLayerNetwork`; a kink does no harm here.
-    negative_slope, smoothing : float, default 0.01
-        Parameters of "leaky_relu" and of "smooth_relu".
+    negative_slope, smoothing, coefficients
+        Parameters of "leaky_relu", "smooth_relu" and "polynomial".
     output_scale : float, "mean-field" or "ntk", default "ntk"
         The factor of the sum, as of :class:`TwoLayerNetwork`.
     loss : str or Loss, default "squares"
@@ -72,13 +73,14 @@ class RandomFeatures(Regression):
         activation: str = "relu",
         negative_slope: float | None = None,
         smoothing: float | None = None,
+        coefficients: Sequence[float] | None = None,
         output_scale: float | str = "ntk",
         loss: str | Loss = "squares",
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
         chosen, self._parameter = activation_arguments(
-            activation, negative_slope=negative_slope, smoothing=smoothing
+            activation, negative_slope=negative_slope, smoothing=smoothing, coefficients=coefficients
         )
         d = as_count("width", width)
         own: dict[str, Any] = {

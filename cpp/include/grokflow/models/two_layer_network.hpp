@@ -1,9 +1,9 @@
-// A network with one hidden layer and one output:
+// A network with one hidden layer and k outputs, as many as there are targets for each sample:
 //
-//   f(x) = s sum_j u_j act(<v_j, x> [+ b_j]) [+ a],   w = [u (m), V (m x p, row-major)(, b (m))(, a)].
+//   f(x) = s sum_j u_j act(<v_j, x> [+ b_j]) [+ a],   w = [u (m x k), V (m x p)(, b (m))(, a (k))],
 //
-// With Z = X V^T + 1 b^T (n x m), A = act(Z), A' = act'(Z) and B = A' diag(u), the rows of J are sums of
-// outer products, so J is never stored:
+// row-major. With Z = X V^T + 1 b^T (n x m), A = act(Z), A' = act'(Z) and B = A' diag(u), the rows of J are sums of
+// outer products, so J is never stored. Of one output:
 //
 //   J dw  = s (A du + (B o dZ) 1) [+ da],              dZ = X dV^T + 1 db^T
 //   J^T q = s [A^T q, E^T X, E^T 1] [, 1^T q],         E = diag(q) B
@@ -11,9 +11,11 @@
 //   Hess F dw = J^T (c J dw) + s [(A' o dZ)^T g, G^T X, G^T 1] [, 0],
 //                                                      g = c r,  G = diag(g) (A' diag(du) + A'' diag(u) o dZ)
 //
-// with inner biases; without, 1 and what multiplies it are left out. All products run over tiles of neurons that stay in the cache, and that several threads share where they
-// are many. V, read as p x m column-major, is used in place. Memory: 2 n m numbers of scratch per call and
-// 3 n m in a linearisation.
+// with inner biases; without, 1 and what multiplies it are left out. Of several, numbers of a sample lie side by side
+// (n x k, row-major), E = A' o (q u^T), and K has the blocks (A A^T) o I_k + (B B^T) o (X X^T + 1), where B has a row
+// for each output of each sample. All products run over tiles of neurons that stay in the cache, and that several
+// threads share where they are many. u and V, read as k x m and p x m column-major, are used in place. Memory: 2 n m
+// numbers of scratch per call and 3 n m in a linearisation; K takes n k m beside.
 #pragma once
 
 #include <mutex>
@@ -45,7 +47,8 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   /// The neurons are its units, and the data points their surfaces (two_layer_piece.cpp).
   std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
 
-  /// out = f at the rows of X.
+  Index num_outputs() const { return outputs_; }
+  /// out = f at the rows of X, sample by sample.
   void predict(const ConstVectorRef& w, const Matrix& X, VectorRef out) const;
 
  private:
@@ -55,8 +58,9 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   /// Scratch of one call; everything takes its size when first needed.
   struct Scratch {
     Matrix A, A1;  ///< n x m
-    Matrix J;      ///< n x d, for a dense Hessian
-    Vector r;      ///< n
+    Matrix B;      ///< n k x m
+    Matrix J;      ///< n k x d, for a dense Hessian
+    Vector r;      ///< n k
   };
 
   /// Some neurons, the number of this tile, and memory for a sample and neuron each.
@@ -72,7 +76,7 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   /// Calls work(neurons) for all tiles of neurons, several at a time.
   template <class Work>
   void for_neurons(Index samples, Work&& work) const;
-  /// out = the sum of what work(neurons, part) puts into `part`, in the order of the tiles.
+  /// out = the sum of what work(neurons, part) puts into `part` (k x n), in the order of the tiles.
   template <class Work>
   void sum_over_neurons(VectorRef out, Work&& work) const;
   /// Z = X V^T + 1 b^T on the given neurons; for a direction in place of w, dZ.
@@ -80,18 +84,26 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   void preactivation(const ConstVectorRef& w, const Matrix& X, Index j, Index count, Out&& Z) const;
   /// A, A', with `order` 2 also A'', and r at w.
   void forward(const ConstVectorRef& w, int order, Matrix& A, Matrix& A1, Matrix& A2, Vector& r) const;
+  /// K <- K o inner + outer o I_k: of two samples in `inner` and `outer`, of each output of each in K.
+  void combine(const ConstMatrixRef& outer, const ConstMatrixRef& inner, MatrixRef K) const;
+  /// u, k x m; for a direction in place of w, du.
+  Eigen::Map<const Matrix> outer(const ConstVectorRef& w) const { return {w.data(), outputs_, width_}; }
+  /// out += a for each sample, and its transpose: its part of out = the sum of q over samples, in their order.
+  void add_output_bias(const ConstVectorRef& w, VectorRef out) const;
+  void pull_output_bias(const ConstVectorRef& q, VectorRef out) const;
   /// out = J^T q at the point with these A, A' and u.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A, const Matrix& A1,
                  VectorRef out) const;
-  /// Where b begins, or would, and where the inner weights end.
-  Index b_begin() const { return width_ * (1 + inputs_); }
+  /// Where V and b begin, b if there is one, and where the inner weights end.
+  Index V_begin() const { return width_ * outputs_; }
+  Index b_begin() const { return width_ * (outputs_ + inputs_); }
   Index inner_end() const { return b_begin() + (inner_bias_ ? width_ : 0); }
   /// X X^T, made when the first K is built.
   const Matrix& input_kernel() const;
 
   Samples train_;
   std::optional<Samples> test_;
-  Index width_, inputs_;
+  Index width_, inputs_, outputs_;
   Activation activation_;
   bool output_bias_;
   double output_scale_;
