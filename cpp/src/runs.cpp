@@ -9,6 +9,7 @@
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/norm_flow.hpp"
 #include "grokflow/penalised.hpp"
+#include "steppers/exponential.hpp"
 #include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
@@ -60,23 +61,40 @@ std::unique_ptr<OneStepMethod> make_one_step_method(const std::string& name, Flo
   return nullptr;
 }
 
-std::unique_ptr<Stepper> make_stepper_of_piece(Flow& flow, Modes* modes, const RunOptions& options) {
+/// The method `name`; "auto" becomes the name of what suits the flow.
+std::unique_ptr<Stepper> make_stepper_of_piece(Flow& flow, Modes* modes, const RunOptions& options,
+                                               std::string& name) {
   if (options.tolerance.rtol < kFinest)
     throw std::invalid_argument("rtol is below 2.2e-14, which double precision does not keep");
-  const bool automatic = options.method == "auto";
-  auto method = make_one_step_method(automatic && modes ? "Radau" : options.method, flow, options.tolerance);
+  if (name == "auto" && modes) name = "Radau";
+  auto method = make_one_step_method(name, flow, options.tolerance);
   if (modes && method) return make_piecewise(flow, std::move(method), *modes, options.t0);
   if (modes)
-    throw std::invalid_argument("the method is " + options.method +
+    throw std::invalid_argument("the method is " + name +
                                 "; a flow that is smooth only piece by piece takes Radau or Tsit5");
   if (method) return method;
-  if (automatic || options.method == "BDF") return make_bdf(flow, {options.tolerance, options.max_order});
-  if (options.method == "ROCK2") return make_rock2(flow, options.tolerance);
-  throw std::invalid_argument("unknown method '" + options.method + "'");
+  if (name == "auto" || name == "Exponential") {
+    auto* gradient = dynamic_cast<GradientFlow*>(&flow);
+    auto exact = gradient ? make_exponential(*gradient, options.tolerance, options.t1 - options.t0) : nullptr;
+    if (!exact && name != "auto")
+      throw std::invalid_argument(
+          "method is 'Exponential', which is for the linear flow of a quadratic loss, solved by 'gram' with "
+          "one "
+          "rate of decay, or by 'dense', and not longer than its decomposition is accurate; 'auto' takes BDF "
+          "then");
+    name = exact ? "Exponential" : "BDF";
+    if (exact) return exact;
+  }
+  if (name == "BDF") return make_bdf(flow, {options.tolerance, options.max_order});
+  if (name == "ROCK2") return make_rock2(flow, options.tolerance);
+  throw std::invalid_argument("unknown method '" + name + "'");
 }
 
-std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options) {
-  const auto make = [&flow, modes, options] { return make_stepper_of_piece(flow, modes, options); };
+std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options,
+                                      std::string& name) {
+  const auto make = [&flow, modes, options, &name] {
+    return make_stepper_of_piece(flow, modes, options, name);
+  };
   auto* scheduled = dynamic_cast<GradientFlow*>(&flow);
   return scheduled && scheduled->num_pieces() > 1 ? make_scheduled(*scheduled, make) : make();
 }
@@ -195,8 +213,9 @@ FlowRun::FlowRun(std::shared_ptr<const Problem> problem, std::unique_ptr<Flow> f
     : problem_(std::move(problem)),
       flow_(watched_by(options.checkpoint, std::move(flow))),
       modes_(std::move(modes)),
+      method_(options.method),
       recorder_(flow_->size(), options.observables, options.keep_states, options.sample_times),
-      integrator_(*flow_, make_stepper(*flow_, modes_.get(), options), w0, options.t0, options.t1,
+      integrator_(*flow_, make_stepper(*flow_, modes_.get(), options, method_), w0, options.t0, options.t1,
                   options.limits),
       run_(integrator_, recorder_, options.events, options.callback, std::move(watch)) {}
 

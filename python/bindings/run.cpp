@@ -303,6 +303,7 @@ void bind_run(py::module_& m) {
       .def("save", &HeldRun::save, py::arg("write"))
       .def("load", &HeldRun::load, py::arg("readinto"))
       .def("reopen", [](HeldRun& held) { return held.run().reopen(); })
+      .def_property_readonly("method", [](const HeldRun& held) { return held.run().method(); })
       .def_property_readonly("status", [](const HeldRun& held) { return to_string(held.run().status()); })
       .def_property_readonly("message", [](const HeldRun& held) { return held.run().message(); })
       .def_property_readonly("t", [](const HeldRun& held) { return held.run().t(); })

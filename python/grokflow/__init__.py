@@ -31,7 +31,7 @@ from grokflow.limit.phases import GrokkingTimes
 from grokflow.limit.tangent import TangentProjection, tangent_projection
 from grokflow.limit.two_phase import TwoPhase, two_phase
 from grokflow.memory import get_memory_limit, set_memory_limit
-from grokflow.methods import BDF, ROCK2, Auto, Dense, Gram, Krylov, Radau, Tsit5
+from grokflow.methods import BDF, ROCK2, Auto, Dense, Exponential, Gram, Krylov, Radau, Tsit5
 from grokflow.models.modular import modular_addition
 from grokflow.outputs import OutputModel
 from grokflow.problems import Problem
@@ -64,6 +64,7 @@ __all__ = [
     "CheckpointWarning",
     "Clocks",
     "Dense",
+    "Exponential",
     "FileError",
     "Gram",
     "GrokkingTimes",

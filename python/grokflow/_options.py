@@ -291,6 +291,7 @@ def as_options(
     span = as_span(request.t_span, span_name)
     times = as_times(request.t_eval, span, span_name)
     chosen = as_method(request.method, methods, piecewise)
+    automatic = request.method == "auto"  # then the core has the last word
     rtol = as_rtol(request.rtol)
     tolerance = as_atol(request.atol, rtol, w0, blocks, finest)
     observables = as_observables(request.observe, quantities)
@@ -320,7 +321,7 @@ def as_options(
         t1=span.t1,
         rtol=rtol,
         atol=tolerance,
-        method=type(chosen).__name__,
+        method="auto" if automatic else type(chosen).__name__,
         max_order=chosen.max_order if isinstance(chosen, BDF) else 5,
         first_step=first,
         max_step=longest,
@@ -336,7 +337,7 @@ def as_options(
     settings = {
         span_name: [span.t0, span.t1],
         "method": type(chosen).__name__,
-        **asdict(chosen),
+        **({} if automatic else asdict(chosen)),
         "rtol": rtol,
         "atol": tolerance.tolist() if tolerance.size > 1 else float(tolerance[0]),
         "t_eval": times.tolist() if isinstance(times, np.ndarray) else times,

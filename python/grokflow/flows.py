@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from grokflow._options import Callback, Decay, Observe, Request
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.integrator import Driver, begin
-from grokflow.methods import BDF, ROCK2, Curvature, Radau
+from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
 from grokflow.regularizers import Regularization
@@ -24,7 +24,7 @@ def gradient_flow(
     t_span: tuple[float, float],
     *,
     weight_decay: Decay,
-    method: str | BDF | Radau | ROCK2 = "auto",
+    method: str | BDF | Radau | ROCK2 | Exponential = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: ArrayLike | None = None,
@@ -61,10 +61,11 @@ def gradient_flow(
         function ``lam(t)``, or an object of :mod:`grokflow.schedules`, which knows where it jumps or bends:
         steps end there. Then "weight_decay" (the largest rate) and "slow_time" (its integral from the start)
         are observed too.
-    method : {"auto", "BDF", "Radau", "ROCK2"}, BDF, Radau or ROCK2, default "auto"
-        The integrator. "auto" is BDF, and Radau for a flow that is smooth only piece by piece: a network
-        whose activation has a kink ("relu", "leaky_relu", "abs"). See the notes. BDF and Radau are implicit;
-        ROCK2 is explicit, and takes any problem that has a gradient.
+    method : {"auto", "BDF", "Radau", "ROCK2", "Exponential"}, or an object of these classes, default "auto"
+        The integrator. "auto" is BDF; Radau for a flow that is smooth only piece by piece: a network
+        whose activation has a kink ("relu", "leaky_relu", "abs"), see the notes; and Exponential where the
+        loss is quadratic, in exact steps that double the time (set `max_step` for more of them). BDF and
+        Radau are implicit; ROCK2 is explicit, and takes any problem that has a gradient.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
@@ -142,10 +143,10 @@ def gradient_flow(
     Notes
     -----
     Memory beyond the data, in vectors of d numbers: BDF keeps 13 (7 of its history, 6 of the Newton
-    iteration), Radau 21 and ROCK2 10; the solves in kernel space take 1 (4 with Radau), and 4 more while
-    conjugate gradients with the full Hessian serve; run and record take 3, w0 and the result 2, the model a
-    few. With "gram" come two matrices of n x n (five with Radau), with "dense" the same of d x d. Nothing
-    else grows with d, except states that are kept.
+    iteration), Radau 21, ROCK2 10 and Exponential 7; the solves in kernel space take 1 (4 with Radau),
+    and 4 more while conjugate gradients with the full Hessian serve; run and record take 3, w0 and the
+    result 2, the model a few. With "gram" come two matrices of n x n (five with Radau), with "dense" the
+    same of d x d. Nothing else grows with d, except states that are kept.
 
     If the activation of a network has a kink, its gradient jumps where a neuron's pre-activation at a data
     point is 0. The flow is then the solution, in the sense of Filippov, of a differential inclusion: each of

@@ -20,7 +20,7 @@ from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
 from grokflow.callbacks import CallbackError, PrecisionWarning
 from grokflow.costs import measure
-from grokflow.methods import BDF, ROCK2, Curvature, Radau, Strategy, as_curvature, as_method
+from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
 from grokflow.regularizers import Penalised, Regularization, describe, with_penalty
@@ -236,7 +236,7 @@ class Integrator(Driver):
         t_span: tuple[float, float],
         *,
         weight_decay: Decay,
-        method: str | BDF | Radau | ROCK2 = "auto",
+        method: str | BDF | Radau | ROCK2 | Exponential = "auto",
         curvature: str | Curvature = "auto",
         rtol: float = 1e-6,
         atol: ArrayLike | None = None,
@@ -355,7 +355,9 @@ def begin(
     factor = 1.0 if schedule is None else schedule._factor(t0)
     require_finite_start(problem, start, t0, [(begin, end, factor * rate) for begin, end, rate in decay])
     changes = () if schedule is None else (schedule._factor, [t for t in schedule.breaks if t0 < t < t1])
-    return core.gradient_flow(problem._core, start, decay, *chosen, options.compiled, *changes), options
+    run = core.gradient_flow(problem._core, start, decay, *chosen, options.compiled, *changes)
+    options.settings["method"] = run.method
+    return run, options
 
 
 def require_decay_alone(problem: Problem, regularizer: Regularization) -> None:

@@ -63,10 +63,10 @@ class Solution(Trajectory):
         functions of your own were timed to choose the curvature, also ``gradient_seconds`` and
         ``gram_seconds``.
     settings : dict
-        What was asked for, as JSON types: ``t_span`` (of a drift ``s_span``), ``method`` (its name, and
-        ``max_order`` of BDF), ``curvature`` (the one chosen, "adaptive" where it is krylov or gram as costs
-        go, None with an explicit method; and ``rank`` of krylov), ``rtol``, ``atol``, ``t_eval``,
-        ``observe`` (by name; None stands for a function),
+        What was asked for, as JSON types: ``t_span`` (of a drift ``s_span``), ``method`` (the name of the one
+        taken, and ``max_order`` of a BDF asked for), ``curvature`` (the one chosen, "adaptive" where it is
+        krylov or gram as costs go, None with an explicit method; and ``rank`` of krylov), ``rtol``, ``atol``,
+        ``t_eval``, ``observe`` (by name; None stands for a function),
         ``save_states`` (whether, or the path), ``first_step``, ``max_step``, ``max_steps`` and ``max_time``
         (None: no limit given), ``weight_decay``, and ``problem`` (how it shows itself). Of a drift
         ``regularizer``, ``on_rank_change``, ``kkt_tol`` and ``rtol_rank`` in place of the weight decay. Also

@@ -8,6 +8,7 @@
 #include "grokflow/models/two_layer_network.hpp"
 #include "grokflow/modes.hpp"
 #include "models.hpp"
+#include "steppers/exponential.hpp"
 
 namespace {
 
@@ -16,8 +17,8 @@ using namespace grokflow;
 constexpr int kWarmUp = 50, kSteps = 100;
 
 /// The allocations in `kSteps` steps after `kWarmUp`.
-long allocations_of(Flow& flow, std::unique_ptr<Stepper> stepper, const Vector& w0) {
-  Integrator integrator(flow, std::move(stepper), w0, 0.0, 1e9);
+long allocations_of(Flow& flow, std::unique_ptr<Stepper> stepper, const Vector& w0, Limits limits = {}) {
+  Integrator integrator(flow, std::move(stepper), w0, 0.0, 1e9, limits);
   for (int i = 0; i < kWarmUp; ++i) integrator.step();
   allocations = 0;
   counting = true;
@@ -50,6 +51,20 @@ void check_rock2() {
     GradientFlow flow(problem, Decay(d, 1e-4), CurvatureKind::none);
     const long found = allocations_of(flow, make_rock2(flow, {1e-8, 1e-11}), Vector::LinSpaced(d, -1.0, 0.7));
     CHECK_THAT(found == 0, "%ld allocations, %s", found, name.c_str());
+  }
+}
+
+void check_exponential() {
+  for (const auto& [name, problem] : small_models(12)) {
+    if (!problem->is_quadratic()) continue;
+    for (const auto curvature : {CurvatureKind::gram, CurvatureKind::dense}) {
+      GradientFlow flow(problem, Decay(problem->num_params(), 1e-4), curvature);
+      const Vector w0 = Vector::LinSpaced(problem->num_params(), -1.0, 0.7);
+      Limits limits;
+      limits.max_step = 1.0;
+      const long found = allocations_of(flow, make_exponential(flow, {1e-6, 1e-9}, 1e9), w0, limits);
+      CHECK_THAT(found == 0, "%ld allocations, %s", found, name.c_str());
+    }
   }
 }
 
@@ -108,3 +123,4 @@ TEST(allocation_radau_krylov) { check_models(12, CurvatureKind::krylov, false, f
 TEST(allocation_piecewise) { check_modes(); }
 TEST(allocation_radau_gram_large) { check_models(120, CurvatureKind::gram, false, false); }
 TEST(allocation_rock2) { check_rock2(); }
+TEST(allocation_exponential) { check_exponential(); }

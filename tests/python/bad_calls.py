@@ -544,6 +544,7 @@ CALLABLES = {
     ),
     "Radau": (gf.Radau, {}, {}),
     "ROCK2": (gf.ROCK2, {}, {}),
+    "Exponential": (gf.Exponential, {}, {}),
     "Tsit5": (gf.Tsit5, {}, {}),
     **{
         kind.__name__: (kind, {}, {"memory_budget": positive("memory_budget")})

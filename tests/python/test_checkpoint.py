@@ -8,7 +8,8 @@ import pytest
 from checkpoints import PROBLEMS, own, same, soft, weights
 
 FLOWS = [
-    ("linear", {"curvature": "dense"}),
+    ("linear", {"max_step": 50.0}),
+    ("linear", {"method": "BDF", "curvature": "dense"}),
     ("diagonal", {"curvature": "gram"}),
     ("diagonal", {"method": "Radau", "curvature": "dense"}),
     ("completion", {"curvature": "gram", "weight_decay": {"U": 1e-3, "V": 2e-3}}),

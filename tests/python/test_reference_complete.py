@@ -19,6 +19,7 @@ NOT_COMPUTING = {
     "CallbackError",
     "Clocks",
     "Dense",
+    "Exponential",
     "FileError",
     "Gram",
     "GrokkingTimes",

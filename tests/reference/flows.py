@@ -57,6 +57,18 @@ def decay_rates(problem, weight_decay):
     return np.repeat(rates, [block.stop - block.start for block in problem.blocks.values()])
 
 
+def linear_flow(problem, w0, t, weight_decay):
+    """Return w (T, d) at the times t after w0 where the loss is quadratic: mode by mode of H + D."""
+    D = decay_rates(problem, weight_decay) * np.ones(len(w0))
+    rates, V = np.linalg.eigh(problem.hessian(w0) + np.diag(D))
+    parts = V.T @ (-problem.gradient(w0) - D * w0)
+    s = np.outer(t, np.where(rates == 0, 1e-300, rates))
+    return (
+        w0
+        + (np.asarray(t)[:, None] * np.where(s == 0, 1, -np.expm1(-s) / np.where(s == 0, 1, s)) * parts) @ V.T
+    )
+
+
 def radau_step(rhs, jacobian, w, h, tolerance):
     """Return w(t + h), or None where Newton's method does not converge.
 

@@ -53,7 +53,7 @@ void grokflow_free_problem(grokflow_problem* problem);
 typedef struct grokflow_options {
   double t0, t1;       /* span of time; 0 and 0, which for a landing is as long as it needs */
   double rtol, atol;   /* 1e-6; 0: rtol / 1000, times the size of w0 if that is below 1 */
-  const char* method;  /* null: what suits the run; or "BDF", "Radau", "ROCK2", "Tsit5" */
+  const char* method;  /* null: what suits the run; or "BDF", "Radau", "ROCK2", "Exponential", "Tsit5" */
   int64_t max_steps;   /* 1000000 */
   double max_time;     /* seconds; infinite */
   const double* times; /* when to record, sorted, in the span; null: on a logarithmic grid. Copied */

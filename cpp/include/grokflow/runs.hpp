@@ -36,7 +36,7 @@ namespace grokflow {
 
 struct RunOptions {
   double t0 = 0.0, t1 = 0.0;    ///< start and end of time
-  std::string method = "auto";  ///< "BDF", "Radau", "ROCK2" or "Tsit5"; "auto": what suits the run
+  std::string method = "auto";  ///< "BDF", "Radau", "ROCK2", "Exponential", "Tsit5"; "auto": what suits
   int max_order = 5;            ///< of BDF
   /// Of each step. Without any atol it is rtol / 1000, times the size of the smallest block of w0 if that is
   /// below 1.
@@ -82,6 +82,8 @@ class FlowRun {
   /// As many steps as there are.
   Status advance();
 
+  /// The name of the method: never "auto".
+  const std::string& method() const { return method_; }
   Status status() const { return run_.status(); }
   /// Why the run ended, for people.
   const std::string& message() const { return integrator_.message(); }
@@ -112,13 +114,14 @@ class FlowRun {
   std::shared_ptr<const Problem> problem_;  // which the piece that the flow runs on refers to
   std::unique_ptr<Flow> flow_;
   std::unique_ptr<Modes> modes_;
+  std::string method_;
   Recorder recorder_;
   Integrator integrator_;
   Run run_;
 };
 
 /// dw/dt = -grad F(w) - D w. Methods: BDF; Radau, the only one for a problem that is smooth piece by piece;
-/// ROCK2.
+/// ROCK2; Exponential, exact where F is quadratic.
 class GradientRun final : public FlowRun {
  public:
   /// Where the problem is smooth only piece by piece the decay is constant: there is no schedule.

@@ -20,7 +20,7 @@ from grokflow.costs import measure
 from grokflow.curves import first_crossing, value_at
 from grokflow.integrator import Driver, require_finite_start, warn_of_precision
 from grokflow.limit.tangent import as_rtol_rank
-from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
+from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
 from grokflow.provenance import provenance
@@ -124,7 +124,7 @@ def limit_map(
     problem: Problem,
     w0: ArrayLike,
     *,
-    method: str | BDF | Radau | ROCK2 = "auto",
+    method: str | BDF | Radau | ROCK2 | Exponential = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: float | None = None,
@@ -227,6 +227,7 @@ def land(
         warn_of_precision(problem, options.settings["rtol"])
         options.settings.update(weight_decay=0.0, **provenance(problem, start))
         run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled)
+        options.settings["method"] = run.method
         asked = {
             "curvature": wanted.name,
             "rtol_rank": rtol_rank,

@@ -24,7 +24,7 @@ from grokflow.limit.drift import drift
 from grokflow.limit.landing import land
 from grokflow.limit.phases import Phases
 from grokflow.limit.tangent import NoTangentSpace, require_kernel_space, require_minimiser
-from grokflow.methods import BDF, ROCK2, Curvature, Radau, as_curvature
+from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
 from grokflow.regularizers import Regularization, as_regularizer, is_decay
 from grokflow.solution import Solution
@@ -137,7 +137,7 @@ def two_phase(
     s_end: float | str = 10.0,
     eps: float = 0.1,
     kappa: float = 10.0,
-    method: str | BDF | Radau | ROCK2 = "auto",
+    method: str | BDF | Radau | ROCK2 | Exponential = "auto",
     curvature: str | Curvature = "auto",
     rtol: float = 1e-6,
     atol: float | None = None,
