@@ -14,7 +14,7 @@ namespace {
 
 using WallClock = std::chrono::steady_clock;
 
-constexpr int kMaxFailures = 60;             // attempts at one step
+constexpr int kMostTries = 60;               // attempts at one step
 constexpr std::int64_t kManyFailures = 256;  // attempts, after which it is asked whether others can succeed
 
 WallClock::time_point end_of(double seconds) {
@@ -106,7 +106,7 @@ Status Integrator::step() {
 
 Status Integrator::take_step() {
   Stats& stats = flow_.stats();
-  for (int failures = 0;; ++failures) {
+  for (int tried = 1;; ++tried) {
     if (attempts_ >= limits_.max_steps) {
       stop(Status::max_steps,
            limit_message("The limit of " + std::to_string(limits_.max_steps) + " steps", "max_steps"));
@@ -149,7 +149,7 @@ Status Integrator::take_step() {
         return status_;
     }
     h_ = std::min(stepper_->reject(), 0.9 * h);
-    if (failures >= kMaxFailures || too_small(h_, clock_.t())) return give_up(attempt, h);
+    if (tried == kMostTries || too_small(h_, clock_.t())) return give_up(attempt, h);
     const std::int64_t lost = stats.nfailed + stats.nrejected;
     if (lost % kManyFailures == 0 && 10 * lost > attempts_) {
       const std::string beyond = beyond_precision(flow_, w(), t() - t0_);

@@ -50,24 +50,35 @@ def smooth_flows(method, curvature, model):
         yield gf.gradient_flow(*smooth(model, seed), (0, 20), weight_decay=lam, rtol=rtol, **options)
     decays = {"*": 1e-2, "u": 1e-1}
     yield gf.gradient_flow(*smooth(model, 3), (0, 20), weight_decay=decays, **options)
-    yield gf.gradient_flow(*smooth(model, 4), (0, 20), weight_decay=0.1, first_step=5.0, **options)
+    for first_step in (0.02, 0.2, 2.0, 5.0):
+        yield gf.gradient_flow(*smooth(model, 4), (0, 20), weight_decay=0.1, first_step=first_step, **options)
     for rtol in (1e-2, 1e-4):  # out of a saddle
         yield gf.gradient_flow(*smooth(model, 5, 1e-9), (0, 80), weight_decay=0.0, rtol=rtol, **options)
 
 
-def products(method):
+def products(method, samples, inputs, decades, lam, rtol, t, seeds):
     """Solves that take many products, for their preconditioner is small."""
-    X, y = data(6, 40, 60)
-    problem = gf.models.DiagonalLinearNetwork(X * np.logspace(0, -2, 60), y)
-    for rank in (2, 5):
+    for seed, rank in itertools.product(seeds, (1, 2, 5)):
+        X, y = data(seed, samples, inputs)
+        problem = gf.models.DiagonalLinearNetwork(X * np.logspace(0, -decades, inputs), y)
         yield gf.gradient_flow(
-            problem, problem.initial_weights(seed=0, std=0.5), (0, 100), weight_decay=1e-2, rtol=1e-4,
+            problem, problem.initial_weights(seed=0, std=0.5), (0, t), weight_decay=lam, rtol=rtol,
             t_eval=None, method=method, curvature=gf.Krylov(rank=rank),
         )  # fmt: skip
 
 
-def kinked(activation, n, inputs, width, seed):
-    problem = gf.models.TwoLayerNetwork(*data(1000 * n + seed, n, inputs), width=width, activation=activation)
+def smooth_landings(curvature):
+    """With fewer samples than weights, and with more."""
+    for seed, (n, inputs), rtol in itertools.product(range(8), ((6, 9), (9, 4)), (1e-3, 1e-6)):
+        problem = gf.models.DiagonalLinearNetwork(*data(seed, n, inputs))
+        w0 = problem.initial_weights(seed=seed, std=0.5)
+        yield gf.limit_map(problem, w0, curvature=curvature, rtol=rtol).path
+
+
+def kinked(activation, n, inputs, width, seed, **options):
+    problem = gf.models.TwoLayerNetwork(
+        *data(1000 * n + seed, n, inputs), width=width, activation=activation, **options
+    )
     return problem, problem.initial_weights(seed=seed)
 
 
@@ -79,7 +90,20 @@ def kinked_flows(activation):
         )
     for seed, decay in ((6, 1e-3), (7, {"*": 1e-3, "b": 1e-2}), (8, {"*": 1e-2, "V": 1e-3})):
         options["weight_decay"] = decay
-        yield gf.gradient_flow(*kinked(activation, 12, 3, 12, seed), (0, 300), rtol=1e-5, **options)
+        problem, w0 = kinked(activation, 12, 3, 12, seed, output_bias=seed == 6)
+        yield gf.gradient_flow(problem, w0, (0, 300), rtol=1e-5, **options)
+
+
+def mirrored_flows(activation):
+    """Data and neurons in pairs of opposite inputs, which meet all their surfaces together."""
+    for seed in (0, 1, 3, 4):  # where round-off is no reason for the pairs to part
+        X, y = data(6000 + seed, 9, 2)
+        problem = gf.models.TwoLayerNetwork(np.r_[X, -X], np.r_[y, y], width=12, activation=activation)
+        w0 = problem.initial_weights(seed=seed)
+        for name, sign in (("u", 1.0), ("V", -1.0), ("b", 1.0)):
+            half = w0[problem.blocks[name]].reshape(2, -1)
+            half[1] = sign * half[0]
+        yield gf.gradient_flow(problem, w0, (0, 100), weight_decay=1e-3, rtol=1e-5, t_eval=None)
 
 
 def kinked_landings(activation):
@@ -92,8 +116,13 @@ CASES = {
     f"{model}, {method}, {curvature}": (smooth_flows, method, curvature, model)
     for model, (method, curvature) in itertools.product(SMOOTH, [*IMPLICIT, ("ROCK2", None)])
 }
-CASES |= {f"products, {method}": (products, method) for method in ("BDF", "Radau")}
+for method in ("BDF", "Radau"):
+    CASES[f"products with K, {method}"] = (products, method, 40, 60, 2, 1e-2, 1e-4, 100, range(6, 10))
+    CASES[f"products with H, {method}"] = (products, method, 60, 20, 2, 1e-2, 1e-4, 100, range(6, 10))
+CASES["products with H, of eight decades"] = (products, "Radau", 100, 45, 4, 1e-6, 1e-5, 1e4, (2, 3))
+CASES |= {f"landings, {kind}": (smooth_landings, kind) for kind in ("dense", "gram")}
 CASES |= {f"{kind}, flows": (kinked_flows, kind) for kind in ("relu", "leaky_relu", "abs")}
+CASES |= {f"{kind}, mirrored": (mirrored_flows, kind) for kind in ("relu", "leaky_relu", "abs")}
 CASES |= {f"{kind}, landings": (kinked_landings, kind) for kind in ("relu", "abs")}
 
 

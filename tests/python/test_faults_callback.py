@@ -111,6 +111,17 @@ def test_not_finite_beyond_a_point(method, value):
     assert sol.stats["nnonfinite"] > 0
 
 
+def test_one_step_is_attempted_sixty_times():
+    """However small, it leaves w0, the one point where the gradient is finite."""
+    problem = gf.Objective(
+        loss=lambda w: 0.0, gradient=lambda w: [np.nan if w[0] else 1.0], hvp=lambda w, v: v, num_params=1
+    )
+    sol = gf.gradient_flow(problem, [0.0], (0, 1), weight_decay=0.0)
+    assert sol.status == "non_finite"
+    assert sol.t_final == 0.0
+    assert sol.stats["nnonfinite"] == 60
+
+
 @METHODS
 def test_one_single_nan(method):
     """A flaky evaluation costs one rejected step."""

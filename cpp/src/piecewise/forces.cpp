@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kSharpness = 4;        // power by which directions too slow to react within tau are left out
 constexpr int kCorrections = 4;      // of w, with one K: the outputs are nonlinear
-constexpr double kCorrected = 1e-6;  // the last, relative to the first
+constexpr double kCorrected = 1e-6;  // the last, relative to the largest
 
 /// c r. A change of mode leaves w and so r where they are; then r goes to its new equilibrium at the rates c K,
 /// K = J J^T. With s = 1 / (c tau), an implicit Euler step of length tau takes the force to
@@ -65,7 +65,7 @@ class GradientForces final : public Forces {
 
   void restore(const ConstVectorRef& force, double tau, VectorRef w) override {
     if (tau == 0.0 || !piece_->forces_react() || !freeze(w, tau)) return;
-    double first = 0.0;
+    double most = 0.0;
     for (int correction = 0; correction < kCorrections; ++correction) {
       piece_->slopes(w, gap_);
       gap_ = force / piece_->scale() - gap_;
@@ -74,8 +74,8 @@ class GradientForces final : public Forces {
       at_->lin->vjp(rows_, params_);
       w += params_;
       const double size = params_.stableNorm();
-      if (correction == 0) first = size;
-      if (size <= kCorrected * first) return;
+      most = std::max(most, size);
+      if (size <= kCorrected * most) return;
     }
   }
 
