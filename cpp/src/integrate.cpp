@@ -43,16 +43,8 @@ bool too_small(double h, double t) {
 /// A sentence for a run in trouble if round-off, multiplied by the fastest rate of f at w, moves w by its own
 /// size within `span`; else empty.
 std::string beyond_precision(Flow& flow, const ConstVectorRef& w, double span) {
-  const double part = 1e-7 * w.stableNorm();
-  Vector f(w.size()), image(w.size()), point(w.size()), x = unstructured(w.size());
-  flow.rhs(w, f);
-  const Vector noise = x;
-  const auto apply = [&](const Vector& direction, Vector& out) {
-    point = w + part * direction;
-    flow.rhs(point, out);
-    out = (out - f) / part;
-  };
-  const double rate = dominant_eigenvalue(apply, noise, x, image);
+  const double rate = fastest_rate([&](const ConstVectorRef& at, VectorRef f) { flow.rhs(at, f); }, w,
+                                   unstructured(w.size()));
   const double swept = rate * span * std::numeric_limits<double>::epsilon();
   if (!(swept > 1.0)) return "";
   std::ostringstream text;

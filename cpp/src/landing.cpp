@@ -26,6 +26,7 @@ constexpr double kNoise = 100.0;           // of a gradient, over its change wit
 constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
 constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
 constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
+constexpr double kSlowest = 1e-150;        // of rates
 constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -34,6 +35,11 @@ struct Unfinished {
   Status status;
 };
 
+double rate_at(const Problem& problem, const ConstVectorRef& w) {
+  return fastest_rate([&](const ConstVectorRef& at, VectorRef slope) { problem.gradient(at, slope); }, w,
+                      unstructured(w.size()));
+}
+
 /// Evaluations and products, each about a gradient.
 std::int64_t work(const Stats& stats, const Problem& problem) {
   return stats.nfev + stats.njvp + stats.nvjp + stats.nhvp +
@@ -41,6 +47,11 @@ std::int64_t work(const Stats& stats, const Problem& problem) {
 }
 
 }  // namespace
+
+double forever(const Problem& problem, const ConstVectorRef& w0) {
+  const double rate = rate_at(problem, w0);
+  return rate < 1.0 ? kForever / std::max(rate, kSlowest) : kForever;
+}
 
 LandingWatch::LandingWatch(std::shared_ptr<const Problem> problem, const LandingOptions& options)
     : problem_(std::move(problem)),
@@ -74,7 +85,8 @@ TangentSpace* LandingWatch::full_hessian() {
 }
 
 void LandingWatch::state(Archive& archive) {
-  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, steepest_, *tangent_);
+  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, steepest_, rests_since_,
+          *tangent_);
   bool full = full_ != nullptr;
   archive(full);
   if (full) archive(*full_hessian());
@@ -88,6 +100,7 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
   if (t > 10.0 * previous_t_) {
     previous_t_ = t;
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
+    if (t > kForever && t * rate_at(*problem_, w) > kForever) return Status::finished;
   }
   budget_ = stats_.niter + kShortLook + work(flow, *problem_) - work(stats_, *problem_);
   timed_ = !options_.whole_looks;
@@ -112,9 +125,7 @@ Status LandingWatch::look(const ConstVectorRef& w) {
   TangentSpace* full = by_residual && !residual_stays(*problem_, w) ? nullptr : full_hessian();
   if (by_residual && full && close(*full, w, careful))
     if (const Status end = arrive(w); end != Status::running) return end;
-  problem_->gradient(w, step_);
-  ++stats_.nfev;
-  return step_.norm() == 0.0 && at_rest_on_saddle(full, w) ? Status::saddle : Status::running;
+  return rests_on_saddle(full, w) ? Status::saddle : Status::running;
 }
 
 /// Whether the gradient has yet to fall, as far as the flow resolves. Large weights have M close by from the
@@ -148,9 +159,16 @@ double LandingWatch::noise_of_gradient(const ConstVectorRef& w, double digit,
   return noise;
 }
 
-/// Whether a flow whose gradient is zero in every digit stays there only because of that.
-bool LandingWatch::at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w) const {
-  return full && full->linearize(w) && full->spectrum().num_negative > 0;
+/// Whether the flow stays here only because round-off holds it: the gradient is zero in every digit, or has been
+/// round-off for longer than it takes to leave a saddle.
+bool LandingWatch::rests_on_saddle(TangentSpace* full, const ConstVectorRef& w) {
+  problem_->gradient(w, step_);
+  ++stats_.nfev;
+  const double slope = step_.stableNorm();
+  const bool rests = slope <= kNoise * noise_of_gradient(w, kRoundOff, [](Vector&) {});
+  rests_since_ = rests ? std::min(rests_since_, t_) : std::numeric_limits<double>::infinity();
+  if (!rests || !full || !full->linearize(w) || full->spectrum().num_negative == 0) return false;
+  return slope == 0.0 || -full->spectrum().lowest * (t_ - rests_since_) > kEscape;
 }
 
 /// Whether the normal step from w is longer than theta ||w||, as is seen without a solve: it is at least

@@ -176,6 +176,12 @@ RunOptions with_method(RunOptions options, const char* method) {
   return options;
 }
 
+/// With the end of time from w0, if that was asked for.
+RunOptions to_the_end(RunOptions options, const Problem& problem, const ConstVectorRef& w0) {
+  if (options.t1 == kForever) options.t1 = forever(problem, w0);
+  return options;
+}
+
 }  // namespace
 
 Observable observe(std::shared_ptr<const Problem> problem, const std::string& quantity, std::string name) {
@@ -242,7 +248,8 @@ GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const D
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
                        const RunOptions& options)
     : LandingRun(Ground(problem, no_decay(problem)), w0,
-                 in_finer_steps(with_atol(options, problem.get(), w0)), options.tolerance.rtol) {}
+                 in_finer_steps(with_atol(to_the_end(options, *problem, w0), problem.get(), w0)),
+                 options.tolerance.rtol) {}
 
 LandingRun::LandingRun(const Ground& ground, const ConstVectorRef& w0, const RunOptions& options, double rtol)
     : FlowRun(
@@ -269,6 +276,7 @@ Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message)
         "digits, "
         "and the weights run away along directions that the others do not feel.";
   if (status == Status::saddle) message = "The flow is at rest on a saddle.";
+  if (status == Status::finished) message = "The flow has gone on for all times.";
   if (status == Status::time_limit) message = "The wall-clock limit max_time was reached.";
   return status;
 }

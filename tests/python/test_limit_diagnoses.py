@@ -34,6 +34,16 @@ def test_weights_that_run_away():
         assert landing.w[0] == pytest.approx(np.log(landing.t), rel=1e-4)
 
 
+def test_the_unit_of_time_changes_no_diagnosis():
+    """F times 1e-24: what took 1e18 takes 1e42, and says no more and no less."""
+    c = 1e-24
+    quartic = scalar(lambda w: c * w**4 / 4, lambda w: c * w**3, lambda w: 3 * c * w**2)
+    exponential = scalar(lambda w: c * np.exp(-w), lambda w: -c * np.exp(-w), lambda w: c * np.exp(-w))
+    square = scalar(lambda w: c * w**2 / 2, lambda w: c * w, lambda w: c)
+    found = [gf.limit_map(problem, [1.0]).status for problem in (quartic, exponential, square)]
+    assert found == ["degenerate", "no_minimiser", "landed"]
+
+
 def test_weights_that_have_come_to_rest_late():
     """A rate of 1e-12: the norm grows a thousandfold while log t doubles, and then no more."""
     problem = gf.Objective(
@@ -89,6 +99,15 @@ def test_saddles(problem, w0, negative):
     assert f"has {negative} negative eigenvalue" in landing.message
     assert landing.w == pytest.approx(np.zeros(len(landing.w)), abs=1e-6)
     assert landing.stats["nsteps"] < 2000
+
+
+def test_a_saddle_that_round_off_holds_on_to():
+    """From 1e-30 the flow comes to a saddle so close that u = v in all digits, and what leads out is lost."""
+    rng = np.random.default_rng(1)
+    X, y, w0 = rng.standard_normal((4, 6)), rng.standard_normal(4), rng.standard_normal(12)
+    landing = gf.limit_map(gf.models.DiagonalLinearNetwork(X, y), 1e-30 * w0, max_steps=50_000)
+    assert landing.status == "saddle", landing.message
+    assert "has 3 negative eigenvalues" in landing.message
 
 
 def test_a_degenerate_saddle():

@@ -53,6 +53,15 @@ def test_linear_flows_do_not_know_the_scale(method, scale):
     np.testing.assert_allclose(sol.w / scale, expected, rtol=2e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6, 1e12])
+def test_a_landing_does_not_know_the_unit_of_time(scale):
+    """Inputs times `scale` make the flow faster by its square."""
+    X, y = np.array([[1.0, 0.5], [0.0, 2.0]]), np.array([1.0, -1.0])
+    landing = gf.limit_map(gf.models.LinearRegression(scale * X, y), [3.0, 2.0])
+    assert landing.status == "landed", landing.message
+    np.testing.assert_allclose(landing.w, np.linalg.solve(X, y) / scale, rtol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["BDF", "Radau"])
 @pytest.mark.parametrize("t_end", [1e60, 1e170, 1e200, 1e300])
 def test_spans_of_any_length(method, t_end):

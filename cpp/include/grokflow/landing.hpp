@@ -21,8 +21,11 @@
 
 namespace grokflow {
 
-/// An end of time that every flow which lands at all has reached long before.
+/// An end of time that every flow which lands at all has reached long before, for rates of about 1.
 constexpr double kForever = 1e18;
+
+/// The same from w0: later if all rates there are smaller.
+double forever(const Problem& problem, const ConstVectorRef& w0);
 
 struct LandingOptions {
   double rtol = 1e-6;
@@ -50,7 +53,7 @@ class LandingWatch {
   LandingWatch(const LandingWatch&) = delete;
 
   /// Told of every step, and of the work of the flow so far; `landed` once Newton's method can take over,
-  /// `saddle` at rest on one, `no_minimiser`, `time_limit`, else `running`. It looks at times that grow by half, and works no
+  /// `saddle` at rest on one, `no_minimiser`, `time_limit`, `finished` after `kForever`, else `running`. It looks at times that grow by half, and works no
   /// more than the flow.
   Status step(double t, const ConstVectorRef& w, const Stats& flow);
 
@@ -66,7 +69,7 @@ class LandingWatch {
  private:
   void check() const;
   Status look(const ConstVectorRef& w);
-  bool at_rest_on_saddle(TangentSpace* full, const ConstVectorRef& w) const;
+  bool rests_on_saddle(TangentSpace* full, const ConstVectorRef& w);
   bool out_of_reach(const ConstVectorRef& w, double theta);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
   Status arrive(Vector w);
@@ -92,7 +95,8 @@ class LandingWatch {
   std::int64_t budget_ = 0;  // of iterations, in the look that is under way
   bool timed_ = true;        // max_time holds for what is under way
   double t_ = 0.0, next_look_ = 0.0;
-  double steepest_ = 0.0;  // the largest gradient so far
+  double steepest_ = 0.0;                                         // the largest gradient so far
+  double rests_since_ = std::numeric_limits<double>::infinity();  // the time from which on it is round-off
   // For a flow that runs away: ||w|| at the begin of this decade of t, and of the last.
   double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
 };

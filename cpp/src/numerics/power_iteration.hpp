@@ -31,4 +31,20 @@ double dominant_eigenvalue(Apply&& apply, const Vector& noise, Vector& x, Vector
   return value;
 }
 
+/// The largest modulus of a rate of the vector field `f` at w, from below, by differences of `f(w, out)`;
+/// `x` is where the search begins.
+template <class Field>
+double fastest_rate(Field&& f, const ConstVectorRef& w, Vector x) {
+  const double norm = w.stableNorm(), part = 1e-7 * (norm > 0.0 ? norm : 1.0);
+  Vector here(w.size()), image(w.size()), point(w.size());
+  f(w, here);
+  const Vector noise = x;
+  const auto apply = [&](const Vector& direction, Vector& out) {
+    point = w + part * direction;
+    f(point, out);
+    out = (out - here) / part;
+  };
+  return dominant_eigenvalue(apply, noise, x, image);
+}
+
 }  // namespace grokflow
