@@ -24,20 +24,8 @@ Index count_params(const Samples& train, Index width, bool inner_bias, bool outp
 }
 
 /// out_i = <q_i, u>, of the numbers q_i that each sample has, one for each output.
-template <class Out>
-void weigh(const ConstVectorRef& q, const ConstVectorRef& u, Out&& out) {
-  if (u.size() == 1)
-    out = u[0] * q;
-  else
-    apply_transposed(ConstMap(q.data(), u.size(), out.size()), u, out);
-}
-
-template <class Out>
-void add_weighed(const ConstVectorRef& q, const ConstVectorRef& u, Out&& out) {
-  if (u.size() == 1)
-    out += u[0] * q;
-  else
-    add_applied_transposed(ConstMap(q.data(), u.size(), out.size()), u, out);
+void weigh(const ConstVectorRef& q, const ConstVectorRef& u, VectorRef out) {
+  apply_transposed(ConstMap(q.data(), u.size(), out.size()), u, out);
 }
 
 }  // namespace
@@ -191,8 +179,14 @@ void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u
     const Index j = tile.begin, count = tile.count;
     Map& E = tile.memory;
     for (Index k = 0; k < count; ++k) {
-      weigh(q, outer(u).col(j + k), E.col(k));
-      E.col(k).array() *= output_scale_ * A1.col(j + k).array();
+      const auto u_k = outer(u).col(j + k);
+      const auto a1 = A1.col(j + k);
+      if (outputs_ == 1) {
+        E.col(k) = (output_scale_ * u_k[0]) * a1.cwiseProduct(q);
+      } else {
+        weigh(q, u_k, E.col(k));
+        E.col(k).array() *= output_scale_ * a1.array();
+      }
     }
     multiply(Q, A.middleCols(j, count), Map(out.data() + j * outputs_, outputs_, count));
     multiply_tn(train_.X, E, Map(out.data() + V_begin() + j * inputs_, inputs_, count));
@@ -267,7 +261,10 @@ class TwoLayerNetwork::At final : public Linearization {
     if (has_V || has_b)
       net_.for_neurons(A_.rows(), [&](const Neurons& tile) {
         for (Index j = tile.begin; j < tile.begin + tile.count; ++j)
-          Map(B.col(j).data(), k, A_.rows()) = net_.outer(u_).col(j) * A1_.col(j).transpose();
+          if (k == 1)
+            B.col(j) = u_[j] * A1_.col(j);
+          else
+            Map(B.col(j).data(), k, A_.rows()) = net_.outer(u_).col(j) * A1_.col(j).transpose();
       });
     if (has_V) net_.input_kernel();  // made before the threads want it
     const double s2 = net_.output_scale_ * net_.output_scale_;
@@ -338,11 +335,19 @@ class TwoLayerNetwork::At final : public Linearization {
       Map& E = tile.memory;
       for (Index k = 0; k < count; ++k) {
         auto e = E.col(k);
-        weigh(g, u.col(j + k), e);
-        dZ.col(j + k).array() *= A2_.col(j + k).array() * e.array();
-        weigh(h, u.col(j + k), e);
-        add_weighed(g, du.col(j + k), e);
-        e = s * (A1_.col(j + k).cwiseProduct(e) + dZ.col(j + k));
+        auto dz = dZ.col(j + k);
+        const auto a1 = A1_.col(j + k), a2 = A2_.col(j + k);
+        const auto u_k = u.col(j + k), du_k = du.col(j + k);
+        if (outputs == 1) {
+          e = a1.cwiseProduct((s * u_k[0]) * h + (s * du_k[0]) * g) +
+              (s * u_k[0]) * a2.cwiseProduct(dz).cwiseProduct(g);
+          continue;
+        }
+        weigh(g, u_k, e);
+        dz.array() *= a2.array() * e.array();
+        weigh(h, u_k, e);
+        add_applied_transposed(ConstMap(g.data(), outputs, n), du_k, e);
+        e = s * (a1.cwiseProduct(e) + dz);
       }
       add_product(ConstMap(h.data(), outputs, n), A_.middleCols(j, count),
                   Map(out.data() + j * outputs, outputs, count), s);
