@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "mapped_piece.hpp"
 #include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
@@ -123,8 +124,29 @@ bool BlockMap::trained_ranges(Index begin, Index end, std::vector<std::pair<Inde
   return covered == end - begin;
 }
 
+std::pair<Index, bool> BlockMap::count_trained(Index begin, Index end) const {
+  std::pair<Index, bool> found{0, false};
+  for (const Part& part : parts_) {
+    const Index first = std::max(begin, part.outer.begin),
+                last = std::min(end, part.outer.begin + part.outer.size());
+    if (first >= last) continue;
+    if (part.kind == trained)
+      found.first += last - first;
+    else
+      found.second = true;
+  }
+  return found;
+}
+
+Index BlockMap::inner_index(Index j) const {
+  for (const Part& part : parts_)
+    if (part.kind == trained && part.outer.begin <= j && j < part.outer.begin + part.outer.size())
+      return part.begin + j - part.outer.begin;
+  return -1;
+}
+
 MappedProblem::MappedProblem(std::shared_ptr<const Problem> problem, BlockMap map)
-    : Problem(map.num_inner(), problem->num_residuals(), problem->scale()),
+    : PiecewiseProblem(map.num_inner(), problem->num_residuals(), problem->scale()),
       problem_(std::move(problem)),
       map_(std::move(map)) {
   if (map_.num_outer() != problem_->num_params())
@@ -232,6 +254,8 @@ class MappedProblem::At final : public Linearization {
     }
   }
 
+  const Vector* scaled_residual() const override { return lin_->scaled_residual(); }
+
   void hvp(const ConstVectorRef& dv, VectorRef out) const override {
     auto work = problem_.scratch();
     map().push(v_, dv, work->w);
@@ -251,6 +275,41 @@ class MappedProblem::At final : public Linearization {
 void MappedProblem::linearize(const ConstVectorRef& v, std::unique_ptr<Linearization>& lin) const {
   if (!lin) lin = std::make_unique<At>(*this);
   static_cast<At&>(*lin).refill(v);
+}
+
+bool MappedProblem::has_kinks() const {
+  const PiecewiseProblem* kinked = piecewise(*problem_);
+  if (!kinked) return false;
+  const auto [begin, end] = kinked->bound();
+  return map_.count_trained(begin, end).first == end - begin;
+}
+
+bool MappedProblem::has_unknown_kinks() const {
+  const PiecewiseProblem* kinked = piecewise(*problem_);
+  if (!kinked || has_kinks()) return false;
+  const auto [begin, end] = kinked->bound();
+  const auto [trained, others] = map_.count_trained(begin, end);
+  return trained > 0 || others;
+}
+
+std::pair<Index, Index> MappedProblem::bound() const {
+  const auto [begin, end] = piecewise(*problem_)->bound();
+  return {map_.inner_index(begin), map_.inner_index(end - 1) + 1};
+}
+
+/// What is fixed or adapted does not decay there: its rates say nothing of the surfaces.
+std::shared_ptr<Piece> MappedProblem::make_piece(const Decay& decay) const {
+  std::vector<std::pair<Decay::Range, double>> rates;
+  for (Index j = 0; j < map_.num_outer(); ++j) {
+    const Index inner = map_.inner_index(j);
+    const double rate = inner < 0 ? 0.0 : decay.rate(inner);
+    if (!rates.empty() && rates.back().second == rate)
+      rates.back().first.end = j + 1;
+    else
+      rates.push_back({{j, j + 1}, rate});
+  }
+  const PiecewiseProblem& kinked = *piecewise(*problem_);
+  return std::make_shared<InMode>(*this, kinked.bound(), kinked.make_piece(Decay(rates)));
 }
 
 }  // namespace grokflow

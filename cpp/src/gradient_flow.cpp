@@ -46,9 +46,10 @@ double GradientFlow::length_of_piece(Index piece) const {
   return begins_[piece + 1] - begins_[piece];
 }
 
-double GradientFlow::factor() const {
+double GradientFlow::factor() const { return decay_factor(begins_[piece_] + time()); }
+
+double GradientFlow::decay_factor(double t) const {
   if (!schedule_) return 1.0;
-  double t = begins_[piece_] + time();
   constexpr double kEver = std::numeric_limits<double>::infinity();
   if (piece_ > 0) t = std::max(t, std::nextafter(begins_[piece_], kEver));
   if (piece_ + 1 < num_pieces()) t = std::min(t, std::nextafter(begins_[piece_ + 1], -kEver));
@@ -67,7 +68,7 @@ void GradientFlow::compute_rhs(const ConstVectorRef& w, const ConstVectorRef& fo
   gap = *at_->scaled_residual() - forces;
   at_->vjp(forces, out);
   out = -out;
-  decay_.add_gradient(-1.0, w, out);
+  whole_.add_gradient(-factor(), w, out);
 }
 
 void GradientFlow::forces(const ConstVectorRef& w, VectorRef out) {

@@ -83,8 +83,8 @@ class L1Problem::InMode final : public Piece {
     for (Index j = 0; j < num_units(); ++j) {
       if (mode_(0, j) != 0) continue;
       const Index i = units_[j];
-      low[slot] = weights_[i] - gradient_[i];
-      high[slot++] = weights_[i] + gradient_[i];
+      low[slot] = decay_factor() * weights_[i] - gradient_[i];
+      high[slot++] = decay_factor() * weights_[i] + gradient_[i];
     }
   }
 
@@ -93,8 +93,8 @@ class L1Problem::InMode final : public Piece {
     pull_back(w, force);
     const Index i = units_[unit];
     out.normals = Matrix::Ones(1, 1);
-    out.field = Vector::Constant(1, weights_[i] - gradient_[i]);
-    out.jumps = Vector::Constant(1, 2.0 * weights_[i]);
+    out.field = Vector::Constant(1, decay_factor() * weights_[i] - gradient_[i]);
+    out.jumps = Vector::Constant(1, 2.0 * decay_factor() * weights_[i]);
   }
 
   bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const override {

@@ -58,6 +58,9 @@ class OutputPiece final : public Piece {
     outputs_->enter(unit, sides);
     mode_.col(unit) = outputs_->mode().col(unit);
   }
+  void decay_by(std::function<double(double t)> factor) override { outputs_->decay_by(std::move(factor)); }
+  void set_time(double t) override { outputs_->set_time(t); }
+  double decay_factor() const override { return outputs_->decay_factor(); }
   void distances(const ConstVectorRef& w, MatrixRef out) const override { outputs_->distances(w, out); }
   void sizes(const ConstVectorRef& w, VectorRef out) const override { outputs_->sizes(w, out); }
   void gains(const ConstVectorRef& w, VectorRef out) const override { outputs_->gains(w, out); }

@@ -99,7 +99,16 @@ bool OutputProblem::faint_gradient(const ConstVectorRef& w, VectorRef out) const
 }
 
 double OutputProblem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {
-  if (train_.loss->is_quadratic()) return train_.outputs->kernel_trace(w, gradient);
+  if (train_.loss->is_quadratic()) {
+    auto work = scratch();
+    work->f.setZero();
+    train_.loss->factor(work->f, work->u, work->B);
+    work->x = Vector::Unit(work->x.size(), 0);
+    train_.loss->hessian(work->B, work->u, work->x);
+    const double trace = train_.outputs->kernel_trace(w, gradient);
+    gradient *= work->x[0];
+    return work->x[0] * trace;
+  }
   throw std::invalid_argument(
       "the gradient of the trace of the tangent kernel is known for the squared loss only; give a Regularizer"
       " of your own in place of 'hessian_trace'");

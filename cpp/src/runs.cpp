@@ -92,10 +92,12 @@ std::unique_ptr<Stepper> make_stepper_of_piece(Flow& flow, Modes* modes, const R
 
 std::unique_ptr<Stepper> make_stepper(Flow& flow, Modes* modes, const RunOptions& options,
                                       std::string& name) {
-  const auto make = [&flow, modes, options, &name] {
-    return make_stepper_of_piece(flow, modes, options, name);
-  };
   auto* scheduled = dynamic_cast<GradientFlow*>(&flow);
+  const auto make = [&flow, modes, options, scheduled, &name] {
+    RunOptions of_piece = options;
+    if (scheduled) of_piece.t0 = scheduled->begin_of_piece();
+    return make_stepper_of_piece(flow, modes, of_piece, name);
+  };
   return scheduled && scheduled->num_pieces() > 1 ? make_scheduled(*scheduled, make) : make();
 }
 
@@ -121,13 +123,12 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
 
 std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay, const RunOptions& options,
                                          const Schedule& schedule = {}) {
-  if (ground.piece && schedule)
-    throw std::invalid_argument(
-        "weight decay that changes over time is for smooth problems: the activation of this network has a "
-        "kink");
   const auto curvature = options.method == "ROCK2" ? CurvatureKind::none : options.curvature;
-  return std::make_unique<GradientFlow>(ground.smooth, decay, curvature, options.solves, schedule,
-                                        options.t0);
+  auto flow =
+      std::make_unique<GradientFlow>(ground.smooth, decay, curvature, options.solves, schedule, options.t0);
+  if (ground.piece && schedule)
+    ground.piece->decay_by([made = flow.get()](double t) { return made->decay_factor(t); });
+  return flow;
 }
 
 std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,

@@ -22,7 +22,12 @@ class ScheduledStepper final : public Stepper {
     ends_ = tried_ >= left * (1.0 - 1e-12);
     if (ends_) tried_ = left;
     Attempt attempt = inner_->attempt(tried_);
-    if (attempt.success() && tried_ < h) attempt.cut = tried_;
+    if (attempt.success() && attempt.cut > 0.0) {  // at an event of the method's own
+      ends_ = ends_ && attempt.cut >= tried_;
+      tried_ = attempt.cut;
+    } else if (attempt.success() && tried_ < h) {
+      attempt.cut = tried_;
+    }
     return attempt;
   }
 

@@ -166,6 +166,12 @@ void bind_losses(py::module_& m) {
            py::arg("outputs"), py::arg("rank"), py::arg("attained"), py::arg("value"), py::arg("gradient"),
            py::arg("factor"));
   const auto shared = [](std::unique_ptr<Loss> loss) { return std::shared_ptr<Loss>(std::move(loss)); };
+  m.def(
+      "of_scaled_outputs",
+      [=](std::shared_ptr<Loss> loss, double factor) {
+        return shared(of_scaled_outputs(std::move(loss), factor));
+      },
+      py::arg("loss"), py::arg("factor"), py::keep_alive<0, 1>());
   m.def("squares", [=](Vector y) { return shared(squares(std::move(y))); }, py::arg("targets"));
   m.def(
       "huber", [=](Vector y, double delta) { return shared(huber(std::move(y), delta)); }, py::arg("targets"),

@@ -367,11 +367,6 @@ def require_decay_alone(problem: Problem, regularizer: Regularization) -> None:
             f"weight_decay changes over time, and regularizer is {regularizer!r}: the factor of another "
             "regularizer than the norm is a constant; run each piece by itself"
         )
-    if problem.is_piecewise:
-        raise ValueError(
-            "weight_decay changes over time, and the activation of this network has a kink: its modes are "
-            "known for constant rates alone; run each piece by itself, or choose activation='smooth_relu'"
-        )
 
 
 def warn_of_precision(problem: Problem, rtol: float) -> None:

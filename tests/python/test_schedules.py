@@ -241,10 +241,44 @@ def test_misuse(make, error, message):
         make()
 
 
-def test_kinks_want_constant_rates():
-    net = gf.models.TwoLayerNetwork(X[:, :1], Y, width=4, activation="relu")
-    with pytest.raises(ValueError, match=r"weight_decay changes over time, and .* a kink"):
-        gf.gradient_flow(net, net.initial_weights(), (0, 1), weight_decay=schedules.OffAfter(1e-3, 0.5))
+@pytest.mark.parametrize("bias", [0.1, 0.0])
+@pytest.mark.parametrize(
+    "schedule",
+    [lambda rates: schedules.OffAfter(rates, 3.0), lambda rates: schedules.Exponential(rates, 4.0)],
+)
+def test_kinks_take_rates_that_change(schedule, bias):
+    """Gradient descent tends to the flow, at first order in its steps."""
+    rng = np.random.default_rng(3)
+    net = gf.models.TwoLayerNetwork(
+        rng.uniform(-2, 2, (5, 1)), rng.standard_normal(5), width=4, activation="relu"
+    )
+    w0, T, rates = net.initial_weights(seed=0), 8.0, schedule({"*": 0.1, "b": bias})
+    D = np.full(w0.size, 0.1)
+    D[net.blocks["b"]] = bias
+    sol = gf.gradient_flow(net, w0, (0, T), weight_decay=rates, rtol=1e-8, atol=1e-11)
+    assert sol.success, sol.message
+    assert sol.mode_changes.size > 0
+    errors = []
+    for step in (4e-3, 2e-3):
+        w = w0.copy()
+        for k in range(round(T / step)):
+            w -= step * (net._core.gradient(w) + rates.factor((k + 0.5) * step) * D * w)
+        errors.append(np.abs(w - sol.final).max())
+    assert errors[1] < 3e-3
+    assert errors[1] < 0.65 * errors[0]
+
+
+def test_a_break_in_the_middle_of_a_mode_changes_nothing_where_the_rate_does_not():
+    net = gf.models.TwoLayerNetwork(X[:, :1], Y, width=9, activation="relu")
+    w0, options = net.initial_weights(seed=1), {"rtol": 1e-9, "atol": 1e-12}
+    plain = gf.gradient_flow(net, w0, (0, 1e4), weight_decay=1e-3, **options)
+    broken = schedules.Function(1e-3, lambda t: 1.0, at=[1.0, 100.0, 3e3])
+    sol = gf.gradient_flow(net, w0, (0, 1e4), weight_decay=broken, **options)
+    assert "stick" in plain.mode_changes["kind"]
+    np.testing.assert_allclose(sol.final, plain.final, atol=1e-6)
+    for name in ("neuron", "sample", "kind"):
+        assert sol.mode_changes[name].tolist() == plain.mode_changes[name].tolist()
+    np.testing.assert_allclose(sol.mode_changes["t"], plain.mode_changes["t"], rtol=1e-5)
 
 
 def test_what_a_function_raises_passes():

@@ -265,24 +265,17 @@ class Trained(Model):
         return super().quantity(name, w) if name in own else self.of.quantity(name, self.embed(w))
 
 
-class Centred(Model):
+class Centred(Regression):
     def __init__(self, problem, w0, *, alpha=1.0):
         self.of, self.start, self.alpha = problem, np.array(w0, dtype=float), alpha
-        targets = problem._targets / alpha + problem.outputs(self.start)
-        super().__init__(problem._shapes, problem._std, targets, problem._test, problem.scale * alpha**2)
+        of_samples = problem.labels, problem._test, problem._given_scale, problem.criterion
+        super().__init__(problem._shapes, problem._std, *of_samples)
 
     def predict(self, w, X=None):
         return self.alpha * (self.of.predict(w, X) - self.of.predict(self.start, X))
 
-    def outputs(self, w):
-        return self.of.outputs(w)
-
-    def test_loss(self, w):
-        X, y = self.of._test
-        return self.of._factor(np.size(y)) / 2 * np.sum((self.predict(w, X) - y) ** 2)
-
     def jacobian(self, w):
-        return self.of.jacobian(w)
+        return self.alpha * self.of.jacobian(w)
 
     def second_derivative(self, w):
-        return self.of.second_derivative(w)
+        return self.alpha * self.of.second_derivative(w)

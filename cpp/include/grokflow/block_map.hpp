@@ -8,7 +8,8 @@
 //   auto small = std::make_shared<MappedProblem>(problem, map);
 //
 // With G = dg/dv: J becomes J G, and Hess F becomes G^T H G plus, for adapted blocks, the curvature of A B^T weighted
-// by grad F. The kernel of trained blocks is that which the problem itself makes of them.
+// by grad F. The kernel of trained blocks is that which the problem itself makes of them. Kinks are known if all
+// parameters that their surfaces bound are trained as they are; if none is, there are none.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "grokflow/problem.hpp"
+#include "grokflow/piecewise.hpp"
 #include "grokflow/workspace.hpp"
 
 namespace grokflow {
@@ -50,6 +51,10 @@ class BlockMap {
   void add_bend(const ConstVectorRef& u, const ConstVectorRef& dv, VectorRef out) const;
   /// Of begin <= i < end of v, the part that trains w_j itself, as ranges of j. False if the rest of it is not empty.
   bool trained_ranges(Index begin, Index end, std::vector<std::pair<Index, Index>>& ranges) const;
+  /// How many of begin <= j < end of w are trained as they are, and whether any other of them is.
+  std::pair<Index, bool> count_trained(Index begin, Index end) const;
+  /// The index in v of a w_j that is trained as it is.
+  Index inner_index(Index j) const;
 
  private:
   struct Part {
@@ -64,7 +69,7 @@ class BlockMap {
   bool affine_ = true;
 };
 
-class MappedProblem final : public Problem {
+class MappedProblem final : public PiecewiseProblem {
  public:
   MappedProblem(std::shared_ptr<const Problem> problem, BlockMap map);
 
@@ -83,8 +88,15 @@ class MappedProblem final : public Problem {
 
   const BlockMap& map() const { return map_; }
 
+  bool has_kinks() const override;
+  /// Whether F has kinks that no piece knows.
+  bool has_unknown_kinks() const;
+  std::pair<Index, Index> bound() const override;
+  std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
+
  private:
   class At;
+  class InMode;
 
   struct Scratch {
     Vector w, u;

@@ -34,7 +34,7 @@ class GradientFlow final : public Flow {
   bool is_linear() const override { return problem_->is_quadratic() && !schedule_; }
   /// c r.
   Index num_forces() const override {
-    const bool balance = curvature_ == CurvatureKind::gram && problem_->has_forces() && !schedule_;
+    const bool balance = curvature_ == CurvatureKind::gram && problem_->has_forces();
     return balance ? problem_->num_residuals() : 0;
   }
   void forces(const ConstVectorRef& w, VectorRef out) override;
@@ -45,6 +45,9 @@ class GradientFlow final : public Flow {
   Index num_pieces() const { return static_cast<Index>(begins_.size()); }
   /// Infinite for the last one.
   double length_of_piece(Index piece) const;
+  double begin_of_piece() const { return begins_[piece_]; }
+  /// That of the schedule, inside the piece.
+  double decay_factor(double t) const;
   /// The time of evaluations counts from the begin of this piece from now on.
   void enter_piece(Index piece) { piece_ = piece; }
   /// The strategy in use: never `automatic`.
@@ -57,7 +60,7 @@ class GradientFlow final : public Flow {
   void compute_linearization(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& lin) override;
 
  private:
-  /// That of the schedule now, inside the piece.
+  /// That now.
   double factor() const;
 
   std::shared_ptr<const Problem> problem_;

@@ -36,7 +36,7 @@ class Loss {
   /// Whether each label is certain. Then l < log 2 puts every sample on its side, g . f < 0 in each, and the flow
   /// of a model that is linear in its last weights u runs away: u . grad_u F = c g . f does not vanish.
   virtual bool is_certain() const { return false; }
-  /// Whether S is the same everywhere.
+  /// Whether S is a multiple of 1, the same everywhere.
   virtual bool is_quadratic() const { return false; }
 
   /// l(f)
@@ -76,5 +76,8 @@ std::unique_ptr<Loss> logistic(Vector labels);
 /// -sum_j q_j log p_j, p = softmax(f), for `targets` q (n k) that sum to 1 over the k outputs of each sample.
 /// Attained if all of them are positive. One direction of f does nothing, and B leaves it out: q = k - 1.
 std::unique_ptr<Loss> cross_entropy(Vector targets, Index outputs);
+
+/// l(factor f)
+std::unique_ptr<Loss> of_scaled_outputs(std::shared_ptr<const Loss> loss, double factor);
 
 }  // namespace grokflow

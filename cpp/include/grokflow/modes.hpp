@@ -48,14 +48,16 @@ class Modes {
   Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Tolerance tolerance);
   ~Modes();
 
-  /// The mode at the start. What touches w0 is resolved; `trouble` says what could not be.
+  /// The mode at the start. What touches w0 is resolved; `trouble` says what could not be. A run that has begun goes on
+  /// from w in its mode, with another decay.
   void begin(double t, VectorRef w);
 
   static constexpr double kNone = 2.0;
-  /// Looks along the path of the last attempt. The fraction of the step at which the mode ends, or kNone.
-  double end_of_mode(const OneStepMethod& method);
+  /// Looks along the path of the last attempt, from t on, of size h. The fraction of the step at which the mode ends,
+  /// or kNone.
+  double end_of_mode(const OneStepMethod& method, double t, double h);
   /// The same, for a step cut short at that fraction: the mode ends close to its end, maybe a little beyond.
-  double refine(const OneStepMethod& method);
+  double refine(const OneStepMethod& method, double t, double h);
   /// The step was accepted, and the mode goes on. Takes w back to the surfaces slid on, from its round-off.
   void advance(VectorRef w);
   /// The step was accepted at the end of the mode, at w: resolves the next one, and moves w onto the
@@ -78,6 +80,7 @@ class Modes {
  private:
   struct Burst;
 
+  void go_on(double t, VectorRef w);
   void react(const ConstVectorRef& w);
   void settle(double t, VectorRef w);
   void restore(VectorRef w);
@@ -87,12 +90,13 @@ class Modes {
   std::shared_ptr<Piece> piece_;
   std::unique_ptr<Forces> forces_;
   std::unique_ptr<Crossings> crossings_;  // of the last attempt
-  double h_ = 0.0;                        // size of steps; 0: at the start
-  Vector before_, force_;                 // at the end of the last mode, and in the present one
-  Mode held_;                             // all that was touched at the last change, slid on
-  std::vector<Burst> bursts_;             // of changes, by unit
-  Index last_unit_ = -1;                  // that ended the mode in the last step, if one did,
-  int in_a_row_ = 0;                      // and in how many steps before
+  bool begun_ = false;
+  double h_ = 0.0;             // size of steps; 0: at the start
+  Vector before_, force_;      // at the end of the last mode, and in the present one
+  Mode held_;                  // all that was touched at the last change, slid on
+  std::vector<Burst> bursts_;  // of changes, by unit
+  Index last_unit_ = -1;       // that ended the mode in the last step, if one did,
+  int in_a_row_ = 0;           // and in how many steps before
   std::vector<ModeChange> changes_;
   std::string trouble_;
 };

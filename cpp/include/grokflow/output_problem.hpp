@@ -16,6 +16,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "grokflow/loss.hpp"
 #include "grokflow/piecewise.hpp"
@@ -58,6 +59,7 @@ class OutputProblem : public PiecewiseProblem {
 
   /// Those of a network below: its modes are exact with every loss that is smooth.
   bool has_kinks() const override { return piecewise(*train_.outputs) != nullptr; }
+  std::pair<Index, Index> bound() const override { return piecewise(*train_.outputs)->bound(); }
   std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
 
   const Fit& train() const { return train_; }

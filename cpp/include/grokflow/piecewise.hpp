@@ -23,8 +23,10 @@
 // decay at several rates may push w across its surfaces, whatever the gain.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "grokflow/archive.hpp"
@@ -93,6 +95,12 @@ class Piece : public Problem {
   virtual std::shared_ptr<const Vector> tilt() const { return nullptr; }
   /// `decay` as it is felt here.
   Decay felt(Decay decay) const;
+  /// What decays is multiplied by this function of time, at the time of the calls to come.
+  virtual void decay_by(std::function<double(double t)> factor) { decay_by_ = std::move(factor); }
+  virtual void set_time(double t) {
+    if (decay_by_) decay_factor_ = decay_by_(t);
+  }
+  virtual double decay_factor() const { return decay_factor_; }
   /// For each surface slid on, in order of unit and surface, theta jump and (1 - theta) jump, as `Kinks` has
   /// them, where the sign of the gain is one of `signs` (num_units): both are positive while it is slid on.
   /// `force` is c r, or c g of a loss on top.
@@ -113,6 +121,10 @@ class Piece : public Problem {
 
  protected:
   Mode mode_;
+
+ private:
+  std::function<double(double t)> decay_by_;
+  double decay_factor_ = 1.0;
 };
 
 /// A problem that may be smooth piece by piece only.
@@ -120,6 +132,8 @@ class PiecewiseProblem : public Problem {
  public:
   using Problem::Problem;
   virtual bool has_kinks() const = 0;
+  /// begin and end of the parameters that the surfaces bound.
+  virtual std::pair<Index, Index> bound() const { return {0, num_params()}; }
   /// A piece of its own for each run, on which the field has this decay; this problem must outlive it.
   virtual std::shared_ptr<Piece> make_piece(const Decay& decay) const = 0;
 };

@@ -120,8 +120,8 @@ class OneStepMethod : public Stepper {
   /// The last attempt, which was done, once more up to the fraction x of its step. To be accepted or rejected
   /// in its place.
   virtual Attempt cut(double x) = 0;
-  /// Goes on from w, near the last accepted state, in a flow that may have changed there.
-  virtual void restart(const ConstVectorRef& w) = 0;
+  /// Goes on from w, near the last accepted state and earlier by `back`, in a flow that may have changed there.
+  virtual void restart(const ConstVectorRef& w, double back) = 0;
 };
 
 /// A first step by the rule of Hairer, Norsett & Wanner, Solving ODEs I, II.4: small against the scales of w,

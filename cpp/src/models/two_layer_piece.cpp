@@ -178,7 +178,7 @@ void TwoLayerNetwork::InMode::set_field(Index unit, const ConstVectorRef& w,
     const double excess = slope_(sample(i), unit) - slopes_.below;
     if (excess != 0.0) out += excess * felt_[i] * inputs_.col(i);
   }
-  if (skew_ != 0.0) out[net_.inputs_] -= skew_ * w[net_.b_begin() + unit];
+  if (skew_ != 0.0) out[net_.inputs_] -= decay_factor() * skew_ * w[net_.b_begin() + unit];
 }
 
 void TwoLayerNetwork::InMode::read_inner(const ConstVectorRef& w, Matrix& Y) const {

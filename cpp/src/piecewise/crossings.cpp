@@ -72,7 +72,7 @@ Vector Crossings::force_at_end() const {
   return force;
 }
 
-void Crossings::look_along(const OneStepMethod& method) {
+void Crossings::look_along(const OneStepMethod& method, double t, double h) {
   const Index degree = static_cast<Index>(method.nodes().size());
   if (to_bernstein_.size() == 0) {
     nodes_ = method.nodes();
@@ -85,6 +85,7 @@ void Crossings::look_along(const OneStepMethod& method) {
   }
   for (Index l = 0; l < degree; ++l) {
     method.preview(nodes_[l], state_);
+    piece_->set_time(t + nodes_[l] * h);
     look(state_, looks_[l + 1]);
     if (method.forces().cols() > 0)
       force_ = method.forces().col(l);
@@ -156,8 +157,8 @@ bool Crossings::alike(const Crossing& c, double x) const {
   return value <= kAlike * (looks_.back().low[c.slot] + looks_.back().high[c.slot]);
 }
 
-double Crossings::find(const OneStepMethod& method) {
-  look_along(method);
+double Crossings::find(const OneStepMethod& method, double t, double h) {
+  look_along(method, t, h);
   clear();
   const Mode& mode = piece_->mode();
   const double amplification =
@@ -197,9 +198,9 @@ double Crossings::find(const OneStepMethod& method) {
 }
 
 /// What was found in the longer step may lie a little beyond this one, but if it does not the mode goes on.
-double Crossings::refine(const OneStepMethod& method) {
+double Crossings::refine(const OneStepMethod& method, double t, double h) {
   const std::vector<Crossing> sought = first_;
-  if (find(method) <= 1.0) return end_;
+  if (find(method, t, h) <= 1.0) return end_;
   first_ = sought;
   return end_ = zero_near_end();
 }

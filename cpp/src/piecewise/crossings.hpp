@@ -43,10 +43,10 @@ class Crossings {
   void advance() { std::swap(looks_.front(), looks_.back()); }
   /// All that ends the mode already at the start.
   void find_at_start();
-  /// The fraction of the last attempt at which its mode ends, or Modes::kNone.
-  double find(const OneStepMethod& method);
+  /// The fraction of the last attempt, from t on, of size h, at which its mode ends, or Modes::kNone.
+  double find(const OneStepMethod& method, double t, double h);
   /// The same for a step cut short there.
-  double refine(const OneStepMethod& method);
+  double refine(const OneStepMethod& method, double t, double h);
   /// Whether w is in the mode, but for the slack of the tolerance.
   bool contains(const ConstVectorRef& w);
 
@@ -69,7 +69,7 @@ class Crossings {
  private:
   void look(const ConstVectorRef& w, Look& out);
   void impose(const ConstVectorRef& force, Look& at) const;
-  void look_along(const OneStepMethod& method);
+  void look_along(const OneStepMethod& method, double t, double h);
   template <class Value>
   Bernstein interpolant(Value&& value) const;
   Bernstein polynomial(const Crossing& crossing) const;

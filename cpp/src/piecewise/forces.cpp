@@ -43,7 +43,7 @@ class GradientForces final : public Forces {
     out = before;
     if (tau == 0.0 || !piece_->forces_react() || !freeze(w, tau)) return 0.0;
     params_.setZero();
-    decay_.add_gradient(1.0, w, params_);
+    decay_.add_gradient(piece_->decay_factor(), w, params_);
     at_->lin->jvp(params_, rows_);
     piece_->to_rows(w, before, before_);
     change_ = shift_ * before_ - rows_;

@@ -73,6 +73,9 @@ Modes::Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Toler
 Modes::~Modes() = default;
 
 void Modes::begin(double t, VectorRef w) {
+  piece_->set_time(t);
+  if (begun_) return go_on(t, w);
+  begun_ = true;
   const Index units = piece_->num_units(), surfaces = piece_->num_surfaces();
   crossings_->begin(w);
   const Matrix distances = crossings_->start().distances;
@@ -100,6 +103,15 @@ void Modes::begin(double t, VectorRef w) {
   settle(t, w);
 }
 
+/// The forces are those at the end of the last step: they have not yet reacted.
+void Modes::go_on(double t, VectorRef w) {
+  if (!crossings_->first().empty()) return change(t, 0.0, w);
+  before_ = crossings_->start().force;
+  h_ = 0.0;
+  held_ = piece_->mode();
+  settle(t, w);
+}
+
 void Modes::state(Archive& archive) {
   Mode mode = piece_->mode();
   archive(mode);
@@ -108,9 +120,13 @@ void Modes::state(Archive& archive) {
   archive(*crossings_, h_, before_, force_, held_, bursts_, last_unit_, in_a_row_, changes_, trouble_);
 }
 
-double Modes::end_of_mode(const OneStepMethod& method) { return crossings_->find(method); }
+double Modes::end_of_mode(const OneStepMethod& method, double t, double h) {
+  return crossings_->find(method, t, h);
+}
 
-double Modes::refine(const OneStepMethod& method) { return crossings_->refine(method); }
+double Modes::refine(const OneStepMethod& method, double t, double h) {
+  return crossings_->refine(method, t, h);
+}
 
 bool Modes::contains(const ConstVectorRef& w) { return crossings_->contains(w); }
 
@@ -143,6 +159,7 @@ void Modes::advance(VectorRef w) {
 }
 
 void Modes::change(double t, double h, VectorRef w) {
+  piece_->set_time(t);
   before_ = crossings_->force_at_end();
   h_ = h;
   held_ = piece_->mode();

@@ -38,21 +38,21 @@ class PiecewiseStepper final : public Stepper {
     if (restart_) modes_.change(t_.t(), asked_, w_);
     if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
     if (restart_) {
-      inner_->restart(w_);
+      inner_->restart(w_, beyond_);
       restart_ = false;
     }
     asked_ = inner_h_ = h;
     ends_ = false;
     Attempt attempt = inner_->attempt(h);
     if (!attempt.success()) return attempt;
-    double x = modes_.end_of_mode(*inner_);
+    double x = modes_.end_of_mode(*inner_, t_.t(), inner_h_);
     for (int cut = 0; x < kNearEnd && cut < kCuts; ++cut) {
       if (x < kAtOnce && inner_h_ < kShortest * h) break;
       const double part = x < kAtOnce ? kShorter : x;
       inner_h_ *= part;
       attempt = inner_->cut(part);
       if (!attempt.success()) return attempt;
-      x = modes_.refine(*inner_);
+      x = modes_.refine(*inner_, t_.t(), inner_h_);
     }
     if (x >= Modes::kNone) {
       if (inner_h_ < h) attempt.cut = inner_h_;

@@ -110,9 +110,10 @@ class ExplicitRungeKutta final : public OneStepMethod {
 
   Attempt cut(double x) override { return attempt(x * h_); }
 
-  void restart(const ConstVectorRef& w) override {
-    set_stage(0);
+  void restart(const ConstVectorRef& w, double back) override {
+    flow_.set_time(clock_.t() - back);
     flow_.rhs(w, new_k_);
+    clock_.advance(-back);
     w_ = w;
     k_.col(0) = new_k_;
     last_error_ = 1e-4;

@@ -108,12 +108,13 @@ class Radau final : public OneStepMethod {
 
   const Matrix& forces() const override { return forces_; }
 
-  void restart(const ConstVectorRef& w) override {
-    set_stage(0.0);
+  void restart(const ConstVectorRef& w, double back) override {
+    flow_.set_time(clock_.t() - back);
     flow_.rhs(w, new_f_);  // before anything changes: it may throw
     if (forced()) flow_.forces(w, force_);
     jump_ = new_f_ - f_;
     jumped_ = first_ = true;
+    clock_.advance(-back);
     w_ = w;
     f_.swap(new_f_);
     last_error_ = 0.0;

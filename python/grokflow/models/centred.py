@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
@@ -14,7 +14,7 @@ from grokflow.models.model import Model, Regression
 
 
 class Centred(Model):
-    """A model with the outputs ``alpha * (f(w) - f(w0))``, fitted to the same targets by least squares.
+    """A model with the outputs ``alpha * (f(w) - f(w0))``, fitted to the same targets by the same loss.
 
     Centring takes the start out of the outputs, and a large alpha makes training lazy: the weights move by
     1/alpha, and the model is that of its linearisation at w0; a small one makes it rich.
@@ -22,7 +22,7 @@ class Centred(Model):
     Parameters
     ----------
     problem : Model
-        A model of samples (X, y) with the squared loss.
+        A model of samples (X, y).
     w0 : array_like, shape (d,)
         The weights at which outputs are 0.
     alpha : float, default 1.0
@@ -33,13 +33,12 @@ class Centred(Model):
     TypeError
         If `problem` is no model of samples.
     ValueError
-        If its loss is another one, `w0` does not fit, or `alpha` is not positive.
+        If `w0` does not fit, or `alpha` is not positive.
 
     Notes
     -----
-    The loss is ``(c/2) sum_i (alpha (f_i(w) - f_i(w0)) - y_i)^2`` with the c of `problem`, also over the test
-    data. :meth:`residual` is ``f(w) - f(w0) - y / alpha``, and :attr:`scale` ``c alpha^2``.
-    :meth:`initial_weights` are those of `problem`.
+    Of squares the loss is ``(c/2) sum_i (alpha (f_i(w) - f_i(w0)) - y_i)^2`` with the c of `problem`, also
+    over the test data. :meth:`initial_weights` are those of `problem`.
 
     References
     ----------
@@ -49,8 +48,6 @@ class Centred(Model):
     def __init__(self, problem: Regression, w0: ArrayLike, *, alpha: float = 1.0) -> None:
         if not isinstance(problem, Regression):
             raise TypeError(f"problem is {problem!r}; it must be a model of samples (X, y)")
-        if not isinstance(problem.criterion, Squares):
-            raise ValueError(f"the loss is {problem.criterion!r}; a model is centred for the squared loss")
         self._of, self._alpha = problem, as_positive("alpha", alpha)
         if not 1e-150 <= self._alpha <= 1e150:
             raise ValueError(f"alpha is {self._alpha:g}, whose square double precision does not hold")
@@ -65,14 +62,19 @@ class Centred(Model):
             compiled, problem._std, {"problem": problem, "w0": self._start, "alpha": self._alpha}
         )
         self._origin = problem._origin
+        self._classes = problem._classes and replace(problem._classes, degree=0)  # it is not homogeneous
 
     def _fit(self, X: FloatArray, y: Any) -> tuple[core.Problem, core.Loss, float]:
-        """The outputs at these inputs, and the loss that asks for the shifted targets."""
-        arguments = {**self._of._arguments, "X": X, "y": np.zeros_like(y), "test": None}
-        c = self._of.criterion._scale(arguments["scale"], y.shape)
-        shifted = y / self._alpha + self._of.predict(self._start, X).reshape(y.shape)
+        """The outputs at these inputs, less those at w0, and the loss of alpha times them."""
+        at_start = self._of.predict(self._start, X)
+        arguments = {**self._of._arguments, "X": X, "y": at_start, "test": None, "loss": Squares()}
+        c = self._of.criterion._scale(arguments["scale"], at_start.shape)
         outputs = type(self._of)(**arguments)._core
-        return outputs, Squares()._compiled(shifted, y.shape), c * self._alpha**2
+        loss = self._of.criterion._compiled(y, at_start.shape)
+        return outputs, core.of_scaled_outputs(loss, self._alpha), c
+
+    def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
+        return self.predict(w, self._of._arguments["test"][0] if test else None)
 
     def predict(self, w: ArrayLike, X: ArrayLike | None = None) -> FloatArray:
         """Return the outputs at the rows of `X`, shape (k,) or (k, outputs).

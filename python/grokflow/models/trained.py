@@ -44,9 +44,10 @@ class Trained(Model):
     :meth:`initial_weights` gives trained blocks as they are in `w`, plus noise if `std` asks for some; A is
     drawn with variance 1/rank and B is 0, so that adapters change nothing at first. Quantities are those of
     `problem` at all of its weights, but "norm" and "grad_norm", which are those of the trained ones. A
-    network whose activation has a kink is integrated as if it were smooth, with a warning. The tangent kernel
-    of trained blocks is that which the problem itself makes of them; that of adapters takes n products with
-    J.
+    two-layer network whose activation has a kink keeps its exact treatment where all of its inner weights and
+    biases are trained, or none of them; else it is integrated as if it were smooth, with a warning. The
+    tangent kernel of trained blocks is that which the problem itself makes of them; that of adapters takes n
+    products with J.
 
     References
     ----------
@@ -91,7 +92,7 @@ class Trained(Model):
         for name in names:
             self._origin[self.blocks[name]] = start[problem.blocks[name]]
         self._classes = problem._classes
-        self._kinks = problem._kinks or (KINK if problem.is_piecewise else "")
+        self._kinks = problem._kinks or (KINK if compiled.has_unknown_kinks else "")
 
     def embed(self, w: ArrayLike) -> FloatArray:
         """Return all weights of the problem, shape (d,), of the trained ones."""
@@ -107,9 +108,9 @@ class Trained(Model):
 
 
 KINK = (
-    "the activation of this network has a kink, so that its flow is not smooth; with some of its weights "
-    "fixed it is integrated as if it were, in steps that may become very small; activation='smooth_relu' has "
-    "a smooth flow"
+    "the activation of this network has a kink, so that its flow is not smooth; with some of its inner "
+    "weights fixed or adapted it is integrated as if it were, in steps that may become very small; train all "
+    "of 'V' and 'b', or take activation='smooth_relu'"
 )
 
 

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <mutex>
+#include <utility>
 
 #include "grokflow/activation.hpp"
 #include "grokflow/models/samples.hpp"
@@ -44,6 +45,7 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   std::vector<Quantity> quantities() const override;
 
   bool has_kinks() const override;
+  std::pair<Index, Index> bound() const override { return {V_begin(), inner_end()}; }
   /// The neurons are its units, and the data points their surfaces (two_layer_piece.cpp).
   std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
 
