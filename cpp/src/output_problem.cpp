@@ -20,6 +20,10 @@ Index count_residuals(const Fit& train) {
   return train.loss->attained() ? train.loss->num_residuals() : 0;
 }
 
+constexpr int kMostProducts = 300;
+constexpr double kUnfelt = 1e-9;  // of the growth of a margin, beside the largest
+constexpr double kOwn = 1e-6;     // of a gradient, that is no round-off
+
 }  // namespace
 
 double Fit::value(const ConstVectorRef& w) const {
@@ -87,15 +91,40 @@ void OutputProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
   train_.outputs->gradient_through(w, force, out);
 }
 
+/// A force on the faint margins, that of the flow at first, less its part in the range of J^T C, where C takes a
+/// change of the outputs to what the others feel of it: least squares by conjugate gradients (CGLS). Margins that
+/// shrink by what is left are pushed more, as a perceptron learns. Where the outputs are linear in w this proves that
+/// there is no minimiser, for F falls along it from every w, for ever.
 bool OutputProblem::faint_gradient(const ConstVectorRef& w, VectorRef out) const {
   if (attained()) return false;
-  bool any = false;
-  const auto force = [&](VectorRef f) {
-    any = train_.loss->faint_gradient(f);
-    f *= scale();
-  };
-  train_.outputs->gradient_through(w, force, out);
-  return any;
+  const Loss& loss = *train_.loss;
+  auto work = scratch();
+  train_.outputs->residual(w, work->f);
+  Vector force = work->f, search, image(out.size()), change;
+  if (!loss.faint_gradient(force)) return false;
+  const double push = force.cwiseAbs().maxCoeff();
+  std::unique_ptr<Linearization> lin;
+  train_.outputs->linearize(w, lin);
+  lin->vjp(force, out);
+  double whole = out.norm(), last = 0.0;
+  for (int i = 0; i < kMostProducts && out.norm() > kOwn * whole; ++i) {
+    lin->jvp(out, work->x);
+    change = work->x;
+    loss.felt_by_others(work->f, work->x);
+    const double felt = work->x.squaredNorm(), slack = kUnfelt * change.cwiseAbs().maxCoeff();
+    if (std::sqrt(felt) <= slack) {
+      if (!loss.push_faint(work->f, change, slack, push, force)) return true;
+      lin->vjp(force, out);
+      whole = out.norm();
+      last = 0.0;
+      continue;
+    }
+    search = last == 0.0 ? work->x : Vector(work->x + felt / last * search);
+    lin->vjp(search, image);
+    out -= felt / image.squaredNorm() * image;
+    last = felt;
+  }
+  return false;
 }
 
 double OutputProblem::kernel_trace(const ConstVectorRef& w, VectorRef gradient) const {

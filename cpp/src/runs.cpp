@@ -273,9 +273,8 @@ Status LandingRun::look(double t, const ConstVectorRef& w, std::string& message)
   if (status == Status::landed) message = "The flow is close to a minimiser.";
   if (status == Status::no_minimiser)
     message =
-        "The loss has no minimiser at finite weights: samples whose labels are certain are fitted to all "
-        "digits, "
-        "and the weights run away along directions that the others do not feel.";
+        "The loss has no minimiser at finite weights: samples whose labels are certain are all but "
+        "fitted, and the weights run away along directions that the others do not feel.";
   if (status == Status::saddle) message = "The flow is at rest on a saddle.";
   if (status == Status::finished) message = "The flow has gone on for all times.";
   if (status == Status::time_limit) message = "The wall-clock limit max_time was reached.";

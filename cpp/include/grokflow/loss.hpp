@@ -20,7 +20,7 @@
 namespace grokflow {
 
 /// A probability so small that a certain label counts as all but fitted.
-constexpr double kFaint = 1e-12;
+constexpr double kFaint = 1e-5;
 
 class Loss {
  public:
@@ -43,9 +43,16 @@ class Loss {
   virtual double value(const ConstVectorRef& f) const = 0;
   /// f <- g
   virtual void gradient(VectorRef f) const = 0;
-  /// f <- the part of g that comes from labels which are certain, where they are all but fitted: their g is lost in
-  /// the round-off of others. False if there are none.
+  /// f <- the part of g that comes from labels which are certain, where they are all but fitted. False if there are
+  /// none.
   virtual bool faint_gradient(VectorRef /*f*/) const { return false; }
+  /// x, a change of the outputs f, loses what only the margins feel that are all but fitted.
+  virtual void felt_by_others(const ConstVectorRef& /*f*/, VectorRef /*x*/) const {}
+  /// Adds `push` to the force on those of them that shrink by more than `slack` along -x. False if none does.
+  virtual bool push_faint(const ConstVectorRef& /*f*/, const ConstVectorRef& /*x*/, double /*slack*/,
+                          double /*push*/, VectorRef /*force*/) const {
+    return false;
+  }
 
   /// Numbers that hold B.
   virtual Index factor_size() const { return samples_ * outputs_ * rank_; }

@@ -167,8 +167,8 @@ class Problem {
   /// out (d) = J^T g: the gradient of a function of r, whose gradient g `outer` puts in place of r. Default: by
   /// a linearisation.
   virtual void gradient_through(const ConstVectorRef& w, const OnResiduals& outer, VectorRef out) const;
-  /// out (d) = the part of grad F that the round-off of the rest may hide: of labels that are certain, and all but
-  /// fitted. False if there is none.
+  /// out (d) = the part of grad F that labels which are certain, and all but fitted, have for themselves: along it
+  /// they are fitted ever better, and the others feel nothing. False if there is none.
   virtual bool faint_gradient(const ConstVectorRef& /*w*/, VectorRef /*out*/) const { return false; }
   /// Freezes r and J at w. `lin` is null, or a spent object of this problem whose memory is used again.
   virtual void linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const = 0;

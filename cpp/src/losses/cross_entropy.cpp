@@ -70,12 +70,40 @@ class CrossEntropy final : public Loss {
       const double most = fi[top];
       double sum = 0.0;
       for (Index k = 0; k < outputs_; ++k) {
-        const double e = std::exp(fi[k] - most);  // p, but for a factor below k
-        fi[k] = target(i, k) == 0.0 && e < kFaint ? e : 0.0;
+        fi[k] = is_faint(i, k, fi[k] - most) ? std::exp(fi[k] - most) : 0.0;
         sum += fi[k];
       }
       fi[top] -= sum;
       any = any || sum > 0.0;
+    }
+    return any;
+  }
+
+  /// The others feel differences between the outputs that are not faint.
+  void felt_by_others(const ConstVectorRef& f, VectorRef x) const override {
+    for (Index i = 0; i < samples_; ++i) {
+      const double* fi = f.data() + i * outputs_;
+      double* xi = x.data() + i * outputs_;
+      const double most = fi[largest(fi)];
+      double sum = 0.0, count = 0.0;
+      for (Index k = 0; k < outputs_; ++k)
+        if (!is_faint(i, k, fi[k] - most)) sum += xi[k], count += 1.0;
+      for (Index k = 0; k < outputs_; ++k) xi[k] = is_faint(i, k, fi[k] - most) ? 0.0 : xi[k] - sum / count;
+    }
+  }
+
+  bool push_faint(const ConstVectorRef& f, const ConstVectorRef& x, double slack, double push,
+                  VectorRef force) const override {
+    bool any = false;
+    for (Index i = 0; i < samples_; ++i) {
+      const double *fi = f.data() + i * outputs_, *xi = x.data() + i * outputs_;
+      const Index top = largest(fi);
+      for (Index k = 0; k < outputs_; ++k) {
+        if (!is_faint(i, k, fi[k] - fi[top]) || xi[k] - xi[top] >= -slack) continue;
+        force[i * outputs_ + k] += push;
+        force[i * outputs_ + top] -= push;
+        any = true;
+      }
     }
     return any;
   }
@@ -128,6 +156,11 @@ class CrossEntropy final : public Loss {
 
  private:
   double target(Index i, Index k) const { return targets_[i * outputs_ + k]; }
+
+  /// By its output over the largest, log p but for at most log k.
+  bool is_faint(Index i, Index k, double below) const {
+    return target(i, k) == 0.0 && std::exp(below) < kFaint;
+  }
 
   Index largest(const double* values) const { return std::max_element(values, values + outputs_) - values; }
 

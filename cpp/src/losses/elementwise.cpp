@@ -32,10 +32,26 @@ class Elementwise : public Loss {
   bool faint_gradient(VectorRef f) const override {
     if (Term::attained) return false;
     for (Index i = 0; i < samples_; ++i) {
-      const double slope = term_.slope(f[i], targets_[i]);
-      f[i] = std::abs(slope) < kFaint ? slope : 0.0;
+      f[i] = is_faint(f, i) ? term_.slope(f[i], targets_[i]) : 0.0;
     }
     return (f.array() != 0.0).any();
+  }
+
+  void felt_by_others(const ConstVectorRef& f, VectorRef x) const override {
+    for (Index i = 0; i < samples_; ++i)
+      if (is_faint(f, i)) x[i] = 0.0;
+  }
+
+  bool push_faint(const ConstVectorRef& f, const ConstVectorRef& x, double slack, double push,
+                  VectorRef force) const override {
+    bool any = false;
+    for (Index i = 0; i < samples_; ++i) {
+      const double down = term_.slope(f[i], targets_[i]) > 0.0 ? 1.0 : -1.0;
+      if (!is_faint(f, i) || down * x[i] >= -slack) continue;
+      force[i] += down * push;
+      any = true;
+    }
+    return any;
   }
 
   void factor(const ConstVectorRef& f, VectorRef rho, VectorRef B) const override {
@@ -62,6 +78,10 @@ class Elementwise : public Loss {
   }
 
  private:
+  bool is_faint(const ConstVectorRef& f, Index i) const {
+    return !Term::attained && std::abs(term_.slope(f[i], targets_[i])) < kFaint;
+  }
+
   Term term_;
   Vector targets_;
 };
