@@ -86,7 +86,7 @@ def test_a_signal_while_results_are_written_waits(csv, tmp_path, monkeypatch, ca
     assert not list((tmp_path / "out").glob(".*"))
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_signals_at_random_moments_of_a_command(csv, tmp_path, count):
     """It ends in one line, with what its exit code says, and leaves whole files and no scratch."""
     began = time.perf_counter()

@@ -27,7 +27,7 @@ def run(*command, cwd=None, **variables):
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
@@ -51,70 +51,61 @@ def run_tests(directory, **variables):
     run(ctest, "--test-dir", directory, "-C", "Release", "--output-on-failure", **variables)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        (None, ["-DCMAKE_INSTALL_INCLUDEDIR=headers"]),
-        (
-            "clang++",
-            ["-DBUILD_SHARED_LIBS=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"],
-        ),  # which is faster to build
-    ],
-    ids=["static", "shared by clang"],
-)
-def library(request, tmp_path_factory):
-    """The library with its tests, built without a warning and installed: where it is, and its compiler."""
-    compiler, options = request.param
-    if compiler and not shutil.which(compiler):
-        pytest.skip(f"{compiler} is missing")
-    chosen = [f"-DCMAKE_CXX_COMPILER={compiler}"] if compiler else []
-    directory = tmp_path_factory.mktemp("library")
-    strict = ["-DGROKFLOW_TESTS=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON"]
-    build(ROOT, directory / "build", *strict, *options, *chosen)
-    run(CMAKE, "--install", directory / "build", "--config", "Release", "--prefix", directory / "prefix")
-    return directory, chosen
+STRICT = ["-DGROKFLOW_TESTS=ON", "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON", "-DCMAKE_BUILD_TYPE=Release"]
+PROGRAMS_WITHOUT = "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON"  # they need not look for it
 
 
 @pytest.mark.slow
 @needs_cmake
-@pytest.mark.xdist_group("library")
-class TestInstalledLibrary:
-    def test_cpp_tests(self, library):
-        run_tests(library[0] / "build")
-
-    def test_programs(self, library, tmp_path):
-        """They do not look for OpenMP."""
-        directory, compiler = library
-        root = f"-Dgrokflow_ROOT={(directory / 'prefix').as_posix()}"
-        without = "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON"
-        build(CONSUMER, tmp_path, "-DCMAKE_BUILD_TYPE=Release", without, root, *compiler)
-        run_tests(tmp_path)
-
-    def test_it_imposes_no_compiler_flags(self, library):
-        (targets,) = (library[0] / "prefix").rglob("grokflowTargets.cmake")
-        text = targets.read_text()
-        assert "INTERFACE_LINK_LIBRARIES" in text
-        for flag in ("INTERFACE_COMPILE_OPTIONS", "INTERFACE_LINK_OPTIONS", "march", "fopenmp"):
-            assert flag not in text
-
-    def test_it_shows_its_own_names_only(self, library):
-        shared = [file for file in (library[0] / "prefix").rglob("*.so*") if not file.is_symlink()]
-        if not shared or not shutil.which("nm"):
-            pytest.skip("no shared library, or no nm")
-        names = {line.split()[-1] for line in run("nm", "-D", "--defined-only", *shared).splitlines()}
-        minor = ".".join(gf.__version__.split(".")[:2])
-        assert f"grokflow_advance@@GROKFLOW_{minor}" in names  # another version is refused at load
-        assert not [name for name in names if "grokflow" not in name.split("@")[0].lower()]
+def test_library(tmp_path):
+    """Built without a warning, tested and installed, it serves programs."""
+    library, prefix = tmp_path / "library", tmp_path / "prefix"
+    flags = "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"  # half of the time of -O3
+    build(ROOT, library, *STRICT, flags, "-DCMAKE_INSTALL_INCLUDEDIR=headers")
+    run_tests(library)
+    run(CMAKE, "--install", library, "--config", "Release", "--prefix", prefix)
+    require_no_flags(prefix)
+    root = f"-Dgrokflow_ROOT={prefix.as_posix()}"
+    build(CONSUMER, tmp_path / "programs", "-DCMAKE_BUILD_TYPE=Release", PROGRAMS_WITHOUT, root)
+    run_tests(tmp_path / "programs")
 
 
 @pytest.mark.slow
 @needs_cmake
-class TestSources:
-    def test_programs_without_threads(self, tmp_path):
-        """Not optimised, which takes a third of the time, and with Eigen's assertions."""
-        sources = f"-DGROKFLOW_SOURCE_DIR={ROOT.as_posix()}"
-        build(CONSUMER, tmp_path, sources, "-DCMAKE_DISABLE_FIND_PACKAGE_OpenMP=ON")
-        run_tests(tmp_path)
+@pytest.mark.skipif(not shutil.which("clang++"), reason="clang++ is missing")
+def test_library_in_another_project(tmp_path):
+    """By clang, shared, without threads, with Eigen's assertions; installed by that, it serves others."""
+    project, prefix = tmp_path / "project", tmp_path / "prefix"
+    clang = "-DCMAKE_CXX_COMPILER=clang++"
+    flags = ["-DCMAKE_CXX_FLAGS=-Wall -Wextra", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", "-DBUILD_SHARED_LIBS=ON"]
+    inside = [f"-DGROKFLOW_SOURCE_DIR={ROOT.as_posix()}", "-DGROKFLOW_INSTALL=ON"]
+    build(CONSUMER, project, *STRICT, clang, *flags, *inside, PROGRAMS_WITHOUT)
+    run_tests(project)
+    run(CMAKE, "--install", project, "--config", "Release", "--prefix", prefix)
+    require_no_flags(prefix)
+    require_own_names(prefix)
+    build(CONSUMER, tmp_path / "programs", clang, f"-Dgrokflow_ROOT={prefix.as_posix()}", PROGRAMS_WITHOUT)
+    run_tests(tmp_path / "programs")
+
+
+def require_no_flags(prefix):
+    """It imposes no flags of the compiler on those that use it."""
+    (targets,) = prefix.rglob("grokflowTargets.cmake")
+    text = targets.read_text()
+    assert "INTERFACE_LINK_LIBRARIES" in text
+    for flag in ("INTERFACE_COMPILE_OPTIONS", "INTERFACE_LINK_OPTIONS", "march", "fopenmp"):
+        assert flag not in text
+
+
+def require_own_names(prefix):
+    """It shows names of its own only, of a version: another one is refused as it is loaded."""
+    if not shutil.which("nm"):
+        return
+    shared = [file for file in prefix.rglob("*.so*") if not file.is_symlink()]
+    names = {line.split()[-1] for line in run("nm", "-D", "--defined-only", *shared).splitlines()}
+    minor = ".".join(gf.__version__.split(".")[:2])
+    assert f"grokflow_advance@@GROKFLOW_{minor}" in names
+    assert not [name for name in names if "grokflow" not in name.split("@")[0].lower()]
 
 
 @pytest.mark.slow

@@ -48,7 +48,9 @@ def test_importing_grokflow_does_not_import_scipy():
 )
 def test_scipy_tests_its_own_slots(tmp_path):
     """All 58 tests of BDF and Radau, but for those that scipy_slots.py names with the reason."""
-    plugins = ["-p", "scipy_slots", "-p", "no:xdist", "-p", "no:cacheprovider", "-c", os.devnull]
+    config = tmp_path / "pytest.ini"
+    config.write_text("[pytest]\n")
+    plugins = ["-p", "scipy_slots", "-p", "no:xdist", "-p", "no:cacheprovider", "-c", str(config)]
     tests = ["--pyargs", "scipy.integrate._ivp.tests.test_ivp"]
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     done = subprocess.run(
