@@ -80,6 +80,33 @@ def test_l1_norms_agree_with_the_twin(weights):
         assert set(found.mode_changes["neuron"]) <= set(range(4))
 
 
+@pytest.mark.parametrize(
+    ("make", "weights"),
+    [("linear", {"w": 2.0}), ("diagonal", {"*": 1.0, "v": 0.5})],
+)
+def test_the_drift_of_an_l1_norm_agrees_with_the_twin(make, weights):
+    """From mode to mode, where forces jump with the mode."""
+
+    def problem(library):
+        return (
+            diagonal(library)
+            if make == "diagonal"
+            else library.LinearRegression(*sparse_regression(2, 5)[:2])
+        )
+
+    ours, (end, options) = problem(gf.models), (1.0, {"rtol": 1e-4, "atol": 1e-7, "t_eval": [0.3, 1.0]})
+    w = gf.limit_map(ours, np.random.default_rng(4).standard_normal(ours.num_params)).w
+    exact = reference.limit.norm_flow(
+        problem(reference.models), w, (0, end), regularizer=reference.limit.L1(weights), **options
+    )
+    found = gf.norm_flow(ours, w, (0, end), regularizer=gf.L1(weights), **options | TIGHT)
+    assert found.mode_changes.size > 0
+    np.testing.assert_allclose(found.w, exact.w, atol=1e-4)
+    for name in ("neuron", "kind"):
+        assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
+    np.testing.assert_allclose(found.mode_changes["t"], exact.mode_changes["t"], atol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["quartic", "norm", "weights"])
 def test_smooth_penalties_agree_with_the_twin(name):
     w0 = np.random.default_rng(3).standard_normal(8)

@@ -6,7 +6,7 @@ import numpy as np
 
 from reference.flows import decay_rates, gradient_flow, integrate
 from reference.observe import observables
-from reference.piecewise import drift_jacobian
+from reference.piecewise import SignDriftModes, drift_jacobian, follow
 from reference.tangent import normal_space, onto_manifold, tangent_projection
 
 
@@ -90,7 +90,13 @@ def norm_flow(
     observe=None,
     events=None,
 ):
-    """Integrate dw/ds = -P(w) grad R(w) by the classical Runge-Kutta method, and take each step back to M."""
+    """Integrate dw/ds = -P(w) grad R(w) by the classical Runge-Kutta method, and take each step back to M.
+
+    That of an l1 norm goes from mode to mode, by Radau, and stays on M as far as the tolerance tells.
+    """
+    if regularizer == "l1" or isinstance(regularizer, L1):
+        modes = SignDriftModes(problem, weights_of(regularizer, problem))
+        return follow(modes, w, s_span, rtol=rtol, atol=atol, t_eval=t_eval, observe=observe, events=events)
     R = as_regularizer(regularizer, problem)
     rank = tangent_projection(problem, w, w, rtol_rank=rtol_rank).rank
     monitor = {name: [] for name in ("s", "eta", "rank", "gap", "largest")}

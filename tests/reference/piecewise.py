@@ -276,29 +276,49 @@ class SignModes:
     def begin(self, w):
         self.signs = np.sign(w)
 
+    def gradient(self, w):
+        """Return what pulls at each weight beside the norm."""
+        return self.problem.gradient(w)
+
     def rhs(self, w):
-        return -self.free * (self.problem.gradient(w) + self.weights * self.signs)
+        return -self.free * (self.gradient(w) + self.weights * self.signs)
 
     def jacobian(self, w):
         return -self.free[:, None] * self.problem.hessian(w) * self.free
 
     def ends(self, w):
         """Return for each weight a function that is positive while its sign stays, in what it is known to."""
-        slack = self.weights * (1.0 + LEAVE) - np.abs(self.problem.gradient(w))
+        slack = self.weights * (1.0 + LEAVE) - np.abs(self.gradient(w))
         off = np.where(self.weights > 0, self.signs * w + TOUCH, 1.0)
         return np.where(self.free > 0, off, slack)
 
     def change(self, t, w, start=False):
-        """A weight at 0 goes where F pulls it, if that is harder than its share of the norm."""
-        w, slope = w.copy(), self.problem.gradient(w)
-        for i in np.flatnonzero((self.weights > 0) & ((w == 0) if start else (self.ends(w) <= 0))):
-            before, w[i] = self.signs[i] * self.free[i], 0.0
-            after = 0.0 if np.abs(slope[i]) <= self.weights[i] else -np.sign(slope[i])
-            self.signs[i], self.free[i] = after, float(after != 0)
-            kind = "stick" if after == 0 else "release" if before == 0 else "cross"
-            if kind == "stick" or not start:
-                self.changes.append((t, i, 0, kind))
+        """A weight at 0 goes where it is pulled when it is held, if that is harder than its share of R."""
+        w = w.copy()
+        while (ended := (self.weights > 0) & ((w == 0) if start else (self.ends(w) <= 0))).any():
+            for i in np.flatnonzero(ended):
+                before, w[i], self.free[i] = self.signs[i] * self.free[i], 0.0, 0.0
+                slope = self.gradient(w)[i]
+                after = 0.0 if np.abs(slope) <= self.weights[i] else -np.sign(slope)
+                self.signs[i], self.free[i] = after, float(after != 0)
+                kind = "stick" if after == 0 else "release" if before == 0 else "cross"
+                if kind == "stick" or not start:
+                    self.changes.append((t, i, 0, kind))
+            start = False  # where what pulls depends on the mode, a change of one may end that of another
         return w
+
+
+class SignDriftModes(SignModes):
+    """The drift of that norm on the manifold: what pulls keeps r = 0 along the weights that are free."""
+
+    def gradient(self, w):
+        J = self.problem.jacobian(w)
+        free = J * self.free
+        return -J.T @ np.linalg.pinv(free @ free.T) @ free @ (self.weights * self.signs)
+
+    def jacobian(self, w, h=1e-6):
+        units = h * np.eye(w.size)
+        return np.array([(self.rhs(w + e) - self.rhs(w - e)) / (2 * h) for e in units]).T
 
 
 def follow(modes, w0, t_span, *, rtol, atol, t_eval, observe, events):
