@@ -1,4 +1,4 @@
-"""Sums of Gram matrices, filled block by block in the lower triangle."""
+"""Sums of Gram matrices, filled block by block in the lower triangle, and on the diagonal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Gram:
             here, before = self._rows(i), slice(0, i.start * self.k)
             self._K[before, here] = self._K[here, before].T
             corner = self._K[here, here]
-            corner.copy_(corner.tril() + corner.tril(-1).T)
+            corner.add_(corner.T.clone()).mul_(0.5)
         return self._K
 
     def _blocks(self) -> Iterator[slice]:

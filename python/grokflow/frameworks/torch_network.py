@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class Network:
         self.num_params = sum(self.sizes)
         held = [*module.named_buffers(), *module.named_parameters()]
         self._constants = {name: self.cast(x.detach().clone()) for name, x in held if name not in trainable}
+        uses = [list(f(remove_duplicate=False)) for f in (module.named_buffers, module.named_parameters)]
+        self._ties = sum(map(len, uses)) > len(held)  # which torch else looks for at each call
         self.lock = threading.RLock()
         self._sent, self._fetched = self._buffer(0), self._buffer(0)
 
@@ -116,20 +118,17 @@ class Network:
         return {**self._constants, **{name: part.view(shape) for name, part, shape in parts}}
 
     def __call__(self, tree: dict[str, Tensor], X: Tensor) -> Tensor:
-        """The outputs (n, k) at the samples X."""
-        return functional_call(self.module, tree, (X,))
+        """The outputs (n, k) at the samples X, by kernels that can be differentiated twice."""
+        with sdpa_kernel(SDPBackend.MATH):
+            return functional_call(self.module, tree, (X,), tie_weights=self._ties)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """What surrounds every computation: a lock, for two threads must not call one module, and a choice of
-        kernels that can be differentiated twice.
+        """What surrounds every computation: a lock, for two threads must not call one module, and on a GPU
+        kernels that give the same numbers twice.
         """
-        with self.lock, ExitStack() as stack:
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            if self.device.type == "cuda":
-                stack.enter_context(
-                    torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-                )
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with self.lock, exact if self.device.type == "cuda" else nullcontext():
             yield
 
 
