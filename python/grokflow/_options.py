@@ -266,6 +266,7 @@ class FlowOptions:
     compiled: core.RunOptions
     settings: dict[str, Any]
     snapshots: Snapshots | None
+    regularizer: object = None  # of the user's own, maybe
 
 
 def as_options(

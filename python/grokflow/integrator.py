@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._manual import explained
+from grokflow._manual import ENDS, explained
 from grokflow._options import Callback, Decay, FlowOptions, Observe, Request, as_options, as_span
 from grokflow._validate import FloatArray, as_number, as_vector
 from grokflow._warnings import warn
@@ -23,7 +23,7 @@ from grokflow.costs import measure
 from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
-from grokflow.regularizers import Penalised, Regularization, describe, with_penalty
+from grokflow.regularizers import Penalised, Regularization, describe, rattling, with_penalty
 from grokflow.schedules import as_schedule, told
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
@@ -39,6 +39,7 @@ class Driver:
         self._problem = problem
         self._settings = options.settings
         self._snapshots = options.snapshots
+        self._regularizer = options.regularizer
         self._seconds = 0.0
         self._since: float | None = None
 
@@ -84,6 +85,8 @@ class Driver:
             message = f"Stopped at t = {run.t:.6g} by {type(interrupted_by).__name__}."
         if run.slack > TOLD_SLACK:
             message = f"{message} {self._noise()}"
+        if run.slack > TOLD_SLACK or status not in (*ENDS, "running", "interrupted"):
+            message = f"{message} {rattling(self._regularizer, run.w)}".rstrip()
         message = explained(status, message)
         times, observed, events = run.times(), run.observed(), run.events()
         return Solution(
@@ -350,6 +353,7 @@ def begin(
         regularizer=describe(regularizer),
         **provenance(of, start),
     )
+    options = dataclasses.replace(options, regularizer=regularizer)
     warn_of_precision(problem, options.settings["rtol"])
     t0, t1 = options.settings["t_span"]
     factor = 1.0 if schedule is None else schedule._factor(t0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,12 @@ from grokflow.problems import Problem
 NAMES = ("norm", "hessian_trace", "l1")
 SIDE = 1e-7  # of a weight, to either side of 0, where a smooth slope cannot tell them apart,
 JUMP = 1e-3  # and what it may differ by, relative to its size
+BESIDE = 10.0 ** -np.arange(8, 1, -1)  # distances over ||w|| at which a run that rattled has its kink,
+DIRECTIONS = 8  # in which one is looked for,
+STAYS = 0.9  # and the share of the difference between both sides that is left at half the distance
+NAMED = (
+    "if it is an l1 norm, say regularizer='l1', or grokflow.L1 with weights by block, whose kinks are known"
+)
 
 
 class Regularizer:
@@ -138,21 +145,44 @@ def require_kinks_named(regularizer: object, problem: Problem, w: FloatArray) ->
     """Raise ValueError if the slope of a function of the user's jumps where a weight changes its sign."""
     if not isinstance(regularizer, Regularizer):
         return
-    for name, block in problem.blocks.items():
-        i = block.start + int(np.argmax(np.abs(w[block])))
-        at, slopes = w.copy(), []
+    away = np.where(w == 0.0, 1.0, w)
+    every_other = np.arange(w.size) % 2 == 0  # a norm of a group has no kink while some of it is not 0
+    for turned in (every_other, ~every_other):
         try:
-            for side in (SIDE, -SIDE, 1.0):
-                at[i] = side * (w[i] or 1.0)
-                slopes.append(regularizer.evaluate(at)[1][i])
+            sides = [
+                regularizer.evaluate(np.where(turned, side * away, away))[1] for side in (SIDE, -SIDE, 1.0)
+            ]
         except Exception:  # it need not be defined there: a barrier
             return
-        if abs(slopes[0] - slopes[1]) > JUMP * np.abs(slopes).max():
+        jumps = turned & (np.abs(sides[0] - sides[1]) > JUMP * np.abs(sides).max(axis=0))
+        if jumps.any():
+            i = int(np.argmax(jumps))
+            name = next(name for name, block in problem.blocks.items() if block.start <= i < block.stop)
             raise ValueError(
-                f"the slope of the regularizer jumps from {slopes[1]:.3g} to {slopes[0]:.3g} where w[{i}], "
-                f"in {name!r}, changes its sign: weights would rattle there; if it is an l1 norm, say "
-                "regularizer='l1', or grokflow.L1 with weights by block, whose kinks are known"
+                f"the slope of the regularizer jumps from {sides[1][i]:.3g} to {sides[0][i]:.3g} where "
+                f"w[{i}], in {name!r}, changes its sign: weights would rattle there; {NAMED}"
             )
+
+
+def rattling(regularizer: object, w: FloatArray) -> str:
+    """Return in a sentence that the slope of a function of the user's jumps beside `w`, if it does."""
+    if not isinstance(regularizer, Regularizer):
+        return ""
+    directions = np.random.default_rng(0).standard_normal((DIRECTIONS, w.size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    try:
+        for reach, e in itertools.product(BESIDE * np.linalg.norm(w), directions):
+            there = [regularizer.evaluate(w + side * reach * e)[1] for side in (1.0, -1.0, 0.5, -0.5)]
+            jump, nearer = np.abs(there[0] - there[1]), np.abs(there[2] - there[3])
+            i = int(np.argmax(jump))
+            if jump[i] > JUMP * np.abs(there).max() and nearer[i] > STAYS * jump[i]:
+                return (
+                    f"The slope of the regularizer jumps beside the last weights, by {jump[i]:.3g} in its "
+                    f"entry {i}: weights rattle there; {NAMED}."
+                )
+    except Exception:  # it was evaluated all along; here it need not be defined
+        pass
+    return ""
 
 
 class Penalised(Problem):

@@ -80,6 +80,50 @@ def test_l1_norms_agree_with_the_twin(weights):
         assert set(found.mode_changes["neuron"]) <= set(range(4))
 
 
+def variation(scale=1.0):
+    """Return the total variation, whose kinks lie where neighbours are equal."""
+
+    def slope(w):
+        signs = scale * np.sign(np.diff(w))
+        return np.append(0.0, signs) - np.append(signs, 0.0)
+
+    return gf.Regularizer(value=lambda w: scale * np.abs(np.diff(w)).sum(), gradient=slope)
+
+
+@pytest.mark.filterwarnings("ignore:The gradient is not smooth enough")
+@pytest.mark.parametrize("run", ["flow", "drift"])
+def test_kinks_elsewhere_are_told_where_weights_have_rattled(run):
+    X, y, _ = sparse_regression(4, 8)
+    problem = gf.models.LinearRegression(X, y)
+    w0 = problem.initial_weights()
+    if run == "flow":
+        sol = gf.gradient_flow(
+            problem, w0, (0, 1e4), weight_decay=1e-2, regularizer=variation(), max_steps=600
+        )
+    else:
+        w = gf.limit_map(problem, w0).w
+        sol = gf.norm_flow(problem, w, (0, 20), regularizer=variation(), max_steps=600)
+    assert sol.status == "max_steps"
+    assert "The slope of the regularizer jumps beside the last weights" in sol.message
+    assert "regularizer='l1'" in sol.message
+
+
+def test_kinks_of_some_weights_and_of_no_others_are_seen_before_a_run():
+    problem = gf.models.LinearRegression(*sparse_regression(4, 8)[:2])
+    part = gf.Regularizer(
+        value=lambda w: np.abs(w[2]) + w @ w,
+        gradient=lambda w: 2 * w + np.sign(w) * (np.arange(w.size) == 2),
+    )
+    w0 = problem.initial_weights()
+    with pytest.raises(ValueError, match=r"where w\[2\], in 'w', changes its sign.*say regularizer='l1'"):
+        gf.gradient_flow(problem, w0, (0, 1), weight_decay=0.1, regularizer=part)
+    groups = gf.Regularizer(
+        value=lambda w: np.linalg.norm(w[:4]) + np.linalg.norm(w[4:]),
+        gradient=lambda w: np.concatenate([g / np.linalg.norm(g) for g in (w[:4], w[4:])]),
+    )
+    assert gf.gradient_flow(problem, w0, (0, 1), weight_decay=0.1, regularizer=groups).success
+
+
 @pytest.mark.parametrize(
     ("make", "weights"),
     [("linear", {"w": 2.0}), ("diagonal", {"*": 1.0, "v": 0.5})],

@@ -203,6 +203,7 @@ def drift(
             span_name="s_span",
             finest=RESOLVED * length(point),
         )
+        options = dataclasses.replace(options, regularizer=regularizer)
         warn_of_precision(problem, options.settings["rtol"])
         measure(problem, point, wanted, request)
         _, slope = compiled.evaluate(point)
