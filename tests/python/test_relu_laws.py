@@ -279,6 +279,12 @@ def test_nor_where_biases_decay_otherwise(seed):
     check_no_chatter(seed, 1e-8, 1e-3, {"b": 0.0} if seed % 2 else {"b": 2.0, "u": 0.5})
 
 
+@pytest.mark.parametrize(("seed", "rtol"), [(25, 1e-9), (93, 1e-6), (102, 1e-6)])
+def test_several_units_leave_their_surfaces_almost_at_once(seed, rtol):
+    """Where a plateau is left, so that forces change sooner than a step of the plateau can tell."""
+    check_no_chatter(seed, 1e-8, rtol, {"b": 2.0, "u": 0.5})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
 def test_two_hundred_networks_make_no_chatter(rtol):
@@ -310,3 +316,16 @@ def test_a_weaker_decay_takes_no_more_than_its_decades(seed):
     )
     assert weak.mode_changes.size == strong.mode_changes.size
     assert weak.stats["nfev"] < 2 * strong.stats["nfev"]
+
+
+def test_neurons_pinned_at_zero_stay_there_exactly():
+    """Round-off of their inner weights would cross all surfaces, over and over, and pass for curvature."""
+    rng = np.random.default_rng(8058)
+    X, y = rng.standard_normal((8, 1)), rng.standard_normal(8)
+    net = gf.models.TwoLayerNetwork(X, y, width=2, activation="abs")
+    landing = gf.limit_map(net, net.initial_weights(seed=58), max_steps=2000)
+    assert landing.status == "landed", landing.message
+    assert not landing.w[2:].any()
+    loss = net.loss(landing.w)
+    for direction in rng.standard_normal((200, 6)):
+        assert net.loss(landing.w + 1e-4 * direction) > loss

@@ -70,6 +70,8 @@ class Modes {
   /// there is none. A neuron that died on a surface stays there although it would come to life beside it.
   std::string falls_beside(const ConstVectorRef& w);
 
+  /// Whether the last change was none: the step that had met it was too long to tell.
+  bool goes_on() const { return goes_on_; }
   const std::vector<ModeChange>& changes() const { return changes_; }
   /// Why the mode cannot be resolved, naming unit and surfaces; empty if it could.
   const std::string& trouble() const { return trouble_; }
@@ -93,6 +95,8 @@ class Modes {
   bool begun_ = false;
   double h_ = 0.0;             // size of steps; 0: at the start
   Vector before_, force_;      // at the end of the last mode, and in the present one
+  Mode last_;                  // the mode that ended,
+  bool goes_on_ = false;       // and whether it goes on after all
   Mode held_;                  // all that was touched at the last change, slid on
   std::vector<Burst> bursts_;  // of changes, by unit
   Index last_unit_ = -1;       // that ended the mode in the last step, if one did,

@@ -62,7 +62,10 @@ class SlidingNeurons {
   void project(VectorRef v) const {
     for (const SlidingNeuron& neuron : neurons_) {
       get(v, neuron.unit, y_);
-      for (const auto& q : neuron.inputs.Q.colwise()) y_ -= q.dot(y_) * q;
+      if (neuron.inputs.Q.cols() == y_.size())
+        y_.setZero();  // pinned: round-off would be all that there is
+      else
+        for (const auto& q : neuron.inputs.Q.colwise()) y_ -= q.dot(y_) * q;
       put(v, neuron.unit, y_);
     }
   }

@@ -162,13 +162,14 @@ void Modes::change(double t, double h, VectorRef w) {
   piece_->set_time(t);
   before_ = crossings_->force_at_end();
   h_ = h;
-  held_ = piece_->mode();
+  last_ = held_ = piece_->mode();
   const Index unit = crossings_->first().front().unit;
   in_a_row_ = unit == last_unit_ ? in_a_row_ + 1 : 0;
   last_unit_ = unit;
   crossings_->begin(w);
   resolve_crossings(t, w);
   settle(t, w);
+  goes_on_ = last_ == piece_->mode();
 }
 
 /// The force in the present mode. A reaction that moves w by more than its tolerance is a part of the path, and

@@ -4,6 +4,7 @@
 // the end of a step, where an implicit method puts w on the slow manifold of a stiff flow. If the shorter step
 // does not meet the surface, the mode goes on. A mode that still ends as soon as it has begun when the step is a
 // hundredth is taken to end at once: still shorter steps would resolve how the forces react to the last change.
+// Where it goes on after all, the step was too long to tell, and the next one is shorter.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -33,13 +34,15 @@ class PiecewiseStepper final : public Stepper {
     return inner_->start(w_, first_step);
   }
 
-  Attempt attempt(double h) override {
+  Attempt attempt(const double whole) override {
+    double h = whole;
     // The last step keeps its mode until here: its dense output may be asked for.
     if (restart_) modes_.change(t_.t(), asked_, w_);
     if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
     if (restart_) {
       inner_->restart(w_, beyond_);
       restart_ = false;
+      if (modes_.goes_on()) h *= kShorter;
     }
     asked_ = inner_h_ = h;
     ends_ = false;
@@ -55,7 +58,7 @@ class PiecewiseStepper final : public Stepper {
       x = modes_.refine(*inner_, t_.t(), inner_h_);
     }
     if (x >= Modes::kNone) {
-      if (inner_h_ < h) attempt.cut = inner_h_;
+      if (inner_h_ < whole) attempt.cut = inner_h_;
       return attempt;
     }
     x = std::max(x, kSpacing * std::abs(t_.t()) / inner_h_);  // time goes on
