@@ -9,7 +9,7 @@ import grokflow as gf
 import numpy as np
 from grokflow.limit.compare import distance_path
 
-RATES = [1e-4, 1e-5, 1e-6, 1e-7]
+RATES = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
 TIMELY = [1e-5, 1e-6]  # rates at which delays are predicted
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -110,9 +110,9 @@ def derivative(chosen):
 def losses(chosen):
     """To first order in lam the train loss of the slow phase is (c/2) ||lam (cK)^-1 J w||^2."""
     print("\nTrain loss of the flow over its prediction at s = 1")
-    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in RATES[:3]))
+    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in [1e-4, 1e-5, 1e-6]))
     for name, case in chosen.items():
-        phases = gf.two_phase(case.problem, case.w0, RATES[:3], s_end=1.0, **TOLERANCE)
+        phases = gf.two_phase(case.problem, case.w0, [1e-4, 1e-5, 1e-6], s_end=1.0, **TOLERANCE)
         if phases.slow is None:
             continue
         ratios = []

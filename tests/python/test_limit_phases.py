@@ -77,6 +77,55 @@ def test_the_composite_describes_the_flow_uniformly():
     assert np.divide(worst[1:], worst[:-1]) == pytest.approx(0.1, rel=0.5)
 
 
+@pytest.mark.parametrize("corrected", [False, True])
+def test_what_is_left_of_the_normal_distance_after_its_first_order_is_of_second(corrected):
+    phases = regular()
+    apart = []
+    for lam in LAMS[:3]:
+        sol = phases.flows[lam]
+        late = lam * sol.t > 0.5
+        composite = phases.composite(lam, normal_correction=corrected)[late]
+        pairs = zip(composite, sol.w[late] - composite, strict=True)
+        normal = [np.linalg.pinv(J) @ J @ e for w, e in pairs for J in [phases.problem.jacobian(w)]]
+        apart.append(np.linalg.norm(normal, axis=1).max())
+    assert np.polyfit(np.log(LAMS[:3]), np.log(apart), 1)[0] == pytest.approx(1.0 + corrected, abs=0.1)
+
+
+def ridgeless():
+    """Return random features, whose eta is near the rates, and a start; the test loss falls little."""
+    rng = np.random.default_rng(0)
+    X, X_test = rng.standard_normal((30, 60)), rng.standard_normal((500, 60))
+    test = X_test, X_test[:, 0] - X_test[:, 1]
+    problem = gf.models.RandomFeatures(X, X[:, 0] - X[:, 1], width=100, test=test)
+    return problem, problem.initial_weights(seed=1)
+
+
+def test_predictions_are_corrected_to_first_order_and_withheld_where_that_is_much():
+    problem, w0 = ridgeless()
+    phases = gf.two_phase(problem, w0, [6e-5, 1e-5, 1e-6], s_end=6.0)
+    test = phases.slow["test_loss"]
+    found = phases.grokking_times(1e-3, np.sqrt(test[0] * test.min()))
+    late = gf.crossing_time(phases.slow, "test_loss", below=np.sqrt(test[0] * test.min()))
+    for lam in (1e-5, 1e-6):
+        assert found[lam].delay == pytest.approx(found[lam].predicted_delay, rel=1e-3)
+    assert abs(found[1e-5].test * 1e-5 - late) > 0.05 * late  # what the drift itself says is off by more
+    assert phases.horizon[6e-5] == np.inf
+    assert np.isnan(found[6e-5].predicted_delay)
+
+
+def test_delays_are_predicted_by_accuracy():
+    rng = np.random.default_rng(0)
+    X, X_test = rng.standard_normal((12, 3)), rng.standard_normal((2000, 3))
+    codes = np.eye(3)
+    y, y_test = codes[X.argmax(axis=1)], codes[X_test.argmax(axis=1)]
+    net = gf.models.TwoLayerNetwork(X, y, width=30, activation="gelu", scale="samples", test=(X_test, y_test))
+    phases = gf.two_phase(net, net.initial_weights(seed=1), [1e-5], s_end=4.0)
+    wrong = 1.0 - phases.slow["test_accuracy"]
+    times = phases.grokking_times(0.02, (wrong[0] + wrong.min()) / 2, by="accuracy")[1e-5]
+    assert times.delay == pytest.approx(times.predicted_delay, rel=0.03)
+    assert times.delay > 100.0 * times.train
+
+
 def test_the_composite_at_times_of_ones_own():
     phases = regular()
     lam = LAMS[0]
@@ -185,6 +234,7 @@ def test_grokking_times_of_made_up_losses():
     slow = replace(
         phases.slow,
         t=np.array([0.0, 0.1, 1.0]),
+        w=None,
         observed={"train_loss": np.full(3, 1e-30), "test_loss": np.array([1.0, 1.0, 1e-2])},
     )
     made_up = replace(phases, fast=fast, slow=slow, flows={lam: flow}, horizon={lam: 0.9})

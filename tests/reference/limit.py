@@ -171,6 +171,13 @@ def first_order_residual(problem, w, weight_decay):
     return -np.linalg.pinv(problem.scale * J @ J.T) @ J @ (D * w)
 
 
+def step_beside(problem, w, weight_decay):
+    """Return J^+ of that residual: what is normal to the manifold and leads to it."""
+    D = decay_rates(problem, weight_decay)
+    J = drift_jacobian(problem, D, w) if getattr(problem, "slopes", None) else problem.jacobian(w)
+    return np.linalg.pinv(J) @ first_order_residual(problem, w, weight_decay)
+
+
 def minimum_norm(problem, w, *, regularizer="norm", tol=1e-10, max_steps=100, rtol_rank=None):
     """Descend along -P grad R for a while, and then solve the KKT equations by Newton's method."""
     R, w, rank = as_regularizer(regularizer, problem), np.array(w, dtype=float), None

@@ -6,7 +6,7 @@ import numpy as np
 
 from reference.clocks import clocks
 from reference.flows import gradient_flow
-from reference.limit import first_order_residual, horizon, limit_map, norm_flow
+from reference.limit import first_order_residual, horizon, limit_map, norm_flow, step_beside
 
 
 class TwoPhase:
@@ -15,7 +15,7 @@ class TwoPhase:
     def __init__(self, **found):
         self.__dict__.update(found)
 
-    def composite(self, weight_decay, t=None):
+    def composite(self, weight_decay, t=None, *, normal_correction=False):
         """Return w_fast(t) + w_slow(lam t) - Phi(w0), shape (T, d), integrated to the very times t."""
         t = self.flows[weight_decay].t if t is None else np.asarray(t, dtype=float)
         early = t[t < self.landing.t]
@@ -25,6 +25,8 @@ class TwoPhase:
         slow = norm_flow(self.problem, self.landing.w, (0, self.s_end), regularizer=self.regularizer,
                          t_eval=s, observe=[], **self.tolerance).w  # fmt: skip
         slow[: len(early)] += fast - self.landing.w
+        for w in slow[len(early) :] if normal_correction else ():
+            w += step_beside(self.problem, w, self.decays[weight_decay])
         return slow
 
     def predicted_loss(self, weight_decay):
@@ -45,7 +47,14 @@ class TwoPhase:
             if s == 0:  # in the fast phase, or by the jump at its end
                 t = learned(self.fast, part, tol)
                 return self.landing.t if np.isnan(t) else t
-            return s / lam if s <= self.horizon[lam] else np.nan
+            if not s <= self.horizon[lam]:
+                return np.nan
+            near = np.flatnonzero((self.slow.t > 0.6 * s) & (self.slow.t < 1.4 * s))
+            rows = slice(max(near[0] - 1, 0), near[-1] + 2)
+            corrected = [w + step_beside(self.problem, w, self.decays[lam]) for w in self.slow.w[rows]]
+            values = np.array([self.problem.quantity(f"{part}_{by}", w) for w in corrected])
+            moved = stays_below(self.slow.t[rows], values if by == "loss" else 1 - values, tol)
+            return moved / lam if abs(moved - s) <= 0.2 * s else np.nan
 
         found = {}
         for lam, sol in self.flows.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,20 +96,36 @@ def residual_beside(
     problem: Problem, point: FloatArray, weight_decay: WeightDecay, regularizer: Regularization = "norm"
 ) -> FloatArray:
     """Return the residual beside a point of the manifold, to first order in lam."""
+    K, pushed, _ = tangent_kernel(problem, point, weight_decay, regularizer)
+    return np.asarray(np.linalg.lstsq(problem.scale * K, -pushed, rcond=None)[0], dtype=np.float64)
+
+
+def step_beside(
+    problem: Problem, point: FloatArray, weight_decay: WeightDecay, regularizer: Regularization = "norm"
+) -> FloatArray:
+    """Return how the flow runs beside a point of the manifold, to first order in lam: J^+ r, normal to it."""
+    K, pushed, pull = tangent_kernel(problem, point, weight_decay, regularizer)
+    residual = np.linalg.lstsq(problem.scale * K, -pushed, rcond=None)[0]
+    return pull(np.linalg.lstsq(K, residual, rcond=None)[0])
+
+
+def tangent_kernel(
+    problem: Problem, point: FloatArray, weight_decay: WeightDecay, regularizer: Regularization
+) -> tuple[FloatArray, FloatArray, Callable[[FloatArray], FloatArray]]:
+    """Return K at a point of the manifold, J applied to what decays there, and the product with J^T."""
     problem._require_residuals("residual")
     if not is_decay(regularizer):
         slope = float(weight_decay) * as_regularizer(regularizer, problem).evaluate(point)[1]  # type: ignore[arg-type]
         J = problem._core.linearize(point).jacobian()
         if is_l1(regularizer):
             J[:, point == 0.0] = 0.0  # weights that stay at 0
-        return np.asarray(np.linalg.lstsq(problem.scale * J @ J.T, -J @ slope, rcond=None)[0])
+        return J @ J.T, J @ slope, lambda r: J.T @ r
     rates = as_decay(weight_decay, problem)
-    pull = np.empty_like(point)
+    slope = np.empty_like(point)
     for begin, end, rate in rates:
-        pull[begin:end] = rate * point[begin:end]
+        slope[begin:end] = rate * point[begin:end]
     there = core.drifting_piece(problem._core, point, rates).linearize(point)
-    residual = np.linalg.lstsq(problem.scale * there.gram(), -there.jvp(pull), rcond=None)[0]
-    return np.asarray(residual, dtype=np.float64)
+    return there.gram(), there.jvp(slope), there.vjp
 
 
 def distance_path(sol: Solution, slow: Solution | None, lam: float) -> tuple[FloatArray, FloatArray]:

@@ -16,13 +16,15 @@ from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.clocks import Clocks
 from grokflow.curves import nearest, stays_below
 from grokflow.flows import flow
-from grokflow.limit.compare import SAME, Fit, residual_beside
+from grokflow.limit.compare import SAME, Fit, residual_beside, step_beside
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import Landing
 from grokflow.problems import Problem
 from grokflow.regularizers import Regularization
 from grokflow.snapshots import Snapshots, as_snapshot_path
 from grokflow.solution import Solution
+
+MOVED = 0.2  # of a slow time, by which the first order may move a prediction
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class GrokkingTimes:
         ``test - train``.
     predicted_delay : float
         The same of the limit: each time is that of the drift, in units of 1/lam, or that of the fast phase
-        where the drift begins with it. nan too where it would lie beyond `horizon`.
+        where the drift begins with it. That of the drift is corrected to first order in lam (see
+        :meth:`composite`). nan too where it would lie beyond `horizon`, and where the correction is more than
+        a fifth of it, of which the next order is some percent.
     horizon : float
         Time up to which the limit describes the flow.
     """
@@ -97,6 +101,8 @@ class Phases:
         weight_decay: float,
         t: ArrayLike | None = None,
         save_states: str | os.PathLike[str] | None = None,
+        *,
+        normal_correction: bool = False,
     ) -> FloatArray:
         """Return ``w_fast(t) + w_slow(lam t) - Phi(w0)``, which describes the flow uniformly in t.
 
@@ -110,6 +116,9 @@ class Phases:
         save_states : path, optional
             A file that ends in ``.npy``, for states that do not fit into memory: they are written there, as
             by :func:`gradient_flow`, and those of both phases, integrated anew, beside it until all is done.
+        normal_correction : bool, default False
+            Add ``-lam J^+ (c K)^-1 J w`` from the landing on: decay holds the flow beside the manifold. What
+            is left of its distance in directions normal to the manifold falls as lam^2.
 
         Returns
         -------
@@ -136,7 +145,8 @@ class Phases:
                 fast = self._fast(early, os.path.join(folder, "fast.npy"))
                 drift = self._slow(lam * times, os.path.join(folder, "slow.npy"))
                 with snapshots.writing():
-                    for time, state in zip(times, self._composed(lam, times, fast, drift), strict=True):
+                    states = self._composed(lam, times, fast, drift, normal_correction)
+                    for time, state in zip(times, states, strict=True):
                         snapshots.append(time, state)
                     states = snapshots.states()
             assert states is not None  # they are there: nobody else could write
@@ -147,10 +157,11 @@ class Phases:
                 "the states were not kept: they exceed 256 MiB; give the times t to integrate for, or a file "
                 "for them, save_states"
             )
-        return np.array(list(self._composed(lam, times, fast, drift))).reshape(len(times), -1)
+        states = self._composed(lam, times, fast, drift, normal_correction)
+        return np.array(list(states)).reshape(len(times), -1)
 
     def _composed(
-        self, lam: float, times: FloatArray, fast: Solution, drift: Solution
+        self, lam: float, times: FloatArray, fast: Solution, drift: Solution, correct: bool
     ) -> Iterator[FloatArray]:
         """The composite at each of the times, from the states of both phases."""
         assert fast.w is not None
@@ -163,7 +174,13 @@ class Phases:
             state: FloatArray = np.array(drift.w[row])
             if time < self.landing.t:
                 state += fast.w[nearest(fast.t, np.array([time]))[0]] - self.landing.w
+            elif correct:
+                state += self._beside(lam, state)
             yield state
+
+    def _beside(self, lam: float, w: FloatArray) -> FloatArray:
+        """How the flow runs beside a point of the drift, to first order."""
+        return step_beside(self.problem, w, self._decays.get(lam, lam), self._regularizer)
 
     def predicted_loss(self, weight_decay: float) -> FloatArray:
         """Return the train loss of the slow phase to first order in lam, at the times of `slow`, shape (T,).
@@ -261,12 +278,27 @@ class Phases:
             return math.nan
         late = learned(self.slow, name, tol)
         if late != 0.0:
-            return late / lam if late <= self.horizon[lam] else math.nan
+            return self._corrected(lam, late, name, tol) / lam if late <= self.horizon[lam] else math.nan
         early = learned(self.fast, name, tol)
         return self.landing.t if math.isnan(early) else early
+
+    def _corrected(self, lam: float, late: float, name: str, tol: float) -> float:
+        """That slow time where the flow runs beside the drift; nan where it is not near `late`."""
+        slow = self.slow
+        if slow is None or slow.w is None or not self.problem.num_residuals or math.isnan(late):
+            return late
+        first, last = np.searchsorted(slow.t, [late * (1.0 - 2.0 * MOVED), late * (1.0 + 2.0 * MOVED)])
+        rows = slice(max(first - 1, 0), last + 1)
+        beside = [self.problem.quantity(name, w + self._beside(lam, w)) for w in slow.w[rows]]
+        found = stays_below(slow.t[rows], missed(name, np.array(beside)), tol)
+        return found if abs(found - late) <= MOVED * late else math.nan
+
+
+def missed(name: str, values: FloatArray) -> FloatArray:
+    """Return a loss as it is, and of an accuracy the share of wrong answers."""
+    return 1.0 - values if name.endswith("accuracy") else values
 
 
 def learned(sol: Solution, name: str, tol: float) -> float:
     """Return the time from which on a loss, or the share of wrong answers, is below `tol`."""
-    values = 1.0 - sol[name] if name.endswith("accuracy") else sol[name]
-    return stays_below(sol.t, values, tol)
+    return stays_below(sol.t, missed(name, sol[name]), tol)
