@@ -186,6 +186,13 @@ class OutputProblem::At final : public Linearization {
   /// B^T K B: B^T to the columns of the model's K, then to those of the transpose.
   void gram(Index begin, Index end, MatrixRef K) const override {
     auto work = problem_.scratch();
+    if (loss().is_quadratic()) {  // S is a multiple of 1
+      lin_->gram(begin, end, K);
+      work->x = Vector::Unit(work->x.size(), 0);
+      loss().hessian(B_, work->u, work->x);
+      if (work->x[0] != 1.0) K *= work->x[0];
+      return;
+    }
     const Index n = loss().num_outputs(), m = loss().num_residuals();
     auto whole = work->K.matrix(n, n), half = work->half.matrix(n, m);
     lin_->gram(begin, end, whole);

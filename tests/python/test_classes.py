@@ -158,6 +158,15 @@ def test_networks_run_away_from_samples_with_two_labels(width):
     assert landing.t < 1e9
 
 
+@pytest.mark.parametrize("factor", [3.0, 0.5])
+def test_so_do_multiples_of_outputs(factor):
+    """One sample with both labels, and one that has its own."""
+    ours = gf.models.LinearRegression([[1.0, 0.0], [1.0, 0.0], [0.5, 1.0]], [1, -1, 1], loss="logistic")
+    landing = gf.limit_map(gf.models.Centred(ours, np.zeros(2), alpha=factor), np.zeros(2))
+    assert landing.status == "no_minimiser", landing.message
+    assert landing.t < 1e9
+
+
 @pytest.mark.parametrize("far", [5.0, 16.0, 1e3])
 def test_a_sample_far_on_its_side_does_not_take_the_minimiser_away(far):
     """Its own part of the gradient is round-off too, but the others hold the weights."""

@@ -1,4 +1,5 @@
 // A loss of outputs times a factor a: g of f is a times that of a f, and so is B, with the same rho.
+#include <cmath>
 #include <utility>
 
 #include "grokflow/loss.hpp"
@@ -25,6 +26,18 @@ class Scaled final : public Loss {
     f *= factor_;
     const bool any = loss_->faint_gradient(f);
     f *= factor_;
+    return any;
+  }
+
+  void felt_by_others(const ConstVectorRef& f, VectorRef x) const override {
+    loss_->felt_by_others(factor_ * f, x);
+  }
+  bool push_faint(const ConstVectorRef& f, const ConstVectorRef& x, double slack, double push,
+                  VectorRef force) const override {
+    force /= factor_;
+    const bool any = loss_->push_faint(factor_ * f, factor_ * x, std::abs(factor_) * slack,
+                                       push / std::abs(factor_), force);
+    force *= factor_;
     return any;
   }
 

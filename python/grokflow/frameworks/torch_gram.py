@@ -12,11 +12,14 @@ ENTRIES = 2**24  # of rows of J that are held at a time, of layers
 
 
 class Gram:
-    """K (n k, n k), the sum of ``rows rows^T`` over what is added: rows by sample and output, (n, k, ...)."""
+    """K (n k, n k), the sum of ``rows rows^T`` over what is added: rows by sample and output, (n, k, ...).
 
-    def __init__(self, n: int, k: int, like: Tensor) -> None:
+    It lies in `memory`, (n k)^2 numbers: to be given pages anew would cost as much as to be filled.
+    """
+
+    def __init__(self, n: int, k: int, memory: Tensor) -> None:
         self.n, self.k = n, k
-        self._K = like.new_zeros(n * k, n * k)
+        self._K = memory.view(n * k, n * k).zero_()
 
     def add(self, rows: Tensor) -> None:
         """Add the part of parameters with rows of J (n, k, p)."""

@@ -36,6 +36,7 @@ class Kernel:
 
     def __init__(self, network: Network, chunk: int) -> None:
         self.network, self.chunk = network, chunk
+        self._memory = network.empty(0)
         self._layers: dict[str, tuple[nn.Module, Rule]] = {}
         self.hooked: set[str] = set()
         own = set(network.names) - _tied(network.module)
@@ -81,8 +82,14 @@ class Kernel:
     def gram(
         self, w: Tensor, X: Tensor, shape: tuple[int, int], trace: dict[str, Tokens], names: Sequence[str]
     ) -> Tensor:
-        """The sum of J_p J_p^T over the parameters `names`, (n k, n k), for outputs of `shape` (n, k)."""
-        K = Gram(*shape, w)
+        """The sum of J_p J_p^T over the parameters `names`, (n k, n k), for outputs of `shape` (n, k).
+
+        The next call fills it again.
+        """
+        n, k = shape
+        if self._memory.numel() < (n * k) ** 2:
+            self._memory = self.network.empty((n * k) ** 2)
+        K = Gram(n, k, self._memory[: (n * k) ** 2])
         left = set(names)
         for prefix, (A, B) in trace.items():
             taken = [name for name in ("weight", "bias") if _join(prefix, name) in left & self.hooked]

@@ -87,6 +87,10 @@ class Network:
         flat = torch.cat([trainable[name].detach().reshape(-1) for name in self.names])
         return np.array(self.to_host(flat))
 
+    def empty(self, size: int) -> Tensor:
+        """Memory on the device, in the dtype of the computation."""
+        return torch.empty(size, dtype=self.dtype, device=self.device)
+
     def leaf(self, w: FloatArray) -> Tensor:
         """A copy of w on the device, with which graphs begin."""
         return self.to_device(w).clone().requires_grad_()
