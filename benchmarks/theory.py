@@ -75,12 +75,48 @@ def cases() -> dict[str, Case]:
     return found
 
 
+def classifiers() -> dict[str, Case]:
+    """Return problems of three classes, the largest of the first three features."""
+    rng = np.random.default_rng(0)
+    codes = np.eye(3)
+
+    def samples(n, p):
+        X, X_test = rng.standard_normal((n, p)), rng.standard_normal((5000, p))
+        return X, X[:, :3].argmax(axis=1), (X_test, X_test[:, :3].argmax(axis=1))
+
+    def coded(X, y, test):
+        return (X, codes[y]), {"test": (test[0], codes[test[1]]), "scale": "samples"}
+
+    def case(model, scale=1.0):
+        return Case(model, model.initial_weights(seed=1, scale=scale))
+
+    wide, narrow = samples(20, 25), samples(14, 3)
+    found, two, smoothed = {}, gf.models.TwoLayerNetwork, gf.losses.CrossEntropy(0.2)
+    data, options = coded(*wide)
+    found["two layers"] = case(two(*data, width=60, **options), 1.5)
+    found["polynomial"] = case(
+        two(*data, width=50, activation="polynomial", coefficients=(0, 1, 0.3), output_scale="ntk", **options)
+    )
+    net = two(*data, width=60, activation="gelu", **options)
+    found["inner weights"] = case(gf.models.Trained(net, net.initial_weights(seed=2), train=["V", "b"]))
+    X, y, test = wide
+    found["cross-entropy"] = case(two(X, y, width=60, loss=smoothed, test=test), 1.5)
+    found["MLP"] = case(gf.models.MLP(X, y, (30,), activation="gelu", loss=smoothed, test=test), 2.0)
+    data, options = coded(*narrow)
+    for activation in ("relu", "abs", "tanh"):
+        found[activation] = case(two(*data, width=60, activation=activation, **options))
+    return found
+
+
 def slopes(chosen):
-    """The distance of flows to the drift falls as lam, up to the horizon (Prop. 2)."""
-    print("\nDistance of the flow to the drift, 0.1 <= s <= 2, over lam: slope 1 where the limit is regular")
+    """The distance of flows to the drift falls as lam, where eta is above 100 lam (Prop. 2)."""
+    print(
+        "\nDistance of the flow to the drift, 0.5 <= s <= 2, over lam from 1e-2 to 1e-8, where eta > 100 lam"
+    )
     print(f"  {'problem':<22}{'d':>6}{'rates':>7}{'slope':>9}{'up to s':>9}  eta")
     for name, case in chosen.items():
-        phases = gf.two_phase(case.problem, case.w0, RATES, s_end=2.0, **TOLERANCE)
+        span = {"s_end": 2.0, "eps": 0.5, "kappa": 100.0}
+        phases = gf.two_phase(case.problem, case.w0, RATES, rtol=1e-11, atol=1e-14, **span)
         if phases.slow is None:
             print(f"  {name:<22}{case.problem.num_params:>6}  {phases.message[:60]}")
             continue
@@ -139,6 +175,46 @@ def delays(chosen):
         print(f"  {name:<22}{''.join(cells)}   {told}", flush=True)
 
 
+def accuracies(chosen):
+    """The same by accuracy: half of what the test data gain, of all problems with classes."""
+    print("\nObserved over predicted delay by accuracy; tolerances 2%, and half way down the test error")
+    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in TIMELY) + "   error, horizon s*")
+    for name, case in classifiers().items():
+        phases = gf.two_phase(case.problem, case.w0, TIMELY, s_end=6.0)
+        wrong = 1.0 - phases.slow["test_accuracy"]
+        found = phases.grokking_times(0.02, (wrong[0] + wrong.min()) / 2, by="accuracy")
+        cells = [f"{t.delay / t.predicted_delay:>12.4f}" for t in found.values()]
+        told = ", ".join(f"{s:.3g}" for s in phases.horizon.values())
+        print(f"  {name:<22}{''.join(cells)}   {wrong[0]:.3f} -> {wrong.min():.3f}, {told}", flush=True)
+
+
+def normals(chosen):
+    """With the normal correction the distance in normal directions falls as lam^2."""
+    rates = [1e-4, 1e-5, 1e-6]
+    print(
+        "\nNormal distance of the flow to the composite over lam, s >= 0.5: without the correction, with it"
+    )
+    for name, case in chosen.items():
+        phases = gf.two_phase(case.problem, case.w0, rates, s_end=2.0, kappa=100.0, rtol=1e-11, atol=1e-14)
+        if phases.slow is None:
+            continue
+        end, cells = min(2.0, *phases.horizon.values()), []
+        for correct in (False, True):
+            apart = []
+            for lam, sol in phases.flows.items():
+                late = (lam * sol.t > 0.5) & (lam * sol.t < end)
+                composite = phases.composite(lam, normal_correction=correct)[late]
+                pairs = zip(composite, sol.w[late] - composite, strict=True)
+                normal = [
+                    np.linalg.lstsq(J, J @ e, rcond=None)[0]
+                    for w, e in pairs
+                    for J in [case.problem.jacobian(w)]
+                ]
+                apart.append(max((np.linalg.norm(v) for v in normal), default=np.nan))
+            cells.append(np.polyfit(np.log(rates), np.log(apart), 1)[0])
+        print(f"  {name:<22}{cells[0]:>8.3f}{cells[1]:>8.3f}   up to s = {end:.3g}", flush=True)
+
+
 def exponents(chosen):
     """Where the drift ends at a singular point of M the distance falls by another power of lam."""
     print("\nDistance at the end, s = 8, over lam: exponent by least squares, with its standard error")
@@ -157,7 +233,7 @@ def exponents(chosen):
         print(f"  {name:<22}{power:>8.3f} +- {error:.3f}   eta at the end {eta:.1e}", flush=True)
 
 
-PARTS = {part.__name__: part for part in (slopes, derivative, losses, delays, exponents)}
+PARTS = {part.__name__: part for part in (slopes, derivative, losses, delays, accuracies, normals, exponents)}
 
 
 def main(argv=None):
