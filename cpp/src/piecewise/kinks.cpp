@@ -58,7 +58,8 @@ class BoundedLeastSquares {
  private:
   /// The part of the way that stays between the bounds.
   static double way_inside(double from, double to) {
-    return to < 0.0 ? from / (from - to) : to > 1.0 ? (1.0 - from) / (to - from) : 1.0;
+    const double end = std::clamp(to, 0.0, 1.0);
+    return end == to ? 1.0 : (end - from) / (to - from);
   }
 
   /// To the minimum over the free variables, or as far as the bounds permit. Whether it was reached.
