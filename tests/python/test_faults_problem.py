@@ -47,6 +47,15 @@ def test_blow_up(method):
 
 
 @METHODS
+@pytest.mark.parametrize("span", [2, 1e5])
+def test_a_rate_beyond_precision_is_told(method, span):
+    """That of w' = w^2 is 2 w; round-off, multiplied by it, reaches w within the span asked for, or not."""
+    sol = run(scalar(lambda w: -(w**2), lambda w: -2 * w), [1.0], span, method=method)
+    beyond = 2 * sol.final[0] * span > 1 / np.finfo(float).eps
+    assert ("The fastest rate, " in sol.message) == beyond == (span > 2)
+
+
+@METHODS
 def test_end_of_a_square_root(method):
     """w = sqrt(1 - t) cannot go on beyond t = 1."""
     sol = run(scalar(lambda w: 0.5 / w, lambda w: -0.5 / w**2), [1.0], 2, method=method)

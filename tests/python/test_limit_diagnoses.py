@@ -114,7 +114,7 @@ def test_a_degenerate_saddle():
     """At weights of zero all but the last bias is at rest, and no eigenvalue of the Hessian is negative."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
-    for widths in ((4, 4), (4, 4, 4)):
+    for widths in ((4, 4), (4, 4, 4), (3,) * 5):
         problem = gf.models.MLP(X, y, widths=widths)
         landing = gf.limit_map(problem, np.zeros(problem.num_params))
         assert landing.status == "saddle"

@@ -296,7 +296,7 @@ void stay_on_surfaces(Piece& piece, const ConstVectorRef& w) {
   for (Index j = 0; j < piece.num_units(); ++j) {
     for (Index i = 0; i < piece.num_surfaces(); ++i) {
       const double distance = distances(i, j);
-      const bool touches = std::abs(distance) <= kRoundOff * sizes[j] && sizes[j] > 0.0;
+      const bool touches = std::abs(distance) < kRoundOff * sizes[j];
       sides[i] = touches ? 0 : distance > 0.0 ? 1 : -1;
     }
     piece.enter(j, sides.data());
