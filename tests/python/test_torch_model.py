@@ -116,6 +116,32 @@ def test_what_takes_over_from_a_kernel_that_is_wrong():
     assert gf.from_torch(network(), X, Y, kernel="parameters").kernel == "parameters"
 
 
+class Crooked(torch.autograd.Function):
+    """The square, with a gradient whose own derivative is half of what it is."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (x + x.detach())
+
+
+class Bent(nn.Linear):
+    def forward(self, x):
+        return Crooked.apply(super().forward(x))
+
+
+def test_differences_take_over_where_second_derivatives_are_wrong():
+    """As those of torch's weight norm are."""
+    with pytest.warns(UserWarning, match="not the change of the gradient.*differences take over"):
+        problem = gf.from_torch(Bent(64, 3), X, Y, kernel="none")
+    gf.check_problem(problem).raise_if_failed()
+
+
 def test_single_precision_is_told_what_it_can_keep():
     problem = gf.from_torch(network(), X, Y, dtype="module")
     exact = gf.from_torch(network(), X, Y)

@@ -12,11 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._validate import FloatArray
+from grokflow._warnings import warn
 from grokflow.losses import NAMES, CrossEntropy, Loss, as_loss
 from grokflow.outputs import OutputModel
 
 KERNELS = ["auto", "hooks", "parameters", "none"]
-COUPLED = "no tangent kernel sample by sample (do samples see each other?): products with J take over"
+COUPLED = (
+    "no tangent kernel sample by sample (do samples see each other, or has an operation no rule for "
+    "batches?): products with J take over"
+)
+UNCURVED = (
+    "a product with the Hessian is not the change of the gradient (an operation whose second derivative is "
+    "wrong?): differences take over"
+)
 SINGLE = 1e-5  # the smallest rtol that single precision keeps
 
 
@@ -80,6 +88,10 @@ class Outputs(ABC):
         """The solution x of ``(alpha + beta Hess F) x = v``; None where negative curvature is met."""
         raise NotImplementedError
 
+    def knows_curvature(self) -> bool:
+        """Whether `hvp` is right, as far as one product tells."""
+        return True
+
     @abstractmethod
     def require_function_of_weights(self) -> None:
         """Raise ValueError if the outputs depend on anything else than w and, each, its own sample."""
@@ -124,13 +136,18 @@ class FrameworkModel(OutputModel):
         attained = criterion._compiled(targets, network.shape).attained
         self.kernel = network.choose_kernel(kernel) if attained else "none"  # no solver asks for K then
         known = type(criterion) in NAMES.values()
+        if known:
+            network.set_loss(criterion, targets, criterion._scale(scale, network.shape))
+        curved = known and network.knows_curvature()
+        if known and not curved:
+            warn(UNCURVED)
         super().__init__(
             outputs=network.outputs,
             jvp=network.jvp,
             vjp=network.vjp,
             gram=None if self.kernel == "none" else network.gram,
-            hvp=network.hvp if known else None,
-            solve=network.solve if known and network.remote and not attained else None,
+            hvp=network.hvp if curved else None,
+            solve=network.solve if curved and network.remote and not attained else None,
             linearize=network.linearize,
             num_params=sum(math.prod(shape) for shape in network.parameters.values()),
             shape=network.shape,
@@ -140,8 +157,6 @@ class FrameworkModel(OutputModel):
             scale=scale,
             parameters=network.parameters,
         )
-        if known:
-            network.set_loss(criterion, self.targets, self.scale)
         self._finest = SINGLE if network.single_precision else 0.0
         self._notes = {"kernel": self.kernel}
 

@@ -21,6 +21,9 @@ from grokflow.frameworks.torch_point import Point
 from grokflow.frameworks.torch_solve import solve
 from grokflow.losses import Loss
 
+STEP = 1e-5  # between two gradients, of the weights
+ROUGHLY = 1e-2  # to which their difference shows a product with the Hessian, also beside kinks
+
 
 class TorchOutputs(Outputs):
     """The outputs of a module at its training samples."""
@@ -86,8 +89,11 @@ class TorchOutputs(Outputs):
     def linearize(self, w: FloatArray) -> tuple[FloatArray, Point]:
         """The outputs and their graph."""
         with self.network.computing():
-            point = Point(self.network, self._kernel, w, self._X, self._loss)
+            point = self._point(w)
             return self.network.to_host(point.f), point
+
+    def _point(self, w: FloatArray) -> Point:
+        return Point(self.network, self._kernel, w, self._X, self._loss)
 
     def jvp(self, point: Point, v: FloatArray) -> FloatArray:
         """J v."""
@@ -141,19 +147,40 @@ class TorchOutputs(Outputs):
     def _misses(self) -> list[str]:
         """The parameters whose part of K is not that of J, as far as a few samples tell."""
         few = self._X[:SAMPLES]
-        try:
-            with self.network.computing():
-                point = Point(self.network, self._kernel, beside(self.weights()), few)
-                return wrong_blocks(
-                    self.blocks,
-                    jvp=lambda v: np.ravel(self.jvp(point, v)),
-                    vjp=lambda u: self.vjp(point, u),
-                    gram=lambda name: self.network.to_host(point.gram([name])),
-                    size=point.f.numel(),
-                    tolerance=1e-3 if self.single_precision else 1e-8,
-                )
-        except (RuntimeError, NotImplementedError):  # an operation without a batching rule, say
-            return list(self.blocks)
+        with self.network.computing():
+            point = Point(self.network, self._kernel, beside(self.weights()), few)
+            size = point.f.numel()
+
+            def gram(name: str) -> FloatArray:
+                try:
+                    return self.network.to_host(point.gram([name]))
+                except (RuntimeError, NotImplementedError):  # an operation that has no rule for batches, say
+                    return np.full((size, size), np.nan)
+
+            return wrong_blocks(
+                self.blocks,
+                jvp=lambda v: np.ravel(self.jvp(point, v)),
+                vjp=lambda u: self.vjp(point, u),
+                gram=gram,
+                size=size,
+                tolerance=1e-3 if self.single_precision else 1e-8,
+            )
+
+    def knows_curvature(self) -> bool:
+        """Whether Hess F v is the change of grad F along v: torch has operations of which it is not."""
+        if self.single_precision:
+            return True
+        w = beside(self.weights())
+        with self.network.computing():
+            here = self._point(w)
+            felt = (
+                self.network.to_host(here.gradient()) != 0.0
+            )  # rows for padding move nothing, as torch has it
+            v = felt * np.random.default_rng(2).standard_normal(w.size)
+            step = STEP * np.linalg.norm(w) / max(float(np.linalg.norm(v)), 1.0)
+            ahead, behind = (self._point(w + side * step * v).gradient() for side in (1, -1))
+            found, change = self.hvp(here, v), self.network.to_host(ahead - behind) / (2.0 * step)
+        return bool(np.linalg.norm(found - change) <= ROUGHLY * np.linalg.norm(change))
 
 
 class TorchModel(FrameworkModel):

@@ -39,6 +39,10 @@ class Point:
         """Hess F v, (d,)."""
         return torch.autograd.grad(self._gradient, self.w, v, retain_graph=True)[0]
 
+    def gradient(self) -> Tensor:
+        """grad F, (d,)."""
+        return self._gradient.detach()
+
     def gram(self, names: Sequence[str]) -> Tensor:
         """The part of J J^T that belongs to the parameters `names`, (n k, n k)."""
         return self.kernel.gram(self.w, self.X, self.f.shape, self._trace, names)
