@@ -213,6 +213,8 @@ def test_npz_input(tmp_path):
         (["--model", "two-layer", "--activation", "smooth_relu", "--smoothing", "0"], ["smoothing"]),
         (["--model", "two-layer", "--activation", "relu", "--method", "BDF"], ["kink", "'Radau'"]),
         (["--model", "two-layer", "--width", "0"], ["width is 0"]),
+        (["--model", "two-layer", "--width", "9" * 400], ["width is an integer of 1329 bits"]),
+        (["--checkpoint-every", "soon"], ["checkpoint_every is 'soon'; it must be seconds, or such as"]),
         (["--model", "mlp", "--widths", "5,0"], ["widths[1] is 0"]),
         (["--model", "mlp", "--widths", "5 6"], ["widths is '5 6'; it must be integers with commas between"]),
         (["--test-fraction", "1"], ["test_fraction is 1.0"]),
@@ -254,6 +256,7 @@ def test_run_refuses_bad_tables_with_row_and_column(tmp_path):
     [
         ("weigth_decay = 1.0", ["unknown setting 'weigth_decay'; did you mean 'weight_decay'"]),
         ("width = 'a'", ["width is 'a'; it must be an integer"]),
+        ("rtol = " + "9" * 400, ["rtol is 999", "it must be a number"]),
         ("width = 2.5", ["width is 2.5; it must be an integer"]),
         ("standardise = 1", ["standardise is 1; it must be true or false"]),
         ("weight_decay = true", ["weight_decay is True; it must be a number"]),

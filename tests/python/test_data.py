@@ -244,6 +244,9 @@ def test_standardising_the_largest_numbers_and_constants():
     assert np.array_equal(parts.X, [[1.0, 0.0, 1.0], [-1.0, 0.0, -1.0]] * 2)
     assert parts.X_std == pytest.approx([largest, 1.0, 1e160])
     assert np.array_equal(parts.y, [1.0, -1.0] * 2)
+    constant = split(Table(np.full((9, 1), largest), np.arange(9.0), ("a",)), 0.0, 0, True)
+    assert not constant.X.any()
+    assert constant.X_mean == largest
 
 
 def test_a_split_that_leaves_nothing_to_train_on(numbers):

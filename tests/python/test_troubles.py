@@ -75,7 +75,6 @@ def sparse_drift(**options):
 
 
 PRODUCT = gf.models.DiagonalLinearNetwork([[1.0]], [1.0])
-ONE_LABEL = gf.models.LinearRegression([[1.0]], [1.0], loss="logistic")
 
 # status: the run, and words that its message must have
 TROUBLES = {

@@ -124,8 +124,9 @@ def _standardised(columns: Array, rows: NDArray[np.intp]) -> tuple[Array, Array,
     constant = part.max(axis=0) == part.min(axis=0)
     unit = np.where(constant, 1.0, np.exp2(np.frexp(np.abs(part).max(axis=0))[1] - 1.0))
     scaled = part / unit
-    mean = np.where(constant, part[0], scaled.mean(axis=0))
-    std = np.where(constant, 1.0, scaled.std(axis=0))
+    with np.errstate(over="ignore"):  # of constant columns, whose sums are not asked for
+        mean = np.where(constant, part[0], scaled.mean(axis=0))
+        std = np.where(constant, 1.0, scaled.std(axis=0))
     return (columns / unit - mean) / std, mean * unit, std * unit
 
 

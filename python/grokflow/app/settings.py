@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tomli_w
 
+from grokflow._validate import as_count
 from grokflow.app.data import unknown
+from grokflow.checkpoint.journal import as_seconds
 from grokflow.files import FileError
 from grokflow.losses import NAMES as LOSSES
 from grokflow.models.initial import NAMES as INITS
@@ -286,12 +288,17 @@ def _checked(path: Path, key: str, value: Any, kind: Any) -> Any:
     item = get_args(kind)[0] if listed else kind
     items = value if listed and not isinstance(value, str) else [value]
     if isinstance(items, list):
-        items = [float(x) if item is float and type(x) is int else x for x in items]
+        items = [float(x) if item is float and is_small_integer(x) else x for x in items]
         if all(type(x) is item for x in items):
             return items if listed else items[0]
     one, several = NAMES[item]
     expected = f"a list of {several}" if listed else one
     raise FileError(f"{path}: {key} is {value!r}; it must be {expected}")
+
+
+def is_small_integer(x: object) -> bool:
+    """Whether `x` is an integer that is a float as well."""
+    return type(x) is int and abs(x) <= sys.float_info.max
 
 
 def _check(settings: Common) -> None:
@@ -307,15 +314,16 @@ def _check(settings: Common) -> None:
     if settings.label_smoothing and settings.loss != "cross_entropy":
         raise ValueError(f"label_smoothing is of loss = 'cross_entropy', and loss is {settings.loss!r}")
     as_widths(settings)
+    as_seconds("checkpoint_every", settings.checkpoint_every)
     if not 0.0 <= settings.test_fraction < 1.0:
         raise ValueError(f"test_fraction is {settings.test_fraction}; it must be at least 0 and below 1")
     for name in ("seed", "split_seed"):
         if getattr(settings, name) < 0:
             raise ValueError(f"{name} is {getattr(settings, name)}; it must not be negative")
-    if settings.depth < 2:
+    if as_count("depth", settings.depth) < 2:
         raise ValueError(f"depth is {settings.depth}; it must be at least 2")
-    if settings.width is not None and settings.width < 1:
-        raise ValueError(f"width is {settings.width}; it must be at least 1")
+    if settings.width is not None:
+        as_count("width", settings.width)
     if not isinstance(settings, Settings):
         return  # two_phase checks its own
     if not 0.0 <= settings.weight_decay < math.inf:
