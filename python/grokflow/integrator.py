@@ -23,7 +23,7 @@ from grokflow.costs import measure
 from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, Strategy, as_curvature, as_method
 from grokflow.problems import Problem, as_problem
 from grokflow.provenance import provenance
-from grokflow.regularizers import Penalised, Regularization, describe, rattling, with_penalty
+from grokflow.regularizers import Penalised, Regularization, describe, is_l1, rattling, with_penalty
 from grokflow.schedules import as_schedule, told
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
@@ -365,11 +365,11 @@ def begin(
 
 
 def require_decay_alone(problem: Problem, regularizer: Regularization) -> None:
-    """Raise ValueError if `problem` is one whose decay must not change."""
-    if isinstance(problem, Penalised):
+    """Raise ValueError if `problem` is one whose decay must not change: its penalty is a part of the loss."""
+    if isinstance(problem, Penalised) and not is_l1(regularizer):
         raise ValueError(
             f"weight_decay changes over time, and regularizer is {regularizer!r}: the factor of another "
-            "regularizer than the norm is a constant; run each piece by itself"
+            "regularizer than a norm is a constant; run each piece by itself"
         )
 
 

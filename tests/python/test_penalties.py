@@ -90,6 +90,18 @@ def variation(scale=1.0):
     return gf.Regularizer(value=lambda w: scale * np.abs(np.diff(w)).sum(), gradient=slope)
 
 
+def test_the_rate_of_an_l1_norm_may_change_over_time():
+    """Weights that are held at 0 are let go where it ends."""
+    problem, w0 = diagonal(gf.models), np.random.default_rng(3).standard_normal(8)
+    rate = gf.schedules.OffAfter(0.1, 6.0)
+    sol = gf.gradient_flow(problem, w0, (0, 20), weight_decay=rate, regularizer="l1", **TIGHT)
+    before = gf.gradient_flow(problem, w0, (0, 6), weight_decay=0.1, regularizer="l1", **TIGHT)
+    after = gf.gradient_flow(problem, before.final, (6, 20), weight_decay=0.0, **TIGHT)
+    assert "release" in sol.mode_changes["kind"]
+    np.testing.assert_allclose(sol.final, after.final, atol=1e-8)
+    assert sol["slow_time"][-1] == pytest.approx(0.6)
+
+
 @pytest.mark.filterwarnings("ignore:The gradient is not smooth enough")
 @pytest.mark.parametrize("run", ["flow", "drift"])
 def test_kinks_elsewhere_are_told_where_weights_have_rattled(run):
@@ -227,7 +239,7 @@ def test_a_penalty_whose_kinks_nobody_named():
     ("error", "match", "options"),
     [
         (TypeError, "one number", {"weight_decay": {"*": 0.1}, "regularizer": "l1"}),
-        (ValueError, "changes over time", {"weight_decay": lambda t: 0.1, "regularizer": "l1"}),
+        (ValueError, "changes over time", {"weight_decay": lambda t: 0.1, "regularizer": "hessian_trace"}),
         (ValueError, "choose from", {"weight_decay": 0.1, "regularizer": "l2"}),
         (ValueError, "names 'x'", {"weight_decay": 0.1, "regularizer": gf.L1({"x": 1.0})}),
         (ValueError, "Radau", {"weight_decay": 0.1, "regularizer": "l1", "method": "BDF"}),

@@ -100,6 +100,16 @@ def test_a_loaded_solution_takes_the_problem_from_its_caller(sol, problem, tmp_p
     assert png(loaded.plot_function([1.0], problem))
 
 
+def test_networks_of_several_outputs_are_drawn():
+    """One line for each output; a kink has the colour of the length of its outer weights."""
+    net = gf.models.TwoLayerNetwork(X, np.stack([Y, 1.0 - Y], axis=1), width=5, activation="relu")
+    sol = gf.gradient_flow(net, net.initial_weights(seed=0), (0, 100), weight_decay=1e-2)
+    lines = sol.plot_modes().axes[0].collections[0].get_array()
+    u = sol.w[:, net.blocks["u"]].reshape(len(sol.t), 5, 2)
+    assert lines.max() <= np.linalg.norm(u, axis=2).max() * (1 + 1e-12)
+    assert len(sol.plot_function([100.0]).axes[0].lines) >= 2
+
+
 def test_what_cannot_be_drawn(sol, problem):
     plane = gf.models.TwoLayerNetwork(np.hstack([X, X]), Y, width=6, activation="relu")
     with pytest.raises(ValueError, match="one input, and this one has 2"):

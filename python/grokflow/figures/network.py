@@ -74,6 +74,7 @@ def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
     if len(times) == 1:  # a line all the same
         times, w = times * [1.0, 10.0], np.repeat(w, 2, axis=0)
     u, v = (w[:, network.blocks[name]] for name in "uV")
+    sizes = np.linalg.norm(u.reshape(*v.shape, -1), axis=2)
     b = w[:, network.blocks["b"]] if "b" in network.blocks else np.zeros_like(v)
     low, high = _span(network)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -81,7 +82,7 @@ def draw_modes(ax: Axes, sol: Trajectory, network: TwoLayerNetwork) -> None:
     alive = np.hypot(v, b) > DEAD * np.abs(w).max(axis=1, initial=0.0, keepdims=True)
     kinks[~(alive & (low <= kinks) & (kinks <= high))] = np.nan
     if len(w) > 1:
-        _draw_lines(ax, times, kinks, np.abs(u))
+        _draw_lines(ax, times, kinks, sizes)
     for x in np.unique(network._arguments["X"]):
         ax.axhline(x, color="black", linewidth=0.5, linestyle=(0, (1, 3)))
     time_axis(ax, sol)
