@@ -91,6 +91,35 @@ def test_what_is_left_of_the_normal_distance_after_its_first_order_is_of_second(
     assert np.polyfit(np.log(LAMS[:3]), np.log(apart), 1)[0] == pytest.approx(1.0 + corrected, abs=0.1)
 
 
+def test_the_limits_do_not_commute():
+    """Without decay least squares keeps what of w0 the data do not see; with ever so little it does not."""
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((5, 9)), rng.standard_normal(5)
+    problem = gf.models.LinearRegression(X, y, test=(X[:2], y[:2]))
+    w0 = problem.initial_weights(seed=1)
+    limits = gf.two_phase(problem, w0, [1e-4], s_end=1.0).limits()
+    least = np.linalg.pinv(X) @ y
+    np.testing.assert_allclose(limits.t_first, least, atol=1e-9)
+    np.testing.assert_allclose(limits.lam_first, least + w0 - np.linalg.pinv(X) @ X @ w0, atol=1e-6)
+    assert limits.status == "minimum"
+    assert limits.quantities["norm"][1] == pytest.approx(np.linalg.norm(least))
+    assert {"train_loss", "test_loss", "norm"} == set(limits.quantities)
+    assert "lim_lam lim_t" in repr(limits)
+    commute = gf.two_phase(problem, least + 0.1 * X[0], [1e-4], s_end=1.0).limits()  # nothing unseen
+    assert commute.distance < 1e-6
+
+
+def test_the_limits_under_an_l1_norm():
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((3, 6)), rng.standard_normal(3)
+    problem = gf.models.LinearRegression(X, y)
+    limits = gf.two_phase(
+        problem, problem.initial_weights(seed=1), [1e-4], s_end=300.0, regularizer="l1"
+    ).limits()
+    assert np.count_nonzero(limits.t_first) <= 3
+    assert np.abs(limits.t_first).sum() < np.abs(limits.lam_first).sum()
+
+
 def ridgeless():
     """Return random features, whose eta is near the rates, and a start; the test loss falls little."""
     rng = np.random.default_rng(0)

@@ -102,6 +102,7 @@ def test_both_phases_agree():
     assert a.slope == pytest.approx(b.slope, rel=1e-3)
     assert list(a.horizon.values()) == pytest.approx(list(b.horizon.values()), rel=1e-2)
     assert a.horizon[1e-2] < 3.0 < a.horizon[1e-3]
+    assert a.limits().distance == pytest.approx(b.limits().distance, rel=1e-4)
     for lam in a.flows:
         assert a.clocks[lam].t_wd == pytest.approx(b.clocks[lam].t_wd, rel=1e-2)
         assert a.predicted_loss(lam)[-1] == pytest.approx(b.predicted_loss(lam)[-1], rel=1e-5)

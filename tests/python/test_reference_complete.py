@@ -136,7 +136,7 @@ def test_a_solution_of_the_reference_reads_like_ours():
     assert set(theirs) <= set(gf.Solution.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("name", ["composite", "predicted_loss", "grokking_times"])
+@pytest.mark.parametrize("name", ["composite", "limits", "predicted_loss", "grokking_times"])
 def test_two_phases_of_the_reference_compute_alike(name):
     ours, twin = getattr(gf.TwoPhase, name), getattr(reference.phases.TwoPhase, name)
     assert arguments(twin) == [name for name in arguments(ours) if name != "save_states"]

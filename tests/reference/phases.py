@@ -6,7 +6,14 @@ import numpy as np
 
 from reference.clocks import clocks
 from reference.flows import gradient_flow
-from reference.limit import first_order_residual, horizon, limit_map, norm_flow, step_beside
+from reference.limit import (
+    first_order_residual,
+    horizon,
+    limit_map,
+    minimum_norm,
+    norm_flow,
+    step_beside,
+)
 
 
 class TwoPhase:
@@ -28,6 +35,12 @@ class TwoPhase:
         for w in slow[len(early) :] if normal_correction else ():
             w += step_beside(self.problem, w, self.decays[weight_decay])
         return slow
+
+    def limits(self):
+        """Return the landing, and the KKT point of the regularizer downhill from the drift's end."""
+        end = minimum_norm(self.problem, self.slow.final, regularizer=self.regularizer)
+        distance = np.linalg.norm(end.w - self.landing.w) / np.linalg.norm(self.landing.w)
+        return SimpleNamespace(lam_first=self.landing.w, t_first=end.w, distance=distance)
 
     def predicted_loss(self, weight_decay):
         """Return the least loss, and (c/2) ||r||^2 of the first order residual at the states of the drift."""

@@ -19,6 +19,7 @@ from grokflow.flows import flow
 from grokflow.limit.compare import SAME, Fit, residual_beside, step_beside
 from grokflow.limit.drift import drift
 from grokflow.limit.landing import Landing
+from grokflow.limit.limits import Limits, both_limits
 from grokflow.problems import Problem
 from grokflow.regularizers import Regularization
 from grokflow.snapshots import Snapshots, as_snapshot_path
@@ -181,6 +182,23 @@ class Phases:
     def _beside(self, lam: float, w: FloatArray) -> FloatArray:
         """How the flow runs beside a point of the drift, to first order."""
         return step_beside(self.problem, w, self._decays.get(lam, lam), self._regularizer)
+
+    def limits(self) -> Limits:
+        """Return ``lim_t lim_lam w`` and ``lim_lam lim_t w`` side by side; where they differ, the flow groks.
+
+        Returns
+        -------
+        Limits
+            The landing as `lam_first`, where the drift comes to rest as `t_first`, their `distance` and
+            `quantities`, and as `status` whether the second is a minimum of the norm on the manifold.
+
+        Raises
+        ------
+        ValueError
+            The flow has not landed, or on a point from which no drift starts.
+        """
+        slow = self._require_slow()
+        return both_limits(self.problem, self.landing.w, slow.final, slow.status, self._regularizer)
 
     def predicted_loss(self, weight_decay: float) -> FloatArray:
         """Return the train loss of the slow phase to first order in lam, at the times of `slow`, shape (T,).
