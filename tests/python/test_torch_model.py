@@ -142,6 +142,26 @@ def test_differences_take_over_where_second_derivatives_are_wrong():
     gf.check_problem(problem).raise_if_failed()
 
 
+class Padded(nn.Module):
+    """Where a row has no gradient, though the outputs have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.head = nn.Embedding(4, 5, padding_idx=0), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.rows(x)).sum(1))
+
+
+def test_second_derivatives_that_vanish_are_right():
+    words = np.arange(6)[:, None] % 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gf.from_torch(Padded(), words, Y)
+        flat = gf.from_torch(nn.Linear(64, 3), X, 1e6 * (1.0 + Y), loss="huber")  # linear beyond delta
+    assert not flat.hvp(flat.initial_weights(), np.ones(flat.num_params)).any()
+
+
 def test_single_precision_is_told_what_it_can_keep():
     problem = gf.from_torch(network(), X, Y, dtype="module")
     exact = gf.from_torch(network(), X, Y)
