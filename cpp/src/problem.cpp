@@ -67,6 +67,8 @@ void Linearization::hessian(MatrixRef H) const {
   });
 }
 
+bool Linearization::residual_hvp(const ConstVectorRef&, VectorRef) const { return false; }
+
 void Linearization::hvp_through(const ConstVectorRef&, const OnResiduals&, const ConstVectorRef&,
                                 VectorRef) const {
   throw std::logic_error("this problem offers no second derivatives of its residuals");

@@ -101,6 +101,9 @@ class Linearization {
   /// out (d) = Hess F(w) v: the full Hessian, with the factor c. Only if `Problem::has_hvp()`.
   virtual void hvp(const ConstVectorRef& v, VectorRef out) const;
 
+  /// out (d) = c sum_i r_i Hess r_i v, what Hess F v has beside c J^T J v, if that is cheaper than `hvp`; else false.
+  virtual bool residual_hvp(const ConstVectorRef& v, VectorRef out) const;
+
   /// v <- (diag(alpha) + beta Hess F)^-1 v up to an error of `tolerance`, relative to the solution; alpha has d
   /// entries, or one for all. False where negative curvature was met. Only if `Problem::solves()`.
   virtual bool solve(const ConstVectorRef& alpha, double beta, double tolerance, VectorRef v) const;

@@ -20,17 +20,18 @@ class FullHessianSolver {
 
  public:
   /// v <- the solution; false where negative curvature was met. `gauss_newton(v)` overwrites v with the
-  /// solution of the Gauss-Newton system; `note(rate)` is told how well that alone would have done.
+  /// solution of the Gauss-Newton system, an exact one if it `is_exact`: products then have that part for nothing.
+  /// `note(rate)` is told how well that alone would have done.
   template <class GaussNewton, class Note>
   bool solve(HessianProduct& hessian, const Decay& decay, Scalar z, Eigen::Ref<VectorS> v, Stats& stats,
-             GaussNewton&& gauss_newton, Note&& note) {
+             bool is_exact, GaussNewton&& gauss_newton, Note&& note) {
     if (cg_.size() == 0) {
       cg_.resize(v.size());
       if (!real) part_.resize(v.size()), part_out_.resize(v.size());
     }
     cg_.residual() = v;
     v.setZero();
-    System<GaussNewton, Note> system{*this, hessian, decay, z, v, stats, gauss_newton, note};
+    System<GaussNewton, Note> system{*this, hessian, decay, z, v, stats, is_exact, gauss_newton, note};
     const auto end = cg_.solve(system, kMaxIterations);
     // At the limit the solution goes as far as it went; Newton's method judges it.
     return end != ConjugateGradients<Scalar>::End::indefinite && system.finite;
@@ -45,6 +46,7 @@ class FullHessianSolver {
     Scalar z;
     Eigen::Ref<VectorS>& v;
     Stats& stats;
+    bool is_exact;
     GaussNewton& gauss_newton;
     Note& note;
     int iterations = 0;
@@ -62,21 +64,31 @@ class FullHessianSolver {
       return !(remaining > kForcing);
     }
 
-    /// image = (I + z (D + H)) step
+    /// image = (I + z (D + H)) step: the Gauss-Newton part of that is the residual.
     void apply(const VectorS& step, VectorS& image) {
-      if constexpr (real) {
-        hessian.apply(step, image);
-      } else {
-        self.part_ = step.real();
-        hessian.apply(self.part_, self.part_out_);
-        image.real() = self.part_out_;
-        self.part_ = step.imag();
-        hessian.apply(self.part_, self.part_out_);
-        image.imag() = self.part_out_;
-      }
       ++stats.niter;
+      if (is_exact && multiply(&HessianProduct::apply_residual_part, step, image)) {
+        image = self.cg_.residual() + z * image;
+        return;
+      }
+      multiply(&HessianProduct::apply, step, image);
       decay.add_product(1.0, step, image);
       image = step + z * image;
+    }
+
+    bool multiply(bool (HessianProduct::*product)(const ConstVectorRef&, VectorRef), const VectorS& step,
+                  VectorS& image) {
+      if constexpr (real) {
+        return (hessian.*product)(step, image);
+      } else {
+        self.part_ = step.real();
+        if (!(hessian.*product)(self.part_, self.part_out_)) return false;
+        image.real() = self.part_out_;
+        self.part_ = step.imag();
+        (hessian.*product)(self.part_, self.part_out_);
+        image.imag() = self.part_out_;
+        return true;
+      }
     }
 
     void advance(Scalar, Scalar length, Scalar, const VectorS& search) { v += length * search; }

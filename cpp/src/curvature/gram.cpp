@@ -58,7 +58,7 @@ class GramSolver final : public ShiftedSolver<Scalar> {
       return true;
     }
     return full_hessian_.solve(
-        curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(),
+        curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(), true,
         [this](Eigen::Ref<VectorS> u) { solve_gauss_newton(u); },
         [this](double rate) { curvature_.note_contraction(rate); });
   }

@@ -4,12 +4,12 @@
 
 namespace grokflow {
 
-void HessianProduct::apply(const ConstVectorRef& v, VectorRef out) {
+bool HessianProduct::apply(const ConstVectorRef& v, VectorRef out) {
   lin_->check();
   if (problem_.has_hvp()) {
     lin_->hvp(v, out);
     ++stats_.nhvp;
-    return;
+    return true;
   }
   rows_.resize(problem_.num_residuals());
   lin_->jvp(v, rows_);
@@ -17,6 +17,14 @@ void HessianProduct::apply(const ConstVectorRef& v, VectorRef out) {
   lin_->vjp(rows_, out);
   ++stats_.njvp, ++stats_.nvjp;
   add_residual_part(v, out);
+  return true;
+}
+
+bool HessianProduct::apply_residual_part(const ConstVectorRef& v, VectorRef out) {
+  lin_->check();
+  if (!lin_->residual_hvp(v, out)) return false;
+  ++stats_.nhvp;
+  return true;
 }
 
 void HessianProduct::add_residual_part(const ConstVectorRef& v, VectorRef out) {

@@ -18,7 +18,9 @@ class HessianProduct {
     fresh_ = true;
   }
 
-  void apply(const ConstVectorRef& v, VectorRef out);
+  bool apply(const ConstVectorRef& v, VectorRef out);
+  /// out = c sum_i r_i Hess r_i v, by the problem. False if it does not spare a product.
+  bool apply_residual_part(const ConstVectorRef& v, VectorRef out);
   /// out += c sum_i r_i Hess r_i v
   void add_residual_part(const ConstVectorRef& v, VectorRef out);
   /// H, whose Gauss-Newton part c J^T J is given, is made the whole Hessian.

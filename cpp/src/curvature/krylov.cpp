@@ -95,7 +95,7 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     }
     if (!in_kernel_space_ || !curvature_.full_hessian()) return solve_once(v, curvature_.forcing());
     return full_hessian_.solve(
-        curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(),
+        curvature_.hessian(), curvature_.decay(), z_, v, curvature_.stats(), false,
         [this](Eigen::Ref<VectorS> u) { solve_once(u, kLooseForcing); },
         [this](double rate) { curvature_.note_contraction(rate); });
   }

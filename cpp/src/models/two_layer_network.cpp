@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/few_samples.hpp"
 #include "numerics/products.hpp"
 #include "numerics/symmetric.hpp"
 
@@ -171,10 +172,25 @@ void TwoLayerNetwork::forward(const ConstVectorRef& w, int order, Matrix& A, Mat
   add_output_bias(w, r);
 }
 
+template <class Number>
+auto TwoLayerNetwork::few_of(Number* w, Index j) const {
+  return FewSamples::Part<Number>{w + j, w + V_begin() + j * inputs_,
+                                  inner_bias_ ? w + b_begin() + j : nullptr};
+}
+
 void TwoLayerNetwork::pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A,
                                 const Matrix& A1, VectorRef out) const {
   const Index n = train_.X.rows();
   const ConstMap Q(q.data(), outputs_, n);
+  if (FewSamples::serve(n, inputs_, outputs_)) {
+    for_neurons(n, [&](const Neurons& tile) {
+      const Index j = tile.begin;
+      FewSamples(train_.X).pull({tile.count, A.col(j).data(), A1.col(j).data(), nullptr, u.data() + j},
+                                output_scale_, q.data(), few_of(out.data(), j));
+    });
+    pull_output_bias(q, out);
+    return;
+  }
   for_neurons(n, [&](Neurons tile) {
     const Index j = tile.begin, count = tile.count;
     Map& E = tile.memory;
@@ -229,8 +245,10 @@ class TwoLayerNetwork::At final : public Linearization {
   }
 
   void jvp(const ConstVectorRef& v, VectorRef out) const override {
+    const bool few = are_few();
     net_.sum_over_neurons(out, [&](Neurons& tile, auto part) {
       const Index j = tile.begin, count = tile.count;
+      if (few) return FewSamples(net_.train_.X).push(few_at(tile), net_.few_of(v.data(), j), part.data());
       Map& dZ = tile.memory;
       net_.preactivation(v, net_.train_.X, j, count, dZ);
       dZ.array() *= A1_.middleCols(j, count).array();
@@ -306,6 +324,18 @@ class TwoLayerNetwork::At final : public Linearization {
       net_.add_output_bias(v, h);
       S(h);
     });
+  }
+
+  bool residual_hvp(const ConstVectorRef& v, VectorRef out) const override {
+    if (!are_few()) return false;
+    net_.for_neurons(A_.rows(), [&](const Neurons& tile) {
+      const Index j = tile.begin;
+      FewSamples(net_.train_.X)
+          .bend(few_at(tile), net_.output_scale_, g_.data(), net_.few_of(v.data(), j),
+                net_.few_of(out.data(), j));
+    });
+    out.tail(out.size() - net_.inner_end()).setZero();
+    return true;
   }
 
   /// J^T h + sum_i g_i Hess r_i v, where finish(h) makes h = S J v of the sum over the neurons.
@@ -403,6 +433,12 @@ class TwoLayerNetwork::At final : public Linearization {
   }
 
  private:
+  bool are_few() const { return FewSamples::serve(A_.rows(), net_.inputs_, net_.outputs_); }
+  FewSamples::Neurons few_at(const Neurons& tile) const {
+    const Index j = tile.begin;
+    return {tile.count, A_.col(j).data(), A1_.col(j).data(), A2_.col(j).data(), u_.data() + j};
+  }
+
   const TwoLayerNetwork& net_;
   Matrix A_, A1_, A2_;
   Vector u_, g_;  // g = c r

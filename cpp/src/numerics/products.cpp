@@ -18,9 +18,18 @@ void assign(const Left& A, const Right& B, MatrixRef out, double factor) {
   out.noalias() += factor * (A * B);
 }
 
+/// Whether A and out are rows that lie in one stretch: Eigen would take memory to make them so.
+bool are_rows(const MatrixView& A, const MatrixRef& out) {
+  return A.rows() == 1 && A.outerStride() == 1 && out.outerStride() == 1;
+}
+
+Eigen::Map<const Vector> row(const MatrixView& A) { return {A.data(), A.cols()}; }
+Eigen::Map<Vector> row(MatrixRef& out) { return {out.data(), out.cols()}; }
+
 }  // namespace
 
 void multiply(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
+  if (are_rows(A, out)) return apply_transposed(B, row(A), row(out), factor);
   assign(A, B, out, factor);
 }
 
@@ -29,6 +38,7 @@ void multiply_tn(const MatrixView& A, const MatrixView& B, MatrixRef out, double
 }
 
 void multiply_nt(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
+  if (are_rows(A, out)) return apply(B, row(A), row(out), factor);
   assign(A, B.transpose(), out, factor);
 }
 
@@ -37,6 +47,7 @@ void multiply_tt(const MatrixView& A, const MatrixView& B, MatrixRef out, double
 }
 
 void add_product(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
+  if (are_rows(A, out)) return add_applied_transposed(B, row(A), row(out), factor);
   out.noalias() += factor * (A * B);
 }
 
@@ -45,6 +56,7 @@ void add_product_tn(const MatrixView& A, const MatrixView& B, MatrixRef out, dou
 }
 
 void add_product_nt(const MatrixView& A, const MatrixView& B, MatrixRef out, double factor) {
+  if (are_rows(A, out)) return add_applied(B, row(A), row(out), factor);
   out.noalias() += factor * (A * B.transpose());
 }
 

@@ -96,6 +96,9 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   /// out = J^T q at the point with these A, A' and u.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& A, const Matrix& A1,
                  VectorRef out) const;
+  /// What the neurons from j on have of w, or of a direction, for `FewSamples`.
+  template <class Number>
+  auto few_of(Number* w, Index j) const;
   /// Where V and b begin, b if there is one, and where the inner weights end.
   Index V_begin() const { return width_ * outputs_; }
   Index b_begin() const { return width_ * (outputs_ + inputs_); }
