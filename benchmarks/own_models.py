@@ -1,6 +1,6 @@
 """Modules of PyTorch as problems: against the same network in C++, and against the loop that a user writes.
 
-python -m benchmarks.own_models [--quick]
+python -m benchmarks.own_models [--quick] [--json FILE]
 
 On one thread, in CPU seconds, on handwritten digits by tanh networks with ten outputs. Costs are in gradients
 of the module itself. The loop is full-batch gradient descent with weight decay in single precision, as
@@ -11,6 +11,8 @@ error is extrapolated too.
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 import time
 from statistics import median
@@ -20,6 +22,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
+
+from benchmarks.peers import record
 
 OUTPUTS = 10
 RTOL = 1e-4
@@ -122,7 +126,12 @@ def against_the_library(n, widths, weight_decay, limit):
     print(f"  flow to {a.t_final:g}: {by_torch:.1f} s, in C++ to {b.t_final:g}: {by_library:.1f} s", end="; ")
     print(f"{by_torch / by_library:.2f} times (target 2)")
     for sol in (a, b):
-        print(f"  {sol.settings['curvature']}: { {k: v for k, v in sol.stats.items() if v} }")
+        print(f"  {sol.settings['curvature']}: {counts(sol)}")
+    return {
+        "kind": "library", "d": problem.num_params, "n": n, "weight_decay": weight_decay, "t": a.t_final,
+        "gradient": g, "library_gradient": ours, "kernel": K, "seconds": by_torch,
+        "library_seconds": by_library, "counts": counts(a),
+    }  # fmt: skip
 
 
 def against_the_loop(n, widths, loss, weight_decay, limit):
@@ -150,21 +159,39 @@ def against_the_loop(n, widths, loss, weight_decay, limit):
     print(f"  loop: {each * 1e3:.2f} ms a step of {step:.2g}, {total:.1f} s", end=": ")
     print(f"{total / cost:.1f} times as long, with an error of {by_loop:.1e} against {by_flow:.1e}", end="; ")
     print(f"at that of the flow {total * by_loop / by_flow / cost:.0f} times as long")
-    print(f"  {sol.settings['curvature']}: { {k: v for k, v in sol.stats.items() if v} }")
+    print(f"  {sol.settings['curvature']}: {counts(sol)}")
+    return {
+        "kind": "loop", "loss": loss, "d": problem.num_params, "n": n, "weight_decay": weight_decay,
+        "t": sol.t_final, "gradient": g, "seconds": cost, "error": by_flow,
+        "gradients_per_step": cost / steps / g, "loop_step": step, "loop_seconds": total,
+        "loop_error": by_loop, "counts": counts(sol),
+    }  # fmt: skip
 
 
-def main(quick):
+def counts(sol):
+    """What a run has evaluated, and in which numbers."""
+    return {name: value for name, value in sol.stats.items() if value}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small network against the library")
+    parser.add_argument("--json", metavar="FILE", help="write the runs to this file, too")
+    options = parser.parse_args(argv)
     torch.set_num_threads(1)
     gf.set_num_threads(1)
     limit = 60.0
-    if quick:
-        against_the_library(40, (30, 30), 1e-2, limit)
-    else:
-        against_the_library(200, (200, 200, 200), 1e-2, limit)
+    n, widths = (40, (30, 30)) if options.quick else (200, (200, 200, 200))
+    runs = [against_the_library(n, widths, 1e-2, limit)]
     for loss in ("mse", "cross_entropy"):
         for weight_decay in (1e-3, 1e-4):
-            against_the_loop(50, (16, 16), loss, weight_decay, limit)
+            runs.append(against_the_loop(50, (16, 16), loss, weight_decay, limit))
+    if options.json:
+        written = record("benchmarks.own_models", argv or sys.argv[1:], runs)
+        written["environment"]["torch"] = torch.__version__
+        with open(options.json, "w") as file:
+            json.dump(written, file, indent=1)
 
 
 if __name__ == "__main__":
-    main("--quick" in sys.argv)
+    main()
