@@ -329,3 +329,14 @@ def test_neurons_pinned_at_zero_stay_there_exactly():
     loss = net.loss(landing.w)
     for direction in rng.standard_normal((200, 6)):
         assert net.loss(landing.w + 1e-4 * direction) > loss
+
+
+def test_steps_at_the_spacing_of_times_leave_the_loss_where_it_is():
+    """Where modes change within the last digits of t, no step goes beyond what it knows."""
+    rng = np.random.default_rng(3)
+    net = gf.models.TwoLayerNetwork(
+        rng.standard_normal((4, 6)), rng.standard_normal(4), width=5, activation="relu"
+    )
+    w0 = 1e-12 * np.random.default_rng(53).standard_normal(net.num_params)
+    landing = gf.limit_map(net, w0, rtol=1e-11)
+    assert np.diff(landing.path["train_loss"]).max() < 1e-9

@@ -36,13 +36,14 @@ class PiecewiseStepper final : public Stepper {
 
   Attempt attempt(const double whole) override {
     double h = whole;
+    const double spacing = kSpacing * std::abs(t_.t());
     // The last step keeps its mode until here: its dense output may be asked for.
     if (restart_) modes_.change(t_.t(), asked_, w_);
     if (!modes_.trouble().empty()) return {Attempt::Outcome::mode_unresolved, 0.0};
     if (restart_) {
       inner_->restart(w_, beyond_);
       restart_ = false;
-      if (modes_.goes_on()) h *= kShorter;
+      if (modes_.goes_on()) h = std::min(h, std::max(kShorter * h, spacing));
     }
     asked_ = inner_h_ = h;
     ends_ = false;
@@ -61,11 +62,11 @@ class PiecewiseStepper final : public Stepper {
       if (inner_h_ < whole) attempt.cut = inner_h_;
       return attempt;
     }
-    x = std::max(x, kSpacing * std::abs(t_.t()) / inner_h_);  // time goes on
+    x = std::max(x, std::min(spacing / inner_h_, 1.0));  // time goes on, w only as far as it is known
     inner_->preview(x, new_w_);
     if (!flow_.retract(new_w_)) return {Attempt::Outcome::off_manifold, 0.0};
     ends_ = true;
-    new_h_ = attempt.cut = x * inner_h_;
+    new_h_ = attempt.cut = std::max(x * inner_h_, spacing);
     return attempt;
   }
 
@@ -92,7 +93,7 @@ class PiecewiseStepper final : public Stepper {
     if (back == 0.0)
       out = w_;
     else
-      inner_->interpolate(back + beyond_, out);
+      inner_->interpolate(std::clamp(back + beyond_, 0.0, inner_h_), out);
   }
 
   int order() const override { return inner_->order(); }
