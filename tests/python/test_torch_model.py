@@ -225,6 +225,7 @@ def overflowing():
         (network(), np.ma.masked_array(X, X > 2), Y, {}, VALUE, "X has masked entries"),
         (nn.Flatten(), X, Y, {}, VALUE, "no parameter that requires grad"),
         (np.tanh, X, Y, {}, TypeError, "it must be a torch.nn.Module"),
+        (network(), X.astype(int), Y, {}, TypeError, "does not take X of torch.int64; give it real numbers"),
     ],
 )  # fmt: skip
 def test_bad_input_is_told_before_any_work(module, inputs, targets, options, error, message):

@@ -42,7 +42,14 @@ class TorchOutputs(Outputs):
 
     def _shape(self) -> tuple[int, int]:
         """The shape of the outputs, checked, as is that they are the same twice."""
-        n, f = len(self._X), self._values(self._X)
+        try:
+            n, f = len(self._X), self._values(self._X)
+        except RuntimeError as error:
+            if self._X.is_floating_point():
+                raise
+            raise TypeError(
+                f"module does not take X of {self._X.dtype}; give it real numbers: {error}"
+            ) from error
         if not isinstance(f, Tensor):
             raise TypeError(f"module returned a {type(f).__name__}; it must return a tensor (n, k)")
         if f.ndim != 2 or len(f) != n:
