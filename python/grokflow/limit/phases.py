@@ -146,8 +146,8 @@ class Phases:
                 fast = self._fast(early, os.path.join(folder, "fast.npy"))
                 drift = self._slow(lam * times, os.path.join(folder, "slow.npy"))
                 with snapshots.writing():
-                    states = self._composed(lam, times, fast, drift, normal_correction)
-                    for time, state in zip(times, states, strict=True):
+                    composed = self._composed(lam, times, fast, drift, normal_correction)
+                    for time, state in zip(times, composed, strict=True):
                         snapshots.append(time, state)
                     states = snapshots.states()
             assert states is not None  # they are there: nobody else could write
@@ -158,8 +158,8 @@ class Phases:
                 "the states were not kept: they exceed 256 MiB; give the times t to integrate for, or a file "
                 "for them, save_states"
             )
-        states = self._composed(lam, times, fast, drift, normal_correction)
-        return np.array(list(states)).reshape(len(times), -1)
+        composed = self._composed(lam, times, fast, drift, normal_correction)
+        return np.array(list(composed)).reshape(len(times), -1)
 
     def _composed(
         self, lam: float, times: FloatArray, fast: Solution, drift: Solution, correct: bool
