@@ -121,7 +121,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
   /// rows_io = u_jo samples_i
   void put_rows(Index unit, const ConstVectorRef& samples, VectorRef rows) const {
     Eigen::Map<Matrix>(rows.data(), net_.outputs_, samples.size()) =
-        net_.outer(u_).col(unit) * samples.transpose();
+        net_.outer(u_).col(unit).lazyProduct(samples.transpose());
   }
 
   /// K <- K - factor C C^T, its lower triangle; of all inner weights or of V alone.

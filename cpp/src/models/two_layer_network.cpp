@@ -282,7 +282,7 @@ class TwoLayerNetwork::At final : public Linearization {
           if (k == 1)
             B.col(j) = u_[j] * A1_.col(j);
           else
-            Map(B.col(j).data(), k, A_.rows()) = net_.outer(u_).col(j) * A1_.col(j).transpose();
+            Map(B.col(j).data(), k, A_.rows()) = net_.outer(u_).col(j).lazyProduct(A1_.col(j).transpose());
       });
     if (has_V) net_.input_kernel();  // made before the threads want it
     const double s2 = net_.output_scale_ * net_.output_scale_;
