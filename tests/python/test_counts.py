@@ -92,6 +92,8 @@ def kinked_flows(activation):
         options["weight_decay"] = decay
         problem, w0 = kinked(activation, 12, 3, 12, seed, output_bias=seed == 6)
         yield gf.gradient_flow(problem, w0, (0, 300), rtol=1e-5, **options)
+    options["weight_decay"] = gf.schedules.Cyclic(1e-1, 20.0)
+    yield gf.gradient_flow(*kinked(activation, 12, 3, 12, 9), (0, 50), rtol=1e-5, **options)
 
 
 def mirrored_flows(activation):
