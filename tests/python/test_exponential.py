@@ -69,7 +69,7 @@ def test_agrees_with_the_reference(curvature, lam):
         {"method": gf.BDF()},
         {"method": "Radau"},
     ],
-    ids=str,
+    ids=["krylov", "rate over time", "BDF", "Radau"],
 )
 def test_others_step_where_it_does_not_serve(asked):
     problem, w0 = regression(4, 9)
