@@ -69,7 +69,8 @@ class MatrixCompletion(Problem):
 
 class MappedProblem(Problem):
     def __init__(self, problem: Problem, w: _Array, choices: Sequence[tuple[str, int]]) -> None: ...
-    has_unknown_kinks: bool
+    @property
+    def has_unknown_kinks(self) -> bool: ...
     def embed(self, w: _Array) -> _Array: ...
 
 class MeasuredMatrix(Problem):

@@ -950,8 +950,10 @@ CALLABLES = {
                 ("a.csv", ValueError, "must end in .npy"),
                 ("nowhere/a.npy", FileNotFoundError, "nowhere"),
             ],
+            "normal_correction": [("yes", TypeError, "normal_correction is 'yes'"), (2, TypeError, "2")],
         },
     ),
+    "TwoPhase.limits": (lambda: phases().limits(), {}, {}),
     "TwoPhase.predicted_loss": (
         lambda **options: phases().predicted_loss(**options),
         {"weight_decay": 1e-2},

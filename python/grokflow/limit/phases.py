@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._options import Request, WeightDecay
-from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
+from grokflow._validate import FloatArray, as_choice, as_flag, as_positive, as_vector
 from grokflow.clocks import Clocks
 from grokflow.curves import nearest, stays_below
 from grokflow.flows import flow
@@ -134,6 +134,7 @@ class Phases:
             The file cannot be written.
         """
         slow = self._require_slow()
+        corrected = as_flag("normal_correction", normal_correction)
         if t is None:
             times = self._flow(weight_decay).t
         else:
@@ -146,7 +147,7 @@ class Phases:
                 fast = self._fast(early, os.path.join(folder, "fast.npy"))
                 drift = self._slow(lam * times, os.path.join(folder, "slow.npy"))
                 with snapshots.writing():
-                    composed = self._composed(lam, times, fast, drift, normal_correction)
+                    composed = self._composed(lam, times, fast, drift, corrected)
                     for time, state in zip(times, composed, strict=True):
                         snapshots.append(time, state)
                     states = snapshots.states()
@@ -158,7 +159,7 @@ class Phases:
                 "the states were not kept: they exceed 256 MiB; give the times t to integrate for, or a file "
                 "for them, save_states"
             )
-        composed = self._composed(lam, times, fast, drift, normal_correction)
+        composed = self._composed(lam, times, fast, drift, corrected)
         return np.array(list(composed)).reshape(len(times), -1)
 
     def _composed(
