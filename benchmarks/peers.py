@@ -16,7 +16,7 @@ from benchmarks import descent, scans, table
 from benchmarks.network import Compiled, Network
 from benchmarks.problems import CASES, NETWORKS, make
 from benchmarks.reference import reference
-from benchmarks.runners import OURS, Settings, cheapest, measure
+from benchmarks.runners import AUTO, OURS, Settings, cheapest, measure
 from benchmarks.solvers import PEERS
 
 #: Peers that gain from compiled derivatives: SciPy's spend their time in Python, dense ones in LAPACK.
@@ -82,7 +82,7 @@ def parse(argv):
     parser.add_argument(
         "--problem", action="append", choices=CASES | NETWORKS, help="one problem (may be repeated)"
     )
-    parser.add_argument("--solver", action="append", choices=(*OURS, *PEERS, descent.NAME))
+    parser.add_argument("--solver", action="append", choices=(AUTO, *OURS, *PEERS, descent.NAME))
     parser.add_argument("--quick", action="store_true", help="the small problems only, under two minutes")
     parser.add_argument("--rtol", type=float, default=1e-6)
     parser.add_argument("--atol", type=float, help="default: rtol / 1000")
@@ -112,7 +112,7 @@ def main(argv=None):
         runs = scans.sweep(args.problem[0], scans.decades(args.sweep_lam), settings, solvers)
     else:
         names = args.problem or (QUICK if args.quick else CASES | NETWORKS)
-        results = {n: compare(n, settings, args.solver or [*OURS, *PEERS, descent.NAME]) for n in names}
+        results = {n: compare(n, settings, args.solver or [AUTO, *OURS, *PEERS, descent.NAME]) for n in names}
         print(table.summary(results))
         runs = [{"problem": n} | r.record() for n, (rows, _) in results.items() for r in rows]
     if args.json:

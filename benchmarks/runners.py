@@ -11,7 +11,8 @@ from benchmarks.reference import reference
 from benchmarks.solvers import PEERS, memory_needed
 
 OURS = {"grokflow BDF": "BDF", "grokflow Radau": "Radau"}
-METHODS = OURS | {"grokflow ROCK2": "ROCK2"}
+AUTO = "grokflow auto"  # BDF, or exact steps where the loss is quadratic
+METHODS = OURS | {AUTO: "auto", "grokflow ROCK2": "ROCK2"}
 MEMORY = 3e9  # bytes that the d x d matrices of one solver may take
 
 

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from benchmarks.runners import AUTO
+
 HEAD = ("solver", "CPU s", "gradients", "steps", "error", "time x", "grad x", "other work")
 WIDTH = (24, 9, 10, 9, 9, 8, 8)
 
@@ -68,7 +70,7 @@ def summary(results):
     lines.append(form.format("problem", "grokflow", "error", *2 * ("peer", "CPU s", "time x")))
     ratios = {"NumPy": [], "compiled": []}
     for name, (runs, peers) in results.items():
-        ours = fastest(run for run in runs if run.solver == "grokflow BDF")
+        ours = fastest(run for run in runs if run.solver in (AUTO, "grokflow BDF"))
         if ours is None:
             lines.append(f"{name:<12}no comparison")
             continue
