@@ -70,6 +70,7 @@ def test_columns_can_be_left_out(table):
         ("a;y\n1,5;2,0\n", r"separated by ';'; save the table with ','"),
         ("a\ty\n1\t2\n", r"separated by tabs"),
         ("a,Y\n1,2\n", r"unknown column 'y'.*\(known: a, Y\)"),
+        ('"a\nb",Y\n1,2\n', r"unknown column 'y'.*\(known: 'a\\nb', Y\)$"),
         ("y\n1\n", r"no column left beside the target 'y'"),
         ("a,y\n", r"no rows of numbers"),
         ("", r"is empty"),

@@ -139,7 +139,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}{hint} (known: {', '.join(names)})"
+    return f"unknown {what} {name!r}{hint} (known: {listed(names)})"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in one line, quoted where they would break it."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names)
 
 
 def _read_csv(
@@ -289,9 +294,7 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
             archive = np.load(stream, allow_pickle=False)
             for name in names:
                 if name not in archive.files:
-                    raise FileError(
-                        f"{path} has no array {name!r}; it has {', '.join(archive.files) or 'none'}"
-                    )
+                    raise FileError(f"{path} has no array {name!r}; it has {listed(archive.files) or 'none'}")
                 size = archive.zip.getinfo(f"{name}.npy").file_size
                 require_memory(f"{path}: the array {name} has {size} bytes", size // 8)
             arrays = {name: archive[name] for name in names}
