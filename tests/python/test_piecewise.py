@@ -5,6 +5,7 @@ import itertools
 import grokflow as gf
 import numpy as np
 import pytest
+from descent import errors_of_descent
 
 KINKED = pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs"])
 RATE = 1e-2
@@ -81,12 +82,7 @@ def test_gradient_descent_tends_to_the_flow(inputs):
     problem, w0 = network(inputs=inputs, width=6, n=5)
     sol = solve(problem, w0, 10.0, rtol=1e-9, atol=1e-12)
     assert "stick" in sol.mode_changes["kind"]
-    errors = []
-    for h in (4e-3, 1e-3):
-        w = w0.copy()
-        for _ in range(round(10.0 / h)):
-            w -= h * (problem._core.gradient(w) + RATE * w)
-        errors.append(np.linalg.norm(w - sol.final))
+    errors = errors_of_descent(problem, w0, sol, lambda t: RATE, (4e-3, 1e-3))
     assert errors[1] < 0.4 * errors[0]  # first order
     assert errors[1] < 1e-2 * np.linalg.norm(sol.final)
 

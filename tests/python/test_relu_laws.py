@@ -3,6 +3,7 @@
 import grokflow as gf
 import numpy as np
 import pytest
+from descent import errors_of_descent
 
 LAM = 0.02
 
@@ -50,16 +51,12 @@ def run(net, w0, t_end, weight_decay=LAM, rtol=1e-8, atol=1e-11, t_eval=None, **
 def test_gradient_descent_tends_to_it_at_first_order(activation, seed, inputs, rates, options):
     net = network(activation, seed, inputs, **options)
     w0, t_end = net.initial_weights(seed=np.random.default_rng(seed)), 20.0
-    exact = run(net, w0, t_end, {"*": LAM} | rates).final
+    sol = run(net, w0, t_end, {"*": LAM} | rates)
     D = np.full(w0.size, LAM)
     for name, rate in rates.items():
         D[net.blocks[name]] = rate
-    steps, errors = 0.01 / 2.0 ** np.arange(4), []
-    for step in steps:
-        w = w0.copy()
-        for _ in range(round(t_end / step)):
-            w -= step * (net._core.gradient(w) + D * w)
-        errors.append(np.abs(w - exact).max())
+    steps = 0.01 / 2.0 ** np.arange(4)
+    errors = errors_of_descent(net, w0, sol, lambda t: D, steps)
     assert errors[-1] < 2e-3
     assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.15)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import grokflow as gf
 import numpy as np
 import pytest
+from descent import errors_of_descent
 from grokflow import schedules
 from scipy.integrate import solve_ivp
 
@@ -258,12 +259,7 @@ def test_kinks_take_rates_that_change(schedule, bias):
     sol = gf.gradient_flow(net, w0, (0, T), weight_decay=rates, rtol=1e-8, atol=1e-11)
     assert sol.success, sol.message
     assert sol.mode_changes.size > 0
-    errors = []
-    for step in (4e-3, 2e-3):
-        w = w0.copy()
-        for k in range(round(T / step)):
-            w -= step * (net._core.gradient(w) + rates.factor((k + 0.5) * step) * D * w)
-        errors.append(np.abs(w - sol.final).max())
+    errors = errors_of_descent(net, w0, sol, lambda t: rates.factor(t) * D, (4e-3, 2e-3))
     assert errors[1] < 3e-3
     assert errors[1] < 0.65 * errors[0]
 

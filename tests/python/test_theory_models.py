@@ -3,6 +3,7 @@
 import grokflow as gf
 import numpy as np
 import pytest
+from descent import errors_of_descent
 from grokflow import models
 from reference import models as twins
 from reference import theory
@@ -223,12 +224,7 @@ def test_kinks_are_exact_where_outer_weights_are_fixed_or_outputs_centred(kind, 
     sol = gf.gradient_flow(part, v0, (0, T), weight_decay={"*": 0.05, "b": bias}, rtol=1e-8, atol=1e-11)
     assert sol.success, sol.message
     assert sol.mode_changes.size > 0
-    errors = []
-    for step in (4e-3, 2e-3):
-        v = v0.copy()
-        for _ in range(round(T / step)):
-            v -= step * (part._core.gradient(v) + D * v)
-        errors.append(np.abs(v - sol.final).max())
+    errors = errors_of_descent(part, v0, sol, lambda t: D, (4e-3, 2e-3))
     assert errors[1] < 3e-3
     assert errors[1] < 0.65 * errors[0]
 
