@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from grokflow._options import Callback, Decay, Observe, Request
 from grokflow.checkpoint.journal import Journal, kept
-from grokflow.integrator import Driver, begin
+from grokflow.driver import Driver, begin
 from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end

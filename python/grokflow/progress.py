@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from grokflow._options import Request, as_span
 from grokflow._validate import FloatArray
-from grokflow.integrator import Driver, KeptRun, attach
+from grokflow.driver import Driver, KeptRun, attach
 
 SLOWEST = 1e-12  # t / t_end at which the bar begins to move
 

@@ -10,7 +10,7 @@ import numpy as np
 from grokflow._backend import core
 from grokflow._options import Request, as_options
 from grokflow._validate import FloatArray, as_array
-from grokflow.integrator import Driver
+from grokflow.driver import Driver
 from grokflow.methods import BDF, ROCK2, Radau
 from grokflow.solution import Solution
 from numpy.typing import ArrayLike

@@ -12,7 +12,7 @@ import grokflow as gf
 import numpy as np
 import pytest
 from command_line import command
-from grokflow import files, integrator
+from grokflow import driver, files
 from grokflow.app import report
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -28,14 +28,14 @@ def test_interrupts_at_random_moments_lose_nothing(count):
 
 def test_a_run_that_was_done_says_so_on_the_interrupt(monkeypatch):
     """One that comes after the last step, when the result is made."""
-    made = integrator.Driver.solution
+    made = driver.Driver.solution
 
     def interrupted(self, interrupted_by=None):
         if interrupted_by is None:
             raise KeyboardInterrupt
         return made(self, interrupted_by)
 
-    monkeypatch.setattr(integrator.Driver, "solution", interrupted)
+    monkeypatch.setattr(driver.Driver, "solution", interrupted)
     problem = gf.models.LinearRegression(np.eye(2, 3), np.ones(2))
     with pytest.raises(KeyboardInterrupt) as caught:
         gf.gradient_flow(problem, np.ones(3), (0, 10), weight_decay=0.1)

@@ -15,7 +15,7 @@ from grokflow._options import Callback, FlowOptions, Observe, Request, as_option
 from grokflow._validate import FloatArray, as_choice, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
-from grokflow.integrator import Driver, warn_of_precision
+from grokflow.driver import Driver, warn_of_precision
 from grokflow.limit.tangent import (
     NoTangentSpace,
     as_rtol_rank,

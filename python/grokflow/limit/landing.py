@@ -18,7 +18,7 @@ from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
 from grokflow.curves import first_crossing, value_at
-from grokflow.integrator import Driver, require_finite_start, warn_of_precision
+from grokflow.driver import Driver, require_finite_start, warn_of_precision
 from grokflow.limit.tangent import as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, as_curvature
 from grokflow.problems import Problem, as_problem

@@ -58,7 +58,7 @@ def both_limits(
     return Limits(
         lam_first=landed,
         t_first=end,
-        distance=float(np.linalg.norm(end - landed) / np.linalg.norm(landed)),
+        distance=float(np.linalg.norm(end - landed) / (np.linalg.norm(landed) or 1.0)),
         quantities={
             name: (float(a), float(b))
             for name, (a, b) in values.items()

@@ -16,8 +16,8 @@ from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay,
 from grokflow._validate import FloatArray, as_positive, as_vector, is_list
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.clocks import clocks
+from grokflow.driver import attach
 from grokflow.flows import flow
-from grokflow.integrator import attach
 from grokflow.limit import figure, report
 from grokflow.limit.compare import Fit, fit, horizon, largest_distance, merged
 from grokflow.limit.drift import drift
