@@ -21,7 +21,8 @@ class Limits:
     lam_first : ndarray, shape (d,)
         ``lim_t lim_lam w``: the landing of the flow without decay.
     t_first : ndarray, shape (d,)
-        ``lim_lam lim_t w``: where the drift comes to rest, the KKT point of the norm on the manifold.
+        ``lim_lam lim_t w``: where the drift comes to rest, the KKT point of the norm on the manifold. Of
+        networks with kinks and of l1 norms it is the end of the drift at `s_end`.
     distance : float
         Between the two, over the norm of the first; 0 where the limits commute.
     quantities : dict of str to (float, float)
@@ -49,7 +50,7 @@ def both_limits(
 ) -> Limits:
     """Return both, of a drift that has ended at `slow_end` with this status."""
     end = slow_end
-    if not is_l1(regularizer):  # the drift of an l1 norm ends exactly
+    if not (problem.is_piecewise or is_l1(regularizer)):  # Newton is blind to kinks
         found = minimum_norm(problem, slow_end, regularizer=regularizer)
         end, status = found.w, found.status
     values = {
