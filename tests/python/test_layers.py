@@ -19,7 +19,7 @@ LAYERS = [  # each sees those before it, and a folder itself
     "trajectory curves clocks",
     "figures embedding observables",
     "solution",
-    "_options progress costs regularizers integrator flows",
+    "_options progress costs regularizers driver integrator flows",
     "limit",
     "resume scipy sweeps",
     "grokflow",  # what `import grokflow` gives
