@@ -965,7 +965,7 @@ CALLABLES = {
         {
             "train_tol": positive("train_tol"),
             "test_tol": positive("test_tol"),
-            "by": [("norm", ValueError, "by is 'norm'")],
+            "by": [("size", ValueError, "by is 'size'"), (["norm"], ValueError, "by is ['norm']")],
         },
     ),
     "TwoPhase.plot": (

@@ -206,8 +206,8 @@ def test_grokking_times_by_accuracy():
                 assert wrong[-1] >= tol
             elif last.size:
                 assert sol.t[last[-1]] <= found <= sol.t[last[-1] + 1]
-    with pytest.raises(ValueError, match="by is 'margin'"):
-        phases.grokking_times(0.1, 0.3, by="margin")
+    with pytest.raises(ValueError, match=r"by is 'losses'.*observed were .*'margin'"):
+        phases.grokking_times(0.1, 0.3, by="losses")
 
 
 @pytest.mark.parametrize(

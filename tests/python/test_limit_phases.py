@@ -165,6 +165,35 @@ def test_delays_are_predicted_by_accuracy():
     assert times.delay > 100.0 * times.train
 
 
+def test_delays_are_predicted_by_what_was_observed():
+    """By one observable with two levels, by functions of train and test data, and by a penalty itself."""
+    problem = completion(size=6, width=2, fraction=0.3)
+
+    def share(t, w):  # of the largest singular value
+        values = problem.quantity("singular_values", w)
+        return values[0] / values.sum()
+
+    observe = {"size": "norm", "train_misfit": "train_loss", "test_misfit": share, "s": "singular_values"}
+    phases = gf.two_phase(problem, problem.initial_weights(seed=3), [1e-5, 1e-6], s_end=2.0, observe=observe)
+    size, other = phases.slow["size"], phases.slow["test_misfit"]
+    middle = (size[0] + size[-1]) / 2
+    for by, levels in (("size", (size[0] + 1.0, middle)), ("misfit", (1e-4, (other[0] + other[-1]) / 2))):
+        for times in phases.grokking_times(*levels, by=by).values():
+            assert times.delay == pytest.approx(times.predicted_delay, rel=1e-3)
+            assert times.test > 1e3 > times.train >= 0.0
+    with pytest.raises(ValueError, match="'s' has 2 components"):
+        phases.grokking_times(1.0, 1.0, by="s")
+
+
+def test_delays_are_predicted_by_a_penalty():
+    rng = np.random.default_rng(0)
+    problem = gf.models.LinearRegression(rng.standard_normal((4, 8)), rng.standard_normal(4))
+    phases = gf.two_phase(problem, 2.0 * rng.standard_normal(8), [1e-5], s_end=9.0, regularizer="l1")
+    l1 = phases.slow["regularizer"]
+    times = phases.grokking_times(2.0 * l1[0], (l1[0] + l1[-1]) / 2, by="regularizer")[1e-5]
+    assert times.delay == pytest.approx(times.predicted_delay, rel=1e-3)
+
+
 def test_the_composite_at_times_of_ones_own():
     phases = regular()
     lam = LAMS[0]
@@ -406,7 +435,7 @@ def test_misuse_of_the_result():
         phases.composite(0.5)
     with pytest.raises(ValueError, match="train_tol"):
         phases.grokking_times(0.0, 1.0)
-    with pytest.raises(ValueError, match="test_loss was not observed"):
+    with pytest.raises(ValueError, match="by is 'loss', but neither train_loss and test_loss nor"):
         phases.grokking_times(1e-3, 1e-3)  # this matrix has no test entries
 
 

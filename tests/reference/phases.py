@@ -51,9 +51,12 @@ class TwoPhase:
     def grokking_times(self, train_tol, test_tol, by="loss"):
         """Return {lam: train, test, delay, predicted_delay, horizon}."""
 
-        def learned(sol, name, tol):
-            values = sol[f"{name}_{by}"]
-            return stays_below(sol.t, values if by == "loss" else 1 - values, tol)
+        def learned(sol, part, tol):
+            values = sol[named(part)]
+            return stays_below(sol.t, 1 - values if by == "accuracy" else values, tol)
+
+        def named(part):
+            return f"{part}_{by}" if f"{part}_{by}" in self.fast.observed else by
 
         def predicted(lam, part, tol):
             s = learned(self.slow, part, tol)
@@ -65,8 +68,8 @@ class TwoPhase:
             near = np.flatnonzero((self.slow.t > 0.6 * s) & (self.slow.t < 1.4 * s))
             rows = slice(max(near[0] - 1, 0), near[-1] + 2)
             corrected = [w + step_beside(self.problem, w, self.decays[lam]) for w in self.slow.w[rows]]
-            values = np.array([self.problem.quantity(f"{part}_{by}", w) for w in corrected])
-            moved = stays_below(self.slow.t[rows], values if by == "loss" else 1 - values, tol)
+            values = np.array([self.problem.quantity(named(part), w) for w in corrected])
+            moved = stays_below(self.slow.t[rows], 1 - values if by == "accuracy" else values, tol)
             return moved / lam if abs(moved - s) <= 0.2 * s else np.nan
 
         found = {}

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grokflow._options import Request, WeightDecay
-from grokflow._validate import FloatArray, as_choice, as_flag, as_positive, as_vector
+from grokflow._options import Observable, Request, WeightDecay
+from grokflow._validate import FloatArray, as_flag, as_positive, as_vector
 from grokflow.clocks import Clocks
 from grokflow.curves import nearest, stays_below
 from grokflow.flows import flow
@@ -35,8 +35,8 @@ class GrokkingTimes:
     Attributes
     ----------
     train, test : float
-        First time from which on the train loss (or the share of wrong answers) stays below its tolerance, and
-        that of the test data below its own; nan if that does not happen.
+        First time from which on the train loss (or the share of wrong answers, or another observable) stays
+        below its tolerance, and that of the test data below its own; nan if that does not happen.
     delay : float
         ``test - train``.
     predicted_delay : float
@@ -75,6 +75,7 @@ class Phases:
     _decays: dict[float, WeightDecay]
     _request: Request
     _regularizer: Regularization
+    _observables: dict[str, Observable]  # of all runs: quantities of the problem, and functions
     _no_drift: str = ""  # why none starts at the landing
 
     @property
@@ -232,35 +233,45 @@ class Phases:
         train_tol, test_tol : float
             The loss below which the data count as learned; by accuracy the share of samples that may be on
             the wrong side: less than that.
-        by : {"loss", "accuracy"}, default "loss"
-            What tells.
+        by : str, default "loss"
+            What tells: "loss", "accuracy", or what else was observed of both as ``train_<by>`` and
+            ``test_<by>``, or was observed as `by` and has two levels, such as the norm. It is a number that
+            falls; functions of one's own are given the slow time by the drift.
 
         Raises
         ------
         ValueError
-            Train or test loss (or accuracy) were not observed.
+            It was not observed, or has several components.
 
         References
         ----------
         The delay is defined as in arXiv:2601.19791.
         """
-        as_choice("by", by, ("loss", "accuracy"))
-        tolerances = {
-            f"train_{by}": as_positive("train_tol", train_tol),
-            f"test_{by}": as_positive("test_tol", test_tol),
-        }
-        for name in tolerances:
-            if any(name not in sol.observed for sol in self.flows.values()):
-                raise ValueError(
-                    f"{name} was not observed; give test data to the model, and do not leave it out"
-                )
+        tolerances = as_positive("train_tol", train_tol), as_positive("test_tol", test_tol)
+        levels = list(zip(self._told_by(by), tolerances, strict=True))
         found = {}
         for lam, sol in self.flows.items():
-            train, test = (learned(sol, name, tol) for name, tol in tolerances.items())
-            first, second = (self._predicted(lam, name, tol) for name, tol in tolerances.items())
+            train, test = (learned(sol, name, tol) for name, tol in levels)
+            early, late = (self._predicted(lam, name, tol) for name, tol in levels)
             reach = self.horizon.get(lam, math.nan) / lam
-            found[lam] = GrokkingTimes(train, test, test - train, second - first, reach)
+            found[lam] = GrokkingTimes(train, test, test - train, late - early, reach)
         return found
+
+    def _told_by(self, by: object) -> tuple[str, str]:
+        """What was observed of train and test data under this name, or what itself has it, twice."""
+        runs = [self.fast, *([self.slow] if self.slow else []), *self.flows.values()]
+        known = [name for name in self._observables if all(name in run.observed for run in runs)]
+        pair = f"train_{by}", f"test_{by}"
+        names = pair if set(pair) <= set(known) else (str(by), str(by))
+        if not isinstance(by, str) or names[0] not in known:
+            raise ValueError(
+                f"by is {by!r}, but neither {pair[0]} and {pair[1]} nor {by!r} were observed; observed were "
+                f"{', '.join(map(repr, known))}. Those of test data need test data of the model"
+            )
+        for name in names:
+            if self.fast[name].ndim > 1:
+                raise ValueError(f"by is {by!r}; {name!r} has {self.fast[name].shape[1]} components, not one")
+        return names
 
     def _require_slow(self) -> Solution:
         if self.slow is None:
@@ -308,16 +319,22 @@ class Phases:
             return late
         first, last = np.searchsorted(slow.t, [late * (1.0 - 2.0 * MOVED), late * (1.0 + 2.0 * MOVED)])
         rows = slice(max(first - 1, 0), last + 1)
-        beside = [self.problem.quantity(name, w + self._beside(lam, w)) for w in slow.w[rows]]
+        states = [w + self._beside(lam, w) for w in slow.w[rows]]
+        beside = [self._value(name, s, w) for s, w in zip(slow.t[rows], states, strict=True)]
         found = stays_below(slow.t[rows], missed(name, np.array(beside)), tol)
         return found if abs(found - late) <= MOVED * late else math.nan
 
+    def _value(self, name: str, s: float, w: FloatArray) -> ArrayLike:
+        """What was observed by this name."""
+        what = self._observables[name]
+        return self.problem.quantity(what, w) if isinstance(what, str) else what(s, w)
+
 
 def missed(name: str, values: FloatArray) -> FloatArray:
-    """Return a loss as it is, and of an accuracy the share of wrong answers."""
+    """Return values as they are, and of an accuracy the share of wrong answers."""
     return 1.0 - values if name.endswith("accuracy") else values
 
 
 def learned(sol: Solution, name: str, tol: float) -> float:
-    """Return the time from which on a loss, or the share of wrong answers, is below `tol`."""
+    """Return the time from which on what was observed, or the share of wrong answers, is below `tol`."""
     return stays_below(sol.t, missed(name, sol[name]), tol)

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._html import card
-from grokflow._options import Callback, Observe, Request, WeightDecay, as_decay, as_rtol
+from grokflow._options import (
+    Callback,
+    Observe,
+    Request,
+    WeightDecay,
+    as_decay,
+    as_observables,
+    as_rtol,
+)
 from grokflow._validate import FloatArray, as_positive, as_vector, is_list
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.clocks import clocks
@@ -213,7 +221,14 @@ def two_phase(
     request = Request.of(arguments, rtol=as_rtol(rtol))
     as_problem(problem)
     start = as_vector("w0", w0, problem.num_params)
-    as_regularizer(regularizer, problem)
+    penalises = as_regularizer(regularizer, problem).evaluate
+    known = problem._observables
+    if not is_decay(regularizer):
+        known |= {"regularizer": lambda t, w: penalises(w)[0]}
+    observables = {
+        name: known[what] if isinstance(what, str) else what
+        for name, what in as_observables(observe, known).items()
+    }
     decays = as_decays(weight_decay, problem, regularizer)
     first = as_positive("eps", eps)
     given = None if isinstance(s_end, str) and s_end == "auto" else as_positive("s_end", s_end)
@@ -237,7 +252,7 @@ def two_phase(
                 whole = replace(kept_request, t_span=(0.0, end / lam))
                 flows[lam] = flow(problem, start, decay, whole, penalty)
             fast_times = merged([sol.t for sol in flows.values()])
-            landing = land(problem, start, replace(kept_request, t_eval=fast_times))
+            landing = land(problem, start, replace(kept_request, t_eval=fast_times, observe=observables))
             if landing.success:
                 slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
                 slowly = replace(kept_request, t_span=(0.0, end), method="auto", t_eval=slow_times)
@@ -275,6 +290,7 @@ def two_phase(
                     method=method, curvature=curvature, rtol=request.rtol, atol=atol, observe={}
                 ),
                 _regularizer=slows,
+                _observables=observables,
                 _no_drift=no_drift,
             )
         except BaseException as error:
