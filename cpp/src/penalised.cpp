@@ -32,16 +32,20 @@ PenalisedProblem::PenalisedProblem(std::shared_ptr<const Problem> problem,
       regularizer_(std::move(regularizer)),
       lam_(lam) {}
 
+std::shared_ptr<PenalisedProblem> PenalisedProblem::copy() const {
+  return std::make_shared<PenalisedProblem>(problem_, regularizer_, lam_);
+}
+
 double PenalisedProblem::loss(const ConstVectorRef& w) const {
   const auto slope = slopes_.borrow([&] { return std::make_unique<Vector>(num_params()); });
-  return problem_->loss(w) + lam_ * regularizer_->evaluate(w, *slope);
+  return problem_->loss(w) + lam() * regularizer_->evaluate(w, *slope);
 }
 
 void PenalisedProblem::gradient(const ConstVectorRef& w, VectorRef out) const {
   const auto slope = slopes_.borrow([&] { return std::make_unique<Vector>(num_params()); });
   regularizer_->evaluate(w, *slope);
   problem_->gradient(w, out);
-  out += lam_ * *slope;
+  out += lam() * *slope;
 }
 
 /// F frozen at w, and Hess R by central differences there.
@@ -51,6 +55,7 @@ class PenalisedProblem::At final : public Linearization {
 
   void refill(const ConstVectorRef& w) {
     w_ = w;
+    lam_ = problem_.lam();
     linearized(*problem_.problem_, w, lin_).checkpoint = [this] { check(); };
   }
 
@@ -59,7 +64,7 @@ class PenalisedProblem::At final : public Linearization {
     const double size = v.stableNorm();
     if (!(size > 0.0)) return;
     const double step = std::cbrt(std::numeric_limits<double>::epsilon()) * (1.0 + w_.stableNorm()) / size;
-    const double factor = problem_.lam_ / (2.0 * step);
+    const double factor = lam_ / (2.0 * step);
     slope_.resize(w_.size());
     for (const double side : {1.0, -1.0}) {
       beside_ = w_ + (side * step) * v;
@@ -71,6 +76,7 @@ class PenalisedProblem::At final : public Linearization {
  private:
   const PenalisedProblem& problem_;
   Vector w_;
+  double lam_ = 0.0;
   std::unique_ptr<Linearization> lin_;
   mutable Vector beside_, slope_;
 };
@@ -104,7 +110,7 @@ std::shared_ptr<const Problem> penalised(std::shared_ptr<const Problem> problem,
   if (piecewise(*problem))
     throw std::invalid_argument(
         "the activation of this network has a kink: its flow takes the norm, or rates by block, and no other "
-        "regularizer");
+        "regularizer; take activation='smooth_relu' for that");
   if (const auto* norm = dynamic_cast<const L1Norm*>(regularizer.get()))
     return std::make_shared<L1Problem>(std::move(problem), L1Norm(lam * norm->weights()));
   return std::make_shared<PenalisedProblem>(std::move(problem), std::move(regularizer), lam);

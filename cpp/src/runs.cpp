@@ -124,10 +124,15 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
 std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay, const RunOptions& options,
                                          const Schedule& schedule = {}) {
   const auto curvature = options.method == "ROCK2" ? CurvatureKind::none : options.curvature;
-  auto flow =
-      std::make_unique<GradientFlow>(ground.smooth, decay, curvature, options.solves, schedule, options.t0);
+  const auto* penalised = schedule ? dynamic_cast<const PenalisedProblem*>(ground.smooth.get()) : nullptr;
+  const auto changing = penalised ? penalised->copy() : nullptr;
+  auto flow = std::make_unique<GradientFlow>(changing ? changing : ground.smooth, decay, curvature,
+                                             options.solves, schedule, options.t0);
   if (ground.piece && schedule)
     ground.piece->decay_by([made = flow.get()](double t) { return made->decay_factor(t); });
+  if (changing)
+    changing->decay_by(
+        [made = flow.get()] { return made->decay_factor(made->begin_of_piece() + made->time()); });
   return flow;
 }
 

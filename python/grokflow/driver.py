@@ -21,7 +21,7 @@ from grokflow.costs import measure
 from grokflow.methods import ROCK2, Strategy, as_curvature, as_method
 from grokflow.problems import Problem
 from grokflow.provenance import provenance
-from grokflow.regularizers import Penalised, Regularization, describe, is_l1, rattling, with_penalty
+from grokflow.regularizers import Regularization, describe, rattling, with_penalty
 from grokflow.schedules import as_schedule, told
 from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
@@ -202,7 +202,6 @@ def begin(
     chosen = strategy_of(problem, start, request)
     quantities = problem._observables
     if schedule is not None:
-        require_decay_alone(problem, regularizer)
         quantities |= schedule._observables(as_span(request.t_span).t0)
     options = as_options(request, start, quantities, blocks=problem.blocks, piecewise=problem.is_piecewise)
     options.settings.update(
@@ -221,15 +220,6 @@ def begin(
     run = core.gradient_flow(problem._core, start, decay, *chosen, options.compiled, *changes)
     options.settings["method"] = run.method
     return run, options
-
-
-def require_decay_alone(problem: Problem, regularizer: Regularization) -> None:
-    """Raise ValueError if `problem` is one whose decay must not change: its penalty is a part of the loss."""
-    if isinstance(problem, Penalised) and not is_l1(regularizer):
-        raise ValueError(
-            f"weight_decay changes over time, and regularizer is {regularizer!r}: the factor of another "
-            "regularizer than a norm is a constant; run each piece by itself"
-        )
 
 
 def warn_of_precision(problem: Problem, rtol: float) -> None:

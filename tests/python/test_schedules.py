@@ -277,6 +277,37 @@ def test_a_break_in_the_middle_of_a_mode_changes_nothing_where_the_rate_does_not
     np.testing.assert_allclose(sol.mode_changes["t"], plain.mode_changes["t"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("method", "curvature"), [("BDF", "dense"), ("Radau", "krylov")])
+@pytest.mark.parametrize("name", ["off", "exponential", "jumps"])
+def test_penalties_take_rates_that_change(name, method, curvature):
+    """The factor of decay is that of a penalty: half the squared norm, told as a function."""
+    schedule, _ = SCHEDULES[name]
+    w0 = TANH.initial_weights(seed=2)
+    options = {"weight_decay": schedule, "rtol": 1e-8, "t_eval": [20.0, 50.0, 90.0, 150.0]}
+    half = gf.Regularizer(value=lambda w: w @ w / 2, gradient=lambda w: w)
+    known = gf.gradient_flow(TANH, w0, (0, 150), **options)
+    sol = gf.gradient_flow(
+        TANH, w0, (0, 150), method=method, curvature=curvature, regularizer=half, **options
+    )
+    assert sol.success, sol.message
+    np.testing.assert_allclose(sol.w, known.w, atol=1e-6)
+    np.testing.assert_array_equal(sol["slow_time"], known["slow_time"])
+    np.testing.assert_allclose(sol["regularizer"], known["norm"] ** 2 / 2, rtol=1e-6)
+
+
+def test_a_trace_that_is_switched_off_stays():
+    """Once nothing moves along the manifold, what the penalty has made small stays so."""
+    net = gf.models.DeepDiagonalNetwork(X, Y, depth=3)
+    w0, t_off = net.initial_weights(seed=0, std=0.5), 300.0
+    schedule = schedules.OffAfter(1e-2, t_off)
+    sol = gf.gradient_flow(
+        net, w0, (0, 1e5), weight_decay=schedule, regularizer="hessian_trace", rtol=1e-8, t_eval=[t_off, 1e5]
+    )
+    on = gf.gradient_flow(net, w0, (0, t_off), weight_decay=1e-2, regularizer="hessian_trace", rtol=1e-8)
+    free = gf.gradient_flow(net, on.final, (0, 1e5), weight_decay=0.0, rtol=1e-8)
+    np.testing.assert_allclose(sol.w, [on.final, free.final], atol=1e-6)
+
+
 def test_what_a_function_raises_passes():
     def rate(t):
         if t > 1.0:

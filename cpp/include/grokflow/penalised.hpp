@@ -4,11 +4,15 @@
 //   auto sum = grokflow::penalised(problem, trace, 1e-3);            // F + 1e-3 R
 //   grokflow::GradientRun run(sum, w0, grokflow::Decay(d, 0.0), {0.0, 1e4});
 //
+// Its rates may change over time, as those of weight decay (schedule.hpp): lam is then multiplied by the factor.
+//
 // Norms are better told as weight decay (decay.hpp). An l1 norm has kinks, the surfaces w_i = 0, which the flow
 // crosses or slides along (piecewise.hpp): there the condition is |grad_i F| <= lam weight_i.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "grokflow/piecewise.hpp"
 #include "grokflow/regularizer.hpp"
@@ -22,6 +26,10 @@ class PenalisedProblem final : public Problem {
  public:
   PenalisedProblem(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
                    double lam);
+  /// For a run in which lam changes:
+  std::shared_ptr<PenalisedProblem> copy() const;
+  /// from now on it is multiplied by what `factor` says at the moment.
+  void decay_by(std::function<double()> factor) { factor_ = std::move(factor); }
 
   bool has_hvp() const override { return problem_->has_hvp(); }
   double loss(const ConstVectorRef& w) const override;
@@ -34,9 +42,12 @@ class PenalisedProblem final : public Problem {
  private:
   class At;
 
+  double lam() const { return factor_ ? lam_ * factor_() : lam_; }
+
   std::shared_ptr<const Problem> problem_;
   std::shared_ptr<const Regularizer> regularizer_;
   double lam_;
+  std::function<double()> factor_;
   mutable WorkspacePool<Vector> slopes_;  // of R
 };
 
