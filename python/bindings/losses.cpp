@@ -59,16 +59,27 @@ class CallbackLoss final : public Loss {
   mutable Argument f_;
 };
 
-/// An output problem, and what of it is Python's: model and loss, then those of the test.
+/// An output problem, and what of it is Python's: model and loss, then those of the test; and names of the model's
+/// blocks, if they are not its own.
 class HeldOutputProblem final : public OutputProblem {
  public:
-  HeldOutputProblem(Fit train, std::optional<Fit> test, std::vector<Held> holds)
-      : OutputProblem(std::move(train), std::move(test)), holds_(std::move(holds)) {}
+  HeldOutputProblem(Fit train, std::optional<Fit> test, std::vector<Held> holds,
+                    std::vector<std::string> names)
+      : OutputProblem(std::move(train), std::move(test)), holds_(std::move(holds)), names_(std::move(names)) {
+    if (!names_.empty() && names_.size() != OutputProblem::blocks().size())
+      throw std::invalid_argument("each block of the model needs a name");
+  }
 
   const std::vector<Held>& holds() const { return holds_; }
+  std::vector<Block> blocks() const override {
+    auto blocks = OutputProblem::blocks();
+    for (std::size_t i = 0; i < names_.size(); ++i) blocks[i].name = names_[i];
+    return blocks;
+  }
 
  private:
   std::vector<Held> holds_;
+  std::vector<std::string> names_;
 };
 
 void collect_losses(PyHeapTypeObject* type) {
@@ -107,12 +118,14 @@ Fit make_fit(const FitTuple& parts, std::vector<Held>& holds) {
   return fit;
 }
 
-std::shared_ptr<HeldOutputProblem> make_problem(const FitTuple& train, const std::optional<FitTuple>& test) {
+std::shared_ptr<HeldOutputProblem> make_problem(const FitTuple& train, const std::optional<FitTuple>& test,
+                                                std::vector<std::string> names) {
   std::vector<Held> holds;
   Fit fitted = make_fit(train, holds);
   std::optional<Fit> tested;
   if (test) tested = make_fit(*test, holds);
-  return std::make_shared<HeldOutputProblem>(std::move(fitted), std::move(tested), std::move(holds));
+  return std::make_shared<HeldOutputProblem>(std::move(fitted), std::move(tested), std::move(holds),
+                                             std::move(names));
 }
 
 Vector outputs_of(const Fit& fit, const ConstVectorRef& w) {
@@ -183,7 +196,8 @@ void bind_losses(py::module_& m) {
 
   py::class_<HeldOutputProblem, Problem, std::shared_ptr<HeldOutputProblem>>(
       m, "OutputProblem", py::custom_type_setup(collect_problems))
-      .def(py::init(&make_problem), py::arg("train"), py::arg("test"))
+      .def(py::init(&make_problem), py::arg("train"), py::arg("test"),
+           py::arg("names") = std::vector<std::string>())
       .def_property_readonly("model",
                              [](const HeldOutputProblem& self) { return self.holds().front().object(); })
       .def_property_readonly("criterion",

@@ -157,7 +157,10 @@ def cross_entropy(targets: _Array, outputs: int) -> Loss: ...
 
 class OutputProblem(Problem):
     def __init__(
-        self, train: tuple[Problem, Loss, float], test: tuple[Problem, Loss, float] | None
+        self,
+        train: tuple[Problem, Loss, float],
+        test: tuple[Problem, Loss, float] | None,
+        names: Sequence[str] = ...,
     ) -> None: ...
     @property
     def model(self) -> Problem: ...

@@ -62,6 +62,8 @@ class PrecisionWarning(UserWarning):
 class CallbackProblem(Problem):
     """What problems of one's own share: the functions, by name, and the named parts of `w`."""
 
+    _timed = True  # whether its costs are measured
+
     functions: tuple[str, ...]
     """The names of the functions that were given."""
 
@@ -86,6 +88,8 @@ class CallbackProblem(Problem):
         self.functions = tuple(given)
         if "solve" in given and "hvp" not in given:
             raise TypeError("solve needs hvp beside it, for what else is asked of the Hessian")
+        if pointers is not None:
+            self._timed = False
         if takes_range(given.get("gram")):
             given["gram_of"] = given.pop("gram")
         self._arguments = (num_params, residuals, scale, functions, parameters)

@@ -23,7 +23,7 @@ def measure(problem: Problem, w: FloatArray, wanted: Strategy, request: Request)
     A measured time decides on what is computed: so it is a part of the checkpoint, of the problem, and of
     the `stats` of each run.
     """
-    if not isinstance(problem, CallbackProblem) or not hasattr(problem, "_callbacks"):  # compiled functions
+    if not (isinstance(problem, CallbackProblem) and problem._timed):
         return
     journal = request.journal
     if journal is not None and journal.costs:

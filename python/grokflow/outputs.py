@@ -172,19 +172,23 @@ class OutputModel(CallbackProblem):
     def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
         return self.test_outputs(w) if test else self.outputs(w)
 
+    def _outputs_of(self) -> list[core.Problem]:
+        """The outputs at the samples of training and, if there are some, of the test: as residuals."""
+        if self._test is None:
+            return [self._callbacks]
+        size, functions = self._arguments[0], {"outputs": self._test}
+        test = core.CallbackProblem(size, self._test_shape, 1.0, functions, [("w", [size])])
+        return [self._callbacks, test]
+
     def _compile(self) -> core.OutputProblem:
         def fit(outputs: core.Problem, targets: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
             loss = self.criterion._compiled(targets, shape)
             return outputs, loss, self.criterion._scale(self._scale, shape)
 
-        test = None
-        if self._test is not None:
-            size = self._arguments[0]
-            parts = [("w", [size])]
-            functions = {"outputs": self._test}
-            outputs = core.CallbackProblem(size, self._test_shape, 1.0, functions, parts)
-            test = fit(outputs, self.test_targets, self._test_shape)
-        return core.OutputProblem(fit(self._callbacks, self.targets, self.shape), test)
+        train, *held_out = self._outputs_of()
+        test = fit(held_out[0], self.test_targets, self._test_shape) if held_out else None
+        names = list(self._arguments[4] or ["w"])
+        return core.OutputProblem(fit(train, self.targets, self.shape), test, names)
 
 
 def as_shape(shape: object) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def network():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_all_derivatives_agree(loss):
     loss, y = LOSSES[loss]
-    problem = gf.from_torch(network(), X, y, loss=loss)
+    problem = gf.from_torch(network(), X, y, loss=loss, kernel="hooks")
     report = gf.check_problem(problem, problem.initial_weights())
     assert report, report
 
@@ -43,7 +43,7 @@ def test_all_derivatives_agree(loss):
 def test_a_flow_is_that_of_the_model_of_the_library(loss):
     """The two lay out w alike: weights row by row, then biases, layer by layer."""
     loss, y = LOSSES[loss]
-    problem = gf.from_torch(network(), X, y, loss=loss, test=(X[:2], y[:2]))
+    problem = gf.from_torch(network(), X, y, loss=loss, test=(X[:2], y[:2]), kernel="hooks")
     twin = gf.models.MLP(X, y, (5, 4), activation="tanh", loss=loss, test=(X[:2], y[:2]))
     w0 = problem.initial_weights()
     assert problem.num_params == twin.num_params
@@ -56,8 +56,98 @@ def test_a_flow_is_that_of_the_model_of_the_library(loss):
     assert ours["test_loss"] == pytest.approx(theirs["test_loss"], rel=1e-3)
 
 
+class Own(nn.Module):
+    """A network of one hidden layer, as one writes it."""
+
+    def __init__(self, activation, order=("first", "last")):
+        super().__init__()
+        sizes = {"first": (64, 5), "last": (5, 3)}
+        for name in order:
+            setattr(self, name, nn.Linear(*sizes[name]))
+        self.activation = activation
+
+    def forward(self, x):
+        return self.last(self.activation(self.first(torch.flatten(x, 1))))
+
+
+def hooked():
+    net = network()
+    net[0].register_forward_hook(lambda layer, inputs, output: 2.0 * output)
+    return net
+
+
+def partly_frozen():
+    net = network()
+    net[2].bias.requires_grad_(False)
+    return net
+
+
+def linear(bias=True):
+    return nn.Linear(64, 64, bias=bias)
+
+
+TANH = nn.Tanh()
+CHAINS = {
+    "tanh": network,
+    "own, flat": lambda: Own(nn.functional.gelu),
+    "nested": lambda: nn.Sequential(
+        nn.Flatten(), nn.Sequential(linear(False), nn.Sigmoid()), nn.Linear(64, 3)
+    ),
+    "idle": lambda: nn.Sequential(linear(), nn.Identity(), nn.Dropout(0.5), TANH, nn.Linear(64, 3)).eval(),
+    "linear": lambda: nn.Sequential(linear(bias=False), nn.Linear(64, 3, bias=False)),
+    "relu": lambda: Own(torch.relu),
+}
+OTHERS = {
+    "approximate": lambda: Own(nn.GELU(approximate="tanh")),
+    "scaled": lambda: Own(lambda z: 2.0 * torch.tanh(z)),
+    "two activations": lambda: nn.Sequential(linear(), nn.Tanh(), linear(), nn.Sigmoid(), nn.Linear(64, 3)),
+    "last activation": lambda: nn.Sequential(linear(), nn.Tanh(), nn.Linear(64, 3), nn.Tanh()),
+    "no hidden layer": lambda: nn.Sequential(nn.Linear(64, 3)),
+    "normalised": lambda: nn.Sequential(linear(), nn.LayerNorm(64), nn.Tanh(), nn.Linear(64, 3)),
+    "other order": lambda: Own(torch.tanh, order=("last", "first")),
+    "by number": lambda: Own(lambda z: z.tanh() if z.sum() > 0 else z),
+    "twice": lambda: nn.Sequential(layer := linear(), nn.Tanh(), layer, nn.Tanh(), nn.Linear(64, 3)),
+    "frozen": partly_frozen,
+    "hooked": hooked,
+}
+
+
+@pytest.mark.filterwarnings("ignore:module holds")
+@pytest.mark.parametrize("name", [*CHAINS, *OTHERS])
+def test_a_network_that_the_library_has_is_computed_by_it(name):
+    torch.manual_seed(0)
+    net = (CHAINS | OTHERS)[name]()
+    options = {"loss": "cross_entropy", "test": (X[:2], CLASSES[:2])}
+    problem, other = (gf.from_torch(net, X, CLASSES, **options, kernel=k) for k in ("auto", "parameters"))
+    assert (problem.kernel == "library") == (name in CHAINS)
+    assert problem.unflatten(problem.initial_weights()).keys() == other.blocks.keys()
+    w = problem.initial_weights() + 0.1
+    v = np.random.default_rng(1).standard_normal(w.size)
+    assert problem.gradient(w) == pytest.approx(other.gradient(w), rel=1e-9, abs=1e-12)
+    assert problem.hvp(w, v) == pytest.approx(other.hvp(w, v), rel=1e-9, abs=1e-11)
+    assert problem.predict(w) == pytest.approx(other.predict(w), rel=1e-10)
+    assert problem.quantity("test_loss", w) == pytest.approx(other.quantity("test_loss", w), rel=1e-10)
+
+
+def test_decay_goes_by_the_names_of_the_module():
+    own, other = (gf.from_torch(network(), X, Y, kernel=kernel) for kernel in ("auto", "parameters"))
+    options = {"weight_decay": {"*": 1e-1, "*.bias": 0.0}, "rtol": 1e-5}
+    ends = [gf.gradient_flow(p, p.initial_weights(), (0, 3), **options) for p in (own, other)]
+    assert [end.stats["kernel"] for end in ends] == ["library", "parameters"]
+    assert ends[0].final == pytest.approx(ends[1].final, abs=1e-4)
+    part = gf.models.Trained(own, own.initial_weights(), train=["0.weight"])
+    assert list(part.blocks) == ["0.weight"]
+
+
+def test_kinks_of_a_layer_are_told_before_a_flow():
+    net = nn.Sequential(nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 3))
+    problem = gf.from_torch(net, X, Y)
+    with pytest.warns(UserWarning, match=r"module holds ReLU \('1'\): its flow has kinks"):
+        gf.gradient_flow(problem, problem.initial_weights(), (0, 0.1), weight_decay=1e-2, rtol=1e-3)
+
+
 def test_biases_without_decay_by_the_kernel_of_the_others():
-    problem = gf.from_torch(network(), X, Y)
+    problem = gf.from_torch(network(), X, Y, kernel="hooks")
     options = {"weight_decay": {"*": 1e-1, "*.bias": 0.0}, "rtol": 1e-5}
     w0 = problem.initial_weights()
     gram, dense = (
@@ -98,7 +188,7 @@ def test_accuracy_and_prediction():
     w = gf.gradient_flow(problem, problem.initial_weights(), (0, 1e3), weight_decay=1e-3, rtol=1e-4).final
     assert problem.accuracy(w) == 1.0
     assert problem.accuracy(w, X[:2], [1, 1]) == 0.5
-    assert np.array_equal(problem.predict(w, X[:2]), problem.predict(w)[:2])
+    assert problem.predict(w, X[:2]) == pytest.approx(problem.predict(w)[:2], rel=1e-12)
     with pytest.raises(ValueError, match="takes X and y, or neither"):
         problem.accuracy(w, X)
 
@@ -164,7 +254,7 @@ def test_second_derivatives_that_vanish_are_right():
 
 def test_single_precision_is_told_what_it_can_keep():
     problem = gf.from_torch(network(), X, Y, dtype="module")
-    exact = gf.from_torch(network(), X, Y)
+    exact = gf.from_torch(network(), X, Y, kernel="hooks")
     w0 = problem.initial_weights()
     options = {"weight_decay": 1e-2, "max_steps": 20}
     with pytest.warns(gf.PrecisionWarning, match=r"rtol = 1e-05, or for dtype='float64'"):

@@ -58,6 +58,9 @@ def from_torch(
         one parameter at a time ("parameters"), or not at all. "auto" takes hooks for all that they serve
         (linear, convolution, embedding, normalisation), rows of J for the rest. It is held against products
         with J on a few samples; where it fails, a warning, `kernel` and ``stats`` say what takes over.
+        A chain of linear layers with one activation between them (tanh, sigmoid, relu, gelu, erf), in double
+        precision, "auto" hands to the library's own network ("library"), which takes a tenth of the time
+        where the network is small.
     chunk : int, default 64
         Samples whose rows of J are computed at a time.
 

@@ -48,7 +48,7 @@ class JaxOutputs(Outputs):
         self._apply, self._chunk = apply, chunk
         self._compiled: dict[str, Callable[..., Array]] = {}
         self._loss: Any = None
-        self._X = self.inputs("X", X)
+        self.X = self.inputs("X", X)
         self.shape = self._shape()
 
     def _computing(self) -> Any:
@@ -56,9 +56,9 @@ class JaxOutputs(Outputs):
         return jax.enable_x64(not self.single_precision)
 
     def _shape(self) -> tuple[int, int]:
-        n = len(jax.tree.leaves(self._X)[0])
+        n = len(jax.tree.leaves(self.X)[0])
         with self._computing():
-            f = jax.eval_shape(self._f, self._start.astype(self._dtype), self._X)
+            f = jax.eval_shape(self._f, self._start.astype(self._dtype), self.X)
         if not hasattr(f, "shape"):
             raise TypeError(f"apply returned a {type(f).__name__}; it must return an array (n, k)")
         if len(f.shape) != 2 or f.shape[0] != n:
@@ -114,7 +114,7 @@ class JaxOutputs(Outputs):
         """Return "parameters" if that makes K, else "none", with a warning."""
         if as_choice("kernel", wanted, [kind for kind in KERNELS if kind != "hooks"]) == "none":
             return "none"
-        few = jax.tree.map(lambda a: a[:SAMPLES], self._X)
+        few = jax.tree.map(lambda a: a[:SAMPLES], self.X)
         point = beside(self._start).astype(self._dtype)
         size = len(jax.tree.leaves(few)[0]) * self.shape[1]
         wrong = wrong_blocks(
@@ -153,7 +153,7 @@ class JaxOutputs(Outputs):
 
     def outputs(self, w: FloatArray) -> FloatArray:
         """The outputs at the training samples."""
-        return self.at(w, self._X)
+        return self.at(w, self.X)
 
     def at(self, w: FloatArray, X: Any) -> FloatArray:
         """The outputs at the samples X."""
@@ -163,23 +163,23 @@ class JaxOutputs(Outputs):
         """The outputs, and w on the device."""
         with self._computing():
             point = jnp.asarray(w, dtype=self._dtype)
-        return self._call("_f", point, self._X), point
+        return self._call("_f", point, self.X), point
 
     def jvp(self, point: Array, v: FloatArray) -> FloatArray:
         """J v."""
-        return self._call("_jvp", point, v, self._X)
+        return self._call("_jvp", point, v, self.X)
 
     def vjp(self, point: Array, u: FloatArray) -> FloatArray:
         """J^T u."""
-        return self._call("_vjp", point, u, self._X)
+        return self._call("_vjp", point, u, self.X)
 
     def hvp(self, point: Array, v: FloatArray) -> FloatArray:
         """Hess F v."""
-        return self._call("_hvp", point, v, self._X)
+        return self._call("_hvp", point, v, self.X)
 
     def gram(self, point: Array, begin: int, end: int) -> FloatArray:
         """J_S J_S^T for the parameters S = begin, ..., end - 1."""
-        return self._call("_gram", point, self._X, self.names_within(begin, end))
+        return self._call("_gram", point, self.X, self.names_within(begin, end))
 
     def _call(self, name: str, *arguments: Any) -> FloatArray:
         """What a function of this class returns, compiled."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from grokflow._backend import core
 from grokflow._validate import FloatArray
 from grokflow._warnings import warn
 from grokflow.losses import NAMES, CrossEntropy, Loss, as_loss
@@ -32,8 +33,12 @@ class Outputs(ABC):
     """The outputs (n, k) of a network at its training samples, as functions of its weights w, (d,)."""
 
     parameters: dict[str, tuple[int, ...]]
+    X: Any
+    """The samples, as `inputs` gives them."""
     shape: tuple[int, int]
     single_precision: bool
+    kinks = ""
+    """Why the flow is not smooth, if it is known not to be."""
     remote = False
     """Whether the network lives on another device than the solver, so that it had better solve for itself."""
 
@@ -46,6 +51,10 @@ class Outputs(ABC):
     def names_within(self, begin: int, end: int) -> tuple[str, ...]:
         """The parameters that lie in begin <= i < end."""
         return tuple(n for n, block in self.blocks.items() if begin <= block.start and block.stop <= end)
+
+    def in_library(self) -> Callable[[Any], core.Problem] | None:
+        """From samples X to the outputs there, as a problem of the library's own, if it has this network."""
+        return None
 
     @abstractmethod
     def choose_kernel(self, wanted: str) -> str:
@@ -102,9 +111,9 @@ class FrameworkModel(OutputModel):
 
     Attributes
     ----------
-    kernel : {"hooks", "parameters", "mixed", "none"}
-        How the tangent kernel is made: layer by layer, from rows of J for one parameter at a time, in part
-        each, or by products.
+    kernel : {"library", "hooks", "parameters", "mixed", "none"}
+        How the tangent kernel is made: as all else, by a network of the library; layer by layer, from rows of
+        J for one parameter at a time, in part each, or by products.
     """
 
     def __init__(
@@ -120,6 +129,9 @@ class FrameworkModel(OutputModel):
         kernel: str,
     ) -> None:
         self._network, self._remake = network, remake
+        self._own = network.in_library() if kernel == "auto" else None
+        self._timed = self._own is None
+        self._samples = [network.X]
         if test is not None:
             if not isinstance(test, tuple | list) or len(test) != 2:
                 raise ValueError("test must be a tuple (X, y)")
@@ -131,14 +143,18 @@ class FrameworkModel(OutputModel):
                     f"they must be one row per sample, with {network.shape[1]} outputs"
                 )
             test = (lambda w: network.at(w, X_test)), y_test
+            self._samples.append(X_test)
         criterion = with_smoothing(as_loss(loss), label_smoothing)
         targets = criterion._targets("y", as_numpy(y), network.shape)
         attained = criterion._compiled(targets, network.shape).attained
-        self.kernel = network.choose_kernel(kernel) if attained else "none"  # no solver asks for K then
+        if self._own:
+            self.kernel = "library"
+        else:
+            self.kernel = network.choose_kernel(kernel) if attained else "none"  # no solver asks for K then
         known = type(criterion) in NAMES.values()
         if known:
             network.set_loss(criterion, targets, criterion._scale(scale, network.shape))
-        curved = known and network.knows_curvature()
+        curved = known and (self._own is not None or network.knows_curvature())
         if known and not curved:
             warn(UNCURVED)
         super().__init__(
@@ -159,6 +175,7 @@ class FrameworkModel(OutputModel):
         )
         self._finest = SINGLE if network.single_precision else 0.0
         self._notes = {"kernel": self.kernel}
+        self._kinks = network.kinks
 
     def initial_weights(self) -> FloatArray:
         """Return the weights that the network came with, (d,)."""
@@ -187,6 +204,9 @@ class FrameworkModel(OutputModel):
 
     def __reduce__(self) -> tuple[Callable[[], FrameworkModel], tuple[()]]:
         return self._remake, ()
+
+    def _outputs_of(self) -> list[core.Problem]:
+        return list(map(self._own, self._samples)) if self._own else super()._outputs_of()
 
     def _require_ready(self) -> None:
         super()._require_ready()

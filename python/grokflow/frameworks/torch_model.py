@@ -10,10 +10,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from grokflow._backend import core
 from grokflow._validate import FloatArray, as_choice
 from grokflow._warnings import warn
 from grokflow.frameworks.model import COUPLED, KERNELS, FrameworkModel, Outputs
 from grokflow.frameworks.probe import SAMPLES, beside, wrong_blocks
+from grokflow.frameworks.torch_chain import chain_of, kinks_of
 from grokflow.frameworks.torch_kernel import Kernel
 from grokflow.frameworks.torch_losses import as_function
 from grokflow.frameworks.torch_network import Network
@@ -23,6 +25,7 @@ from grokflow.losses import Loss
 
 STEP = 1e-5  # between two gradients, of the weights
 ROUND_OFF = 1e-12  # of a gradient
+ALIKE = 1e-10  # to which outputs are those of a network of the library, over the largest
 ROUGHLY = 1e-2  # to which their difference shows a product with the Hessian, also beside kinks
 
 
@@ -34,8 +37,9 @@ class TorchOutputs(Outputs):
         self.network.require_function_of_weights()
         self.parameters = dict(zip(self.network.names, self.network.shapes, strict=True))
         self.single_precision = self.network.dtype != torch.float64
+        self.kinks = kinks_of(module)
         self.remote = self.network.device.type != "cpu"
-        self._X = self.inputs("X", X)
+        self.X = self.inputs("X", X)
         self._loss: Any = None
         self.shape = self._shape()
         self._kernel = Kernel(self.network, chunk)
@@ -43,12 +47,12 @@ class TorchOutputs(Outputs):
     def _shape(self) -> tuple[int, int]:
         """The shape of the outputs, checked, as is that they are the same twice."""
         try:
-            n, f = len(self._X), self._values(self._X)
+            n, f = len(self.X), self._values(self.X)
         except RuntimeError as error:
-            if self._X.is_floating_point():
+            if self.X.is_floating_point():
                 raise
             raise TypeError(
-                f"module does not take X of {self._X.dtype}; give it real numbers: {error}"
+                f"module does not take X of {self.X.dtype}; give it real numbers: {error}"
             ) from error
         if not isinstance(f, Tensor):
             raise TypeError(f"module returned a {type(f).__name__}; it must return a tensor (n, k)")
@@ -56,7 +60,7 @@ class TorchOutputs(Outputs):
             raise ValueError(f"outputs have shape {tuple(f.shape)}, expected ({n}, k), one row per sample")
         if not torch.isfinite(f).all():
             raise ValueError("the outputs of module are not finite at the weights that it has")
-        if not torch.equal(f, self._values(self._X)):
+        if not torch.equal(f, self._values(self.X)):
             raise ValueError(
                 "two calls of module at the same weights differ: the loss is no function of the weights "
                 "alone; call module.eval(), and take out what is random"
@@ -74,7 +78,7 @@ class TorchOutputs(Outputs):
 
     def set_loss(self, criterion: Loss, targets: Any, scale: float) -> None:
         """Let F be that loss."""
-        total: Any = as_function(criterion, targets, self._X.new_empty(0, dtype=self.network.dtype))
+        total: Any = as_function(criterion, targets, self.X.new_empty(0, dtype=self.network.dtype))
         self._loss = lambda f: scale * total(f)
 
     def weights(self) -> FloatArray:
@@ -92,7 +96,7 @@ class TorchOutputs(Outputs):
 
     def outputs(self, w: FloatArray) -> FloatArray:
         """The outputs at the training samples."""
-        return self.at(w, self._X)
+        return self.at(w, self.X)
 
     def linearize(self, w: FloatArray) -> tuple[FloatArray, Point]:
         """The outputs and their graph."""
@@ -101,7 +105,7 @@ class TorchOutputs(Outputs):
             return self.network.to_host(point.f), point
 
     def _point(self, w: FloatArray) -> Point:
-        return Point(self.network, self._kernel, w, self._X, self._loss)
+        return Point(self.network, self._kernel, w, self.X, self._loss)
 
     def jvp(self, point: Point, v: FloatArray) -> FloatArray:
         """J v."""
@@ -132,6 +136,17 @@ class TorchOutputs(Outputs):
         with self.network.computing():
             return self.network.to_host(point.gram(self.names_within(begin, end)))
 
+    def in_library(self) -> Callable[[Tensor], core.Problem] | None:
+        """From samples X to the outputs there, as a problem of the library's own, if it has this network."""
+        network = self.network
+        chain = chain_of(network.module, network.names, self.X)
+        if chain is None or self.remote or self.single_precision:
+            return None
+        w = beside(self.weights())
+        expected = self.at(w, self.X).ravel()
+        wrong = np.abs(chain.at(self.X).residual(w) - expected).max()
+        return chain.at if wrong <= ALIKE * np.abs(expected).max() else None
+
     def choose_kernel(self, wanted: str) -> str:
         """Return how K is made: as wanted, if that is K, else what takes over, with a warning."""
         if as_choice("kernel", wanted, KERNELS) == "none":
@@ -154,7 +169,7 @@ class TorchOutputs(Outputs):
 
     def _misses(self) -> list[str]:
         """The parameters whose part of K is not that of J, as far as a few samples tell."""
-        few = self._X[:SAMPLES]
+        few = self.X[:SAMPLES]
         with self.network.computing():
             point = Point(self.network, self._kernel, beside(self.weights()), few)
             size = point.f.numel()

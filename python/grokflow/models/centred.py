@@ -56,7 +56,8 @@ class Centred(Model):
         fits = (
             [(given["X"], given["y"])] if given["test"] is None else [(given["X"], given["y"]), given["test"]]
         )
-        compiled = core.OutputProblem(*(self._fit(X, y) for X, y in fits), *[None] * (2 - len(fits)))
+        train, *held_out = (self._fit(X, y) for X, y in fits)
+        compiled = core.OutputProblem(train, held_out[0] if held_out else None)
         self._layers, self._balance = problem._layers, problem._balance
         super().__init__(
             compiled, problem._std, {"problem": problem, "w0": self._start, "alpha": self._alpha}
