@@ -36,6 +36,8 @@ void Flow::linearize(const ConstVectorRef& w, std::unique_ptr<LinearizedFlow>& l
 
 bool Flow::retract(VectorRef) { return true; }
 
+std::string Flow::trouble() { return {}; }
+
 void Flow::state(Archive& archive) { archive(stats_); }
 
 void Flow::compute_rhs(const ConstVectorRef&, const ConstVectorRef&, VectorRef, VectorRef) {

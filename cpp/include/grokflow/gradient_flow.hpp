@@ -32,6 +32,7 @@ class GradientFlow final : public Flow {
 
   Index size() const override { return problem_->num_params(); }
   bool is_linear() const override { return problem_->is_quadratic() && !schedule_; }
+  bool is_symmetric() const override { return true; }
   /// c r.
   Index num_forces() const override {
     const bool balance = curvature_ == CurvatureKind::gram && problem_->has_forces();

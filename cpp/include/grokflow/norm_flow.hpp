@@ -28,6 +28,7 @@ class NormFlow final : public Flow {
 
   Index size() const override { return problem_->num_params(); }
   bool retract(VectorRef w) override;
+  std::string trouble() override;
   void state(Archive& archive) override;
 
   const Problem& problem() const { return *problem_; }

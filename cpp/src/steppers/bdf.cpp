@@ -11,6 +11,14 @@
 // (Brayton, Gustavson & Hachtel 1972; Hairer, Norsett & Wanner, III.5). Coefficients that follow every change
 // of the step keep high orders stable while steps grow; their price, a new gamma at each change, is small
 // where a change of shift costs little.
+//
+// Part of the next order, theta in [0, 1], makes
+//
+//   1/gamma = sum_{i=0}^{k-1} 1/(t_{n+1} - t_{n-i}) + theta / (t_{n+1} - t_{n-k}),
+//
+// and takes that part off the error; theta = 1 is order k+1. Shampine & Reichelt (SIAM J. Sci. Comput. 18, 1997)
+// leave order 5 as it is, whose angle of stability would shrink. Real eigenvalues ask for no angle: for them
+// order 5 is as stable with any theta. Loose tolerances, whose steps change most, gain nothing.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -36,6 +44,8 @@ constexpr double kCheapMatrix = 2.5;  // right-hand sides: a matrix for less ser
 constexpr double kQuiet = 0.01;       // share of the allowed local error that noise may take
 constexpr double kStepShare = 0.2;    // tolerance of a step over that of the path, at rtol >= kLoose;
 constexpr double kLoose = 1e-3;
+constexpr double kBlend = 0.65;  // theta of order 5 where f' is symmetric, at rtol <= kSmooth
+constexpr double kSmooth = 1e-5;
 constexpr double kFinest = 1e-13;    // the smallest tolerance of a step
 constexpr double kLeastPace = 0.01;  // e-folds of |f| in a step that count as growth
 constexpr double kEfold = 2.0;       // steps in an e-fold beyond which the error of each has to be smaller
@@ -54,6 +64,7 @@ class Bdf final : public Stepper {
   Bdf(Flow& flow, BdfOptions options)
       : flow_(flow),
         options_(std::move(options)),
+        blend_(flow.is_symmetric() && options_.tolerance.rtol <= kSmooth ? kBlend : 0.0),
         history_(flow.size()),
         gate_(kQuiet, share_ * options_.tolerance.rtol) {
     for (Vector* v : {&predicted_, &slope_, &e_, &w_, &step_, &weights_}) v->resize(flow.size());
@@ -76,9 +87,10 @@ class Bdf final : public Stepper {
     flow_.set_time(clock_.t() + h);
     if (gate_.suspects()) measure_noise();
     predict();
-    gamma_ = gamma(order_, h);
+    gamma_ = gamma(order_, 0, h);
     // The first predictor is the tangent at w0, of which e is twice the local error at every h.
-    error_constant_ = history_.count() == 1 ? 0.5 : gamma_ / history_.distance(order_, h);
+    error_constant_ =
+        history_.count() == 1 ? 0.5 : (1.0 - theta(order_)) * gamma_ / history_.distance(order_, h);
 
     outcome_ = solve_newton();
     error_ = outcome_ == Attempt::Outcome::done ? error_constant_ * e_size_ : 0.0;
@@ -155,10 +167,13 @@ class Bdf final : public Stepper {
     return std::max(1.0, std::min(kEfold / growth_.pace(), most));
   }
 
-  /// gamma of order q for a state at `ahead` of the newest in the history
-  double gamma(int q, double ahead) const {
-    double sum = 0.0;
-    for (int i = 0; i < q; ++i) sum += 1.0 / history_.distance(i, ahead);
+  /// The part of order q + 1 in order q
+  double theta(int q) const { return q == 5 ? blend_ : 0.0; }
+
+  /// gamma of order q for a state at `ahead` of the newest in the history, from state `first` of it on
+  double gamma(int q, int first, double ahead) const {
+    double sum = theta(q) / history_.distance(first + q, ahead);
+    for (int i = 0; i < q; ++i) sum += 1.0 / history_.distance(first + i, ahead);
     return 1.0 / sum;
   }
 
@@ -278,12 +293,9 @@ class Bdf final : public Stepper {
 
   /// The local error that order q would have made in the step just accepted.
   double error_of_order(int q) const {
-    double product = 1.0, sum = 0.0;
-    for (int i = 1; i <= q; ++i) {
-      product *= history_.distance(i, 0.0);
-      sum += 1.0 / history_.distance(i, 0.0);
-    }
-    return product / sum * history_.divided_difference(q + 2, weights_);
+    double product = (1.0 - theta(q)) * gamma(q, 1, 0.0);
+    for (int i = 1; i <= q; ++i) product *= history_.distance(i, 0.0);
+    return product * history_.divided_difference(q + 2, weights_);
   }
 
   static double step_factor(double error, int q) {
@@ -310,6 +322,7 @@ class Bdf final : public Stepper {
   Flow& flow_;
   BdfOptions options_;
   double share_ = share_of_step(options_.tolerance.rtol);  // of a step in the tolerance of the path
+  double blend_;                                           // theta of order 5
   Clock clock_{0.0};
   History history_;
   FrozenFlow lin_{flow_};
