@@ -336,11 +336,11 @@ void DriftRun::state(Archive& archive) {
 }
 
 std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
-                                              const Decay& weights) {
-  const Ground ground(std::move(problem), weights);
+                                              std::shared_ptr<const Regularizer> regularizer) {
+  const Decay weights = weights_of(problem, regularizer.get());
+  const Ground ground(with_kinks_of(std::move(problem), regularizer), weights);
   if (!ground.piece) return ground.whole;
-  const auto modes =
-      make_modes(ground, std::make_shared<WeightedNorm>(weights), with_atol({}, ground.whole.get(), w));
+  const auto modes = make_modes(ground, std::move(regularizer), with_atol({}, ground.whole.get(), w));
   modes->begin(0.0, w);
   if (!modes->trouble().empty()) throw std::invalid_argument(modes->trouble());
   return {ground.piece.get(), [ground](const Problem*) {}};

@@ -135,10 +135,11 @@ py::tuple pulled_back(Problem& problem, const Vector& w, const std::string& curv
   return py::make_tuple(std::move(landing.w), landing.pulled);
 }
 
-std::shared_ptr<Problem> piece_of_drift(Problem& problem, const Vector& w, const Rates& weights) {
+std::shared_ptr<Problem> piece_of_drift(Problem& problem, const Vector& w,
+                                        const std::shared_ptr<Regularizer>& regularizer) {
   const auto shared = share(problem);
   const Unlocked unlocked;
-  return std::const_pointer_cast<Problem>(grokflow::drifting_piece(shared, w, make_decay(weights)));
+  return std::const_pointer_cast<Problem>(grokflow::drifting_piece(shared, w, regularizer));
 }
 
 }  // namespace
@@ -196,7 +197,11 @@ void bind_limit(py::module_& m) {
         [](const Problem& problem, const std::string& curvature, double memory_budget, const Vector& w) {
           return to_string(choose_tangent_space(problem, curvature_kind(curvature), memory_budget, w));
         });
-  m.def("drifting_piece", &piece_of_drift, py::arg("problem"), py::arg("w"), py::arg("weights"));
+  m.def("drifting_piece", &piece_of_drift, py::arg("problem"), py::arg("w"), py::arg("regularizer"));
+  m.def("along_surfaces", [](const Problem& problem, Vector v) {
+    if (const auto* piece = dynamic_cast<const Piece*>(&problem)) piece->project(v);
+    return v;
+  });
   m.def("pull_back", &pulled_back, py::arg("problem"), py::arg("w"), py::arg("curvature"),
         py::arg("memory_budget"), py::arg("rtol_rank"));
 }

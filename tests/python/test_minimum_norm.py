@@ -6,7 +6,7 @@ import pytest
 import reference.limit
 import reference.models
 from convex_oracles import least_l1
-from grokflow.limit.minimum import Place
+from grokflow.limit.descent import Place
 from limit_problems import completion, diagonal, landed, linear, tanh
 
 
@@ -49,6 +49,74 @@ def test_a_sparse_problem_ends_at_least_l1():
     least = np.abs(least_l1(X, y)).sum()
     assert found.value == pytest.approx(least, rel=1e-6)
     assert np.abs(problem.quantity("coefficients", found.w)).sum() == pytest.approx(least, rel=1e-6)
+
+
+def kinked(activation, outputs, seed):
+    """Return a network with kinks, and where it lands."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((4, 7)), rng.standard_normal((4, outputs))
+    net = gf.models.TwoLayerNetwork(X, y, width=14, activation=activation, output_scale="ntk")
+    return net, gf.limit_map(net, net.initial_weights(seed=seed)).w
+
+
+@pytest.mark.parametrize(
+    ("activation", "seed", "rates"),
+    [("relu", 5, "norm"), ("relu", 6, "norm"), ("abs", 6, {"*": 1.0, "b": 0.3}), ("leaky_relu", 8, "norm")],
+)
+def test_kinks_end_where_their_drift_does(activation, seed, rates):
+    """Neurons stay on the data points on which they slide, and on their sides of the others."""
+    net, w = kinked(activation, 1, seed)
+    found = gf.minimum_norm(net, w, regularizer=rates)
+    slow = gf.norm_flow(net, w, (0, 30), regularizer=rates)
+    rest = gf.norm_flow(net, slow.final, (0, 1e3), regularizer=rates, kkt_tol=1e-8, rtol=1e-8)
+    assert slow.mode_changes.size > 0
+    assert found.status == ("saddle" if activation == "leaky_relu" else "minimum")
+    assert found.stationarity < 1e-9
+    assert net.loss(found.w) < 1e-24
+    assert found.num_projections < slow.stats["nproject"]
+    assert found.value == pytest.approx(rest["regularizer"][-1], rel=1e-6)
+    np.testing.assert_allclose(
+        found.w, rest.final, atol=2e-3 * np.linalg.norm(found.w)
+    )  # a valley may be flat
+
+
+def test_kinks_in_a_flat_valley_end_as_far_as_the_drift_does():
+    net, w = kinked("leaky_relu", 2, 5)
+    found, slow = gf.minimum_norm(net, w), gf.norm_flow(net, w, (0, 30))
+    assert found.status == "max_steps"
+    assert found.stationarity > 1e-6
+    assert net.loss(found.w) < 1e-24
+    assert found.value == pytest.approx(0.5 * slow["norm"][-1] ** 2, rel=1e-3)
+
+
+def test_l1_norms_end_at_the_least_of_them():
+    """In regression at basis pursuit; in a network of two factors too, where its weights may be 0."""
+    problem = linear()
+    X, y = problem._arguments["X"], problem.targets
+    w = gf.limit_map(problem, problem.initial_weights(seed=1)).w
+    found = gf.minimum_norm(problem, w, regularizer=gf.L1({"*": 2.0}))
+    assert found.success
+    assert found.value == pytest.approx(2.0 * np.abs(least_l1(X, y)).sum(), rel=1e-8)
+    problem = diagonal()
+    w = gf.limit_map(problem, problem.initial_weights(1.0, seed=2)).w
+    found = gf.minimum_norm(problem, w, regularizer="l1")
+    slow = gf.norm_flow(problem, w, (0, 60), regularizer="l1")
+    assert found.success
+    assert (found.w == 0.0).any()
+    assert found.value == pytest.approx(slow["regularizer"][-1], rel=1e-8)
+    np.testing.assert_array_equal(found.w == 0.0, slow.final == 0.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_end_of_the_drift_where_there_are_several(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((3, 5)), rng.standard_normal((3, 2))
+    net = gf.models.TwoLayerNetwork(X, y, width=9, activation="gelu")
+    w = gf.limit_map(net, net.initial_weights(seed=seed)).w
+    found = gf.minimum_norm(net, w)
+    rest = gf.norm_flow(net, w, (0, 1e3), kkt_tol=1e-7)
+    assert found.stationarity < 1e-9
+    np.testing.assert_allclose(found.w, rest.final, atol=1e-4 * np.linalg.norm(found.w))
 
 
 def test_the_twin_finds_the_same():
@@ -105,7 +173,7 @@ def test_the_projection_is_that_of_the_tangent_space():
     v = np.cos(np.arange(w.size))
     from grokflow.regularizers import as_regularizer
 
-    place = Place(problem, w, as_regularizer("norm", problem), 1e-12)
+    place = Place(problem._core, w, as_regularizer("norm", problem), 1e-12)
     np.testing.assert_allclose(place.project(v), gf.tangent_projection(problem, w, v).v, atol=1e-10)
 
 

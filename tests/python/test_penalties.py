@@ -253,9 +253,3 @@ def test_networks_with_kinks_take_no_other_penalty():
     net = gf.models.TwoLayerNetwork([[1.0], [2.0]], [1.0, 0.0], width=3, activation="relu")
     with pytest.raises(ValueError, match="kink"):
         gf.gradient_flow(net, net.initial_weights(), (0, 1), weight_decay=0.1, regularizer="l1")
-
-
-def test_newtons_method_takes_no_l1_norm():
-    problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
-    with pytest.raises(ValueError, match="kinks"):
-        gf.minimum_norm(problem, [2.0, 0.0], regularizer="l1")

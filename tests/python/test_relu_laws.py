@@ -328,6 +328,35 @@ def test_neurons_pinned_at_zero_stay_there_exactly():
         assert net.loss(landing.w + 1e-4 * direction) > loss
 
 
+@pytest.mark.parametrize("seed", [2, 16, 28, 34])
+def test_round_off_is_no_crossing(seed):
+    """The tolerance is that of the steps of a landing with rtol 1e-11."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
+    net = gf.models.TwoLayerNetwork(X, y, width=30, activation="relu")
+    w0 = net.initial_weights(seed=seed)
+    exact = run(net, w0, 0.08, 1e-4, rtol=3e-13, atol=3e-16)
+    near = run(net, w0, 0.08, 1e-4, rtol=1e-9, atol=1e-12)
+    assert exact.mode_changes.size > 0
+    assert exact.mode_changes["sample"].tolist() == near.mode_changes["sample"].tolist()
+    np.testing.assert_allclose(exact.final, near.final, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", [12, 29])
+def test_what_slides_on_the_manifold_goes_on_sliding(seed):
+    """Beside the surface forces might keep it there, too; but the flow slides, and so is its residual."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((5, 2)), rng.standard_normal(5)
+    net = gf.models.TwoLayerNetwork(X, y, width=20, activation="relu")
+    w0, lam, s = net.initial_weights(seed=seed), 1e-6, np.array([0.2, 0.7, 1.3])
+    slow = gf.norm_flow(net, gf.limit_map(net, w0, rtol=1e-8).w, (0, 1.3), rtol=1e-8, t_eval=s)
+    sol = run(net, w0, 1.3 / lam, lam, t_eval=s / lam)
+    for w, beside in zip(slow.w, sol.w, strict=True):
+        residual = net.residual(beside)
+        error = np.linalg.norm(gf.first_order_residual(net, w, lam) - residual)
+        assert error < 2e-3 * np.linalg.norm(residual)
+
+
 def test_steps_at_the_spacing_of_times_leave_the_loss_where_it_is():
     """Where modes change within the last digits of t, no step goes beyond what it knows."""
     rng = np.random.default_rng(3)

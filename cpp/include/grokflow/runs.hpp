@@ -176,9 +176,9 @@ class DriftRun final : public FlowRun {
   DriftMonitor monitor_;
 };
 
-/// The problem or, if it is smooth only piece by piece, the piece that the drift of this norm goes on in at
+/// The problem or, if problem or regularizer are smooth only piece by piece, the piece that the drift goes on in at
 /// w, a point of the manifold. Throws std::invalid_argument if no mode is found there.
 std::shared_ptr<const Problem> drifting_piece(std::shared_ptr<const Problem> problem, Vector w,
-                                              const Decay& weights);
+                                              std::shared_ptr<const Regularizer> regularizer);
 
 }  // namespace grokflow

@@ -183,7 +183,8 @@ double Crossings::find(const OneStepMethod& method, double t, double h) {
         least = std::min(least, distance), most = std::max(most, distance);
       }
       const bool far = least > amplification * (most - least);
-      if (!far) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, kSlack * tolerance(sizes_[j]));
+      const double slack = std::max(kSlack * tolerance(sizes_[j]), kRoundOff * sizes_[j]);
+      if (!far) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, slack);
     }
   }
   if (first_.empty()) return end_ = Modes::kNone;

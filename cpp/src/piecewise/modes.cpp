@@ -82,12 +82,17 @@ void Modes::begin(double t, VectorRef w) {
   const Vector& sizes = crossings_->sizes();
   std::vector<Index> touching;
   Mode sides(surfaces, units);
+  held_ = Mode(surfaces, units);
   for (Index j = 0; j < units; ++j) {
-    for (Index i = 0; i < surfaces; ++i) sides(i, j) = distances(i, j) > kRoundOff * sizes[j] ? 1 : -1;
-    if ((distances.col(j).array().abs() <= kRoundOff * sizes[j]).any()) touching.push_back(j);
-    piece_->enter(j, sides.col(j).data());
+    for (Index i = 0; i < surfaces; ++i) {
+      sides(i, j) = distances(i, j) > kRoundOff * sizes[j] ? 1 : -1;
+      held_(i, j) = std::abs(distances(i, j)) <= kRoundOff * sizes[j] ? 0 : sides(i, j);
+    }
+    if ((held_.col(j).array() == 0).any()) touching.push_back(j);
+    piece_->enter(j, held_.col(j).data());
   }
-  // Where the forces depend on the mode, what one unit does may decide what another does.
+  // Where the forces depend on the mode, what one unit does may decide what another does. What touches a surface has
+  // come to slide, and goes on if it can: forces that it would feel beside the surface might keep it there, too.
   bool changed = true;
   for (int round = 0; round < kMostRoundsAtStart && changed; ++round) {
     const Mode before = piece_->mode();
@@ -251,7 +256,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   std::vector<signed char> sides(surfaces);
   for (Index i = 0; i < surfaces; ++i) sides[i] = mode(i, unit);
   // The multipliers on the surfaces met, all slid on, tell from which sides they attract the unit in the end.
-  if (moving && static_cast<Index>(touching.size()) <= kinks.normals.rows()) {
+  if (static_cast<Index>(touching.size()) <= kinks.normals.rows()) {
     for (const Index i : touching) held_(i, unit) = 0;
     piece_->enter(unit, held_.col(unit).data());
     react(w);

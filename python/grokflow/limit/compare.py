@@ -14,7 +14,7 @@ from grokflow._options import WeightDecay, as_decay
 from grokflow._validate import FloatArray, as_positive, as_vector
 from grokflow.curves import first_crossing, nearest
 from grokflow.problems import Problem, as_problem
-from grokflow.regularizers import Regularization, as_regularizer, is_decay, is_l1
+from grokflow.regularizers import Regularization, as_regularizer, is_decay
 from grokflow.solution import Solution
 from grokflow.trajectory import require_trajectory
 
@@ -114,18 +114,12 @@ def tangent_kernel(
 ) -> tuple[FloatArray, FloatArray, Callable[[FloatArray], FloatArray]]:
     """Return K at a point of the manifold, J applied to what decays there, and the product with J^T."""
     problem._require_residuals("residual")
-    if not is_decay(regularizer):
-        slope = float(weight_decay) * as_regularizer(regularizer, problem).evaluate(point)[1]  # type: ignore[arg-type]
-        J = problem._core.linearize(point).jacobian()
-        if is_l1(regularizer):
-            J[:, point == 0.0] = 0.0  # weights that stay at 0
-        return J @ J.T, J @ slope, lambda r: J.T @ r
-    rates = as_decay(weight_decay, problem)
-    slope = np.empty_like(point)
-    for begin, end, rate in rates:
-        slope[begin:end] = rate * point[begin:end]
-    there = core.drifting_piece(problem._core, point, rates).linearize(point)
-    return there.gram(), there.jvp(slope), there.vjp
+    if is_decay(regularizer):
+        compiled, factor = core.weighted_norm(as_decay(weight_decay, problem)), 1.0
+    else:
+        compiled, factor = as_regularizer(regularizer, problem), float(weight_decay)  # type: ignore[arg-type]
+    there = core.drifting_piece(problem._core, point, compiled).linearize(point)
+    return there.gram(), there.jvp(factor * compiled.evaluate(point)[1]), there.vjp
 
 
 def distance_path(sol: Solution, slow: Solution | None, lam: float) -> tuple[FloatArray, FloatArray]:

@@ -9,7 +9,7 @@ import numpy as np
 from grokflow._validate import FloatArray
 from grokflow.limit.minimum import minimum_norm
 from grokflow.problems import Problem
-from grokflow.regularizers import Regularization, is_l1
+from grokflow.regularizers import Regularization
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,15 +21,13 @@ class Limits:
     lam_first : ndarray, shape (d,)
         ``lim_t lim_lam w``: the landing of the flow without decay.
     t_first : ndarray, shape (d,)
-        ``lim_lam lim_t w``: where the drift comes to rest, the KKT point of the norm on the manifold. Of
-        networks with kinks and of l1 norms it is the end of the drift at `s_end`.
+        ``lim_lam lim_t w``: where the drift comes to rest, the KKT point of the norm on the manifold.
     distance : float
         Between the two, over the norm of the first; 0 where the limits commute.
     quantities : dict of str to (float, float)
         Losses, accuracies and the norm at both.
     status : str
-        What the second is: "minimum", "saddle" or "max_steps", as of :func:`minimum_norm`, or the status of a
-        drift whose end it is.
+        What the second is: "minimum", "saddle" or "max_steps", as of :func:`minimum_norm`.
     """
 
     lam_first: FloatArray
@@ -46,24 +44,21 @@ class Limits:
 
 
 def both_limits(
-    problem: Problem, landed: FloatArray, slow_end: FloatArray, status: str, regularizer: Regularization
+    problem: Problem, landed: FloatArray, slow_end: FloatArray, regularizer: Regularization
 ) -> Limits:
-    """Return both, of a drift that has ended at `slow_end` with this status."""
-    end = slow_end
-    if not (problem.is_piecewise or is_l1(regularizer)):  # Newton is blind to kinks
-        found = minimum_norm(problem, slow_end, regularizer=regularizer)
-        end, status = found.w, found.status
+    """Return both, of a drift that has come to `slow_end`."""
+    found = minimum_norm(problem, slow_end, regularizer=regularizer)
     values = {
-        name: (problem.quantity(name, landed), problem.quantity(name, end)) for name in problem.quantities
+        name: (problem.quantity(name, landed), problem.quantity(name, found.w)) for name in problem.quantities
     }
     return Limits(
         lam_first=landed,
-        t_first=end,
-        distance=float(np.linalg.norm(end - landed) / (np.linalg.norm(landed) or 1.0)),
+        t_first=found.w,
+        distance=float(np.linalg.norm(found.w - landed) / (np.linalg.norm(landed) or 1.0)),
         quantities={
             name: (float(a), float(b))
             for name, (a, b) in values.items()
             if name != "grad_norm" and np.ndim(a) == 0
         },
-        status=status,
+        status=found.status,
     )

@@ -200,7 +200,7 @@ class Phases:
             The flow has not landed, or on a point from which no drift starts.
         """
         slow = self._require_slow()
-        return both_limits(self.problem, self.landing.w, slow.final, slow.status, self._regularizer)
+        return both_limits(self.problem, self.landing.w, slow.final, self._regularizer)
 
     def predicted_loss(self, weight_decay: float) -> FloatArray:
         """Return the train loss of the slow phase to first order in lam, at the times of `slow`, shape (T,).
