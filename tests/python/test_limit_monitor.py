@@ -1,6 +1,7 @@
 """What is watched along the drift: eta, the rank, the gap; rank changes, KKT points, and the horizon."""
 
 import dataclasses
+import re
 
 import grokflow as gf
 import numpy as np
@@ -49,6 +50,19 @@ def test_a_change_of_rank_is_told():
     i = np.searchsorted(sol.monitor["s"], s)
     assert sol.monitor["eta"][i - 1] < 1e-10  # what had sunk
     assert (sol.monitor["rank"][:i] == 5).all()
+
+
+def test_what_round_off_decides_behind_a_change_of_rank_is_told_to_those_who_ask_for_more():
+    problem, w = sparse()
+    times, asked = np.linspace(0, 60, 40), (1e-4, 1e-6, 1e-9)
+    runs = [gf.norm_flow(problem, w, (0, 60), rtol=rtol, t_eval=times) for rtol in (*asked, 1e-12)]
+    assert all(run.rank_changes for run in runs)
+    exact = runs[-1].w
+    for rtol, run in zip(asked, runs, strict=False):
+        error = np.max(np.linalg.norm(run.w - exact, axis=1) / np.linalg.norm(exact, axis=1))
+        told = re.search(r"decided by round-off.* ask for rtol = (\S+)\.$", run.message)
+        assert bool(told) == (rtol == 1e-9), run.message
+        assert error < 10 * (float(told[1]) if told else rtol)
 
 
 def test_a_change_of_rank_can_stop_the_run():

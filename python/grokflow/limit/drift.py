@@ -33,6 +33,7 @@ from grokflow.solution import Solution
 
 RESOLVED = 1e-11  # change of a weight, relative to ||w||, below which the projected field is round-off
 TOLD = 3  # changes of rank that a message lists; near a singular point they come in flocks
+DECIDED = 1e-6  # relative error that round-off leaves behind such a point (`python -m benchmarks.tolerance`)
 
 
 class DriftDriver(Driver):
@@ -52,9 +53,13 @@ class DriftDriver(Driver):
         )
         more = len(sol.rank_changes) - TOLD
         rest = f", and {more} more times (see rank_changes)" if more > 0 else ""
-        return dataclasses.replace(
-            sol, message=f"{sol.message} On the way the rank of the Hessian changed {changes}{rest}."
-        )
+        message = f"{sol.message} On the way the rank of the Hessian changed {changes}{rest}."
+        if self._settings["rtol"] < DECIDED:
+            message += (
+                " What is tangent there is decided by round-off, which leaves errors of about "
+                f"{DECIDED:g} behind: ask for rtol = {DECIDED:g}."
+            )
+        return dataclasses.replace(sol, message=message)
 
 
 def norm_flow(
