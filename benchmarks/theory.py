@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import grokflow as gf
 import numpy as np
+from grokflow._backend import core
 from grokflow.limit.compare import distance_path
 
 RATES = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
@@ -24,7 +25,7 @@ class Case:
 
 
 def cases() -> dict[str, Case]:
-    """Return problems of each kind of model."""
+    """Return problems of each kind of model: sums of squares, so that eta is large."""
     rng = np.random.default_rng(0)
 
     def samples(n, p, teacher):
@@ -39,26 +40,30 @@ def cases() -> dict[str, Case]:
 
     found = {}
     X, y, test = samples(30, 60, sparse)
-    found["linear"] = case(gf.models.LinearRegression(X, y, test=test))
-    found["random features"] = case(gf.models.RandomFeatures(X, y, width=100, test=test))
+    found["linear"] = case(gf.models.LinearRegression(X, y, test=test, scale="sum"))
+    found["random features"] = case(gf.models.RandomFeatures(X, y, width=100, test=test, scale="sum"))
     X, y, test = samples(15, 30, sparse)
-    found["diagonal"] = case(gf.models.DiagonalLinearNetwork(X, y, test=test), scale=3.0)
-    found["u^3 - v^3"] = case(gf.models.DeepDiagonalNetwork(X, y, depth=3, test=test), scale=3.0)
+    found["diagonal"] = case(gf.models.DiagonalLinearNetwork(X, y, test=test, scale="sum"), scale=3.0)
+    found["u^3 - v^3"] = case(gf.models.DeepDiagonalNetwork(X, y, depth=3, test=test, scale="sum"), scale=3.0)
     seen = rng.random((8, 8)) < 0.4
     truth = np.outer(rng.standard_normal(8), rng.standard_normal(8))
     rows, cols = np.nonzero(seen)
     unseen = *np.nonzero(~seen), truth[~seen]
     found["completion"] = case(
-        gf.models.MatrixCompletion(rows, cols, truth[rows, cols], shape=(8, 8), width=4, test=unseen)
+        gf.models.MatrixCompletion(
+            rows, cols, truth[rows, cols], shape=(8, 8), width=4, test=unseen, scale="sum"
+        )
     )
     found["deep completion"] = case(
         gf.models.DeepMatrixCompletion(
-            rows, cols, truth[rows, cols], shape=(8, 8), widths=(8, 8), test=unseen
+            rows, cols, truth[rows, cols], shape=(8, 8), widths=(8, 8), test=unseen, scale="sum"
         ),
         scale=2.0,
     )
     A = rng.standard_normal((12, 6, 6))
-    found["U U^T - V V^T"] = case(gf.models.SymmetricSensing(A, rng.standard_normal(12), width=6, negative=6))
+    found["U U^T - V V^T"] = case(
+        gf.models.SymmetricSensing(A, rng.standard_normal(12), width=6, negative=6, scale="sum")
+    )
 
     def smooth(X):
         return np.tanh(X[:, 0]) - np.tanh(X[:, 1])
@@ -69,9 +74,9 @@ def cases() -> dict[str, Case]:
     found["tanh, inner weights"] = case(gf.models.Trained(net, net.initial_weights(seed=1), train=["V", "b"]))
     found["MLP"] = case(gf.models.MLP(X, y, (20, 20), scale="sum", test=test), scale=2.0)
     X, y, test = samples(10, 20, sparse)
-    found["deep linear"] = case(gf.models.DeepLinearNetwork(X, y, (10, 10), test=test))
+    found["deep linear"] = case(gf.models.DeepLinearNetwork(X, y, (10, 10), test=test, scale="sum"))
     X, y, test = samples(6, 2, smooth)
-    found["relu"] = case(gf.models.TwoLayerNetwork(X, y, width=40, activation="relu", test=test))
+    found["relu"] = case(gf.models.TwoLayerNetwork(X, y, width=40, activation="relu", test=test, scale="sum"))
     return found
 
 
@@ -110,20 +115,21 @@ def classifiers() -> dict[str, Case]:
 
 def slopes(chosen):
     """The distance of flows to the drift falls as lam, where eta is above 100 lam (Prop. 2)."""
-    print(
-        "\nDistance of the flow to the drift, 0.5 <= s <= 2, over lam from 1e-2 to 1e-8, where eta > 100 lam"
-    )
-    print(f"  {'problem':<22}{'d':>6}{'rates':>7}{'slope':>9}{'up to s':>9}  eta")
+    print("\nDistance of the flow to the drift, s >= 0.5, over lam where eta > 100 lam: by least squares,")
+    print("and between the two largest rates")
+    print(f"  {'problem':<22}{'d':>6}{'rates':>18}{'slope':>9}{'largest':>9}{'up to s':>9}  eta")
     for name, case in chosen.items():
         span = {"s_end": 2.0, "eps": 0.5, "kappa": 100.0}
         phases = gf.two_phase(case.problem, case.w0, RATES, rtol=1e-11, atol=1e-14, **span)
         if phases.slow is None:
             print(f"  {name:<22}{case.problem.num_params:>6}  {phases.message[:60]}")
             continue
-        eta = phases.slow.monitor["eta"]
+        eta, seen = phases.slow.monitor["eta"], phases.fit.distance
+        rates = list(seen)
+        first = np.log(seen[rates[0]] / seen[rates[1]]) / np.log(rates[0] / rates[1])
         print(
-            f"  {name:<22}{case.problem.num_params:>6}{len(phases.fit.distance):>7}{phases.slope:>9.3f}"
-            f"{phases.fit.s_end:>9.3g}  {eta[0]:.1e} ... {eta.min():.1e}  {phases.fit.reason}",
+            f"  {name:<22}{case.problem.num_params:>6}{f'{rates[0]:g} ... {rates[-1]:g}':>18}"
+            f"{phases.slope:>9.4f}{first:>9.4f}{phases.fit.s_end:>9.3g}  {eta[0]:.1e} ... {eta.min():.1e}",
             flush=True,
         )
 
@@ -160,17 +166,21 @@ def losses(chosen):
 
 def delays(chosen):
     """The limit alone predicts the delay between train and test data, within its horizon."""
-    print("\nObserved over predicted delay; tolerances 1e-3, and between the first and the least test loss")
-    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in TIMELY) + "   horizon s*")
+    print("\nObserved over predicted delay; tolerances 1e-3, and between the first and the least test loss;")
+    print("then by the norm, up to its value at the landing + 1e-3, and half way down")
+    print(f"  {'problem':<22}" + "".join(f"{lam:>12g}" for lam in TIMELY * 2) + "   horizon s*")
     for name, case in chosen.items():
-        if "test_loss" not in case.problem.quantities:
-            continue
         phases = gf.two_phase(case.problem, case.w0, TIMELY, s_end="auto")
         if phases.slow is None:
             continue
-        test = phases.slow["test_loss"]
-        found = phases.grokking_times(1e-3, float(np.sqrt(test[0] * max(test.min(), 1e-3 * test[0]))))
-        cells = [f"{t.delay / t.predicted_delay:>12.4f}" for t in found.values()]
+        size, found = phases.slow["norm"], []
+        if "test_loss" in phases.slow.observed:
+            test = phases.slow["test_loss"]
+            level = float(np.sqrt(test[0] * max(test.min(), 1e-3 * test[0])))
+            found += phases.grokking_times(1e-3, level).values()
+        cells = [f"{t.delay / t.predicted_delay:>12.4f}" for t in found] or [f"{'no test data':>24}"]
+        found = phases.grokking_times(size[0] + 1e-3, (size[0] + size.min()) / 2, by="norm").values()
+        cells += [f"{t.delay / t.predicted_delay:>12.4f}" for t in found]
         told = ", ".join(f"{s:.3g}" for s in phases.horizon.values())
         print(f"  {name:<22}{''.join(cells)}   {told}", flush=True)
 
@@ -191,9 +201,8 @@ def accuracies(chosen):
 def normals(chosen):
     """With the normal correction the distance in normal directions falls as lam^2."""
     rates = [1e-4, 1e-5, 1e-6]
-    print(
-        "\nNormal distance of the flow to the composite over lam, s >= 0.5: without the correction, with it"
-    )
+    print("\nNormal distance of the flow to the composite over lam, the median of s >= 0.5: without the")
+    print("correction, and with it")
     for name, case in chosen.items():
         phases = gf.two_phase(case.problem, case.w0, rates, s_end=2.0, kappa=100.0, rtol=1e-11, atol=1e-14)
         if phases.slow is None:
@@ -205,14 +214,16 @@ def normals(chosen):
                 late = (lam * sol.t > 0.5) & (lam * sol.t < end)
                 composite = phases.composite(lam, normal_correction=correct)[late]
                 pairs = zip(composite, sol.w[late] - composite, strict=True)
-                normal = [
-                    np.linalg.lstsq(J, J @ e, rcond=None)[0]
-                    for w, e in pairs
-                    for J in [case.problem.jacobian(w)]
-                ]
-                apart.append(max((np.linalg.norm(v) for v in normal), default=np.nan))
+                apart.append(np.median([normal_size(case.problem, w, e) for w, e in pairs] or [np.nan]))
             cells.append(np.polyfit(np.log(rates), np.log(apart), 1)[0])
         print(f"  {name:<22}{cells[0]:>8.3f}{cells[1]:>8.3f}   up to s = {end:.3g}", flush=True)
+
+
+def normal_size(problem, w, e):
+    """The size of what of e is normal to the manifold at w, along the data points on which neurons slide."""
+    piece = core.drifting_piece(problem._core, w, core.weighted_norm([(0, w.size, 1.0)]))
+    J = piece.linearize(w).jacobian()
+    return np.linalg.norm(np.linalg.lstsq(J, J @ e, rcond=None)[0])
 
 
 def exponents(chosen):
