@@ -185,6 +185,19 @@ def test_delays_are_predicted_by_what_was_observed():
         phases.grokking_times(1.0, 1.0, by="s")
 
 
+def test_decay_may_hold_the_train_loss_up_long_after_the_landing():
+    """It rises with the drift, and falls below a level that is as small as that in the slow phase only."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6, 12))
+    problem = gf.models.DeepDiagonalNetwork(X, X[:, 0] - X[:, 1], depth=3)
+    phases = gf.two_phase(problem, problem.initial_weights(seed=1, scale=2.0), [1e-5, 1e-6], s_end=3.0)
+    for lam in phases.flows:
+        excess = phases.predicted_loss(lam)
+        times = phases.grokking_times(1e-2, np.sqrt(excess.max() * excess[-1]), by="train_loss")[lam]
+        assert times.test > 1.0 / lam
+        assert times.delay == pytest.approx(times.predicted_delay, rel=2e-3)
+
+
 def test_delays_are_predicted_by_a_penalty():
     rng = np.random.default_rng(0)
     problem = gf.models.LinearRegression(rng.standard_normal((4, 8)), rng.standard_normal(4))

@@ -60,16 +60,17 @@ class TwoPhase:
 
         def predicted(lam, part, tol):
             s = learned(self.slow, part, tol)
-            if s == 0:  # in the fast phase, or by the jump at its end
-                t = learned(self.fast, part, tol)
-                return self.landing.t if np.isnan(t) else t
-            if not s <= self.horizon[lam]:
+            if np.isnan(s) or s > self.horizon[lam]:
                 return np.nan
-            near = np.flatnonzero((self.slow.t > 0.6 * s) & (self.slow.t < 1.4 * s))
-            rows = slice(max(near[0] - 1, 0), near[-1] + 2)
+            near = self.slow.t <= self.horizon[lam] if s == 0 else np.abs(self.slow.t - s) < 0.4 * s
+            rows = np.flatnonzero(near)
+            rows = slice(max(rows[0] - 1, 0), rows[-1] + 1 + (s > 0))
             corrected = [w + step_beside(self.problem, w, self.decays[lam]) for w in self.slow.w[rows]]
             values = np.array([self.problem.quantity(named(part), w) for w in corrected])
             moved = stays_below(self.slow.t[rows], 1 - values if by == "accuracy" else values, tol)
+            if s == 0:  # in the fast phase, or by the jump at its end, or once decay lets it
+                t = learned(self.fast, part, tol)
+                return np.maximum(self.landing.t if np.isnan(t) else t, moved / lam)
             return moved / lam if abs(moved - s) <= 0.2 * s else np.nan
 
         found = {}

@@ -42,8 +42,9 @@ class GrokkingTimes:
     predicted_delay : float
         The same of the limit: each time is that of the drift, in units of 1/lam, or that of the fast phase
         where the drift begins with it. That of the drift is corrected to first order in lam (see
-        :meth:`composite`). nan too where it would lie beyond `horizon`, and where the correction is more than
-        a fifth of it, of which the next order is some percent.
+        :meth:`composite`): decay may hold the train loss up long after the landing. nan too where it would
+        lie beyond `horizon`, and where the correction is more than a fifth of it, of which the next order is
+        some percent.
     horizon : float
         Time up to which the limit describes the flow.
     """
@@ -303,26 +304,31 @@ class Phases:
         return drift(self.problem, self.landing.w, request, self._regularizer)
 
     def _predicted(self, lam: float, name: str, tol: float) -> float:
-        """The time from which on the limit has learned; nan beyond the horizon."""
+        """The time from which on the limit has learned; nan beyond the horizon, or if much is corrected."""
         if self.slow is None:
             return math.nan
-        late = learned(self.slow, name, tol)
-        if late != 0.0:
-            return self._corrected(lam, late, name, tol) / lam if late <= self.horizon[lam] else math.nan
+        drift = learned(self.slow, name, tol)
+        late = self._corrected(self.slow, lam, drift, name, tol)
+        if max(drift, late) > self.horizon[lam] or abs(late - drift) > MOVED * drift > 0.0:
+            return math.nan
+        if drift != 0.0:
+            return late / lam
         early = learned(self.fast, name, tol)
-        return self.landing.t if math.isnan(early) else early
+        return float(np.maximum(self.landing.t if math.isnan(early) else early, late / lam))
 
-    def _corrected(self, lam: float, late: float, name: str, tol: float) -> float:
-        """That slow time where the flow runs beside the drift; nan where it is not near `late`."""
-        slow = self.slow
-        if slow is None or slow.w is None or not self.problem.num_residuals or math.isnan(late):
+    def _corrected(self, slow: Solution, lam: float, late: float, name: str, tol: float) -> float:
+        """That slow time where the flow runs beside the drift, which is below the level all along at 0."""
+        if slow.w is None or not self.problem.num_residuals or math.isnan(late):
             return late
-        first, last = np.searchsorted(slow.t, [late * (1.0 - 2.0 * MOVED), late * (1.0 + 2.0 * MOVED)])
+        begin, end = (1.0 - 2.0 * MOVED) * late, (1.0 + 2.0 * MOVED) * late
+        if late == 0.0:
+            begin, end = min(lam * self.landing.t, self.horizon[lam]), self.horizon[lam]
+        first, last = np.searchsorted(slow.t, [begin, end])
         rows = slice(max(first - 1, 0), last + 1)
         states = [w + self._beside(lam, w) for w in slow.w[rows]]
         beside = [self._value(name, s, w) for s, w in zip(slow.t[rows], states, strict=True)]
         found = stays_below(slow.t[rows], missed(name, np.array(beside)), tol)
-        return found if abs(found - late) <= MOVED * late else math.nan
+        return 0.0 if found == slow.t[rows][0] else found
 
     def _value(self, name: str, s: float, w: FloatArray) -> ArrayLike:
         """What was observed by this name."""
