@@ -9,6 +9,7 @@
 #include "grokflow/gradient_flow.hpp"
 #include "grokflow/norm_flow.hpp"
 #include "grokflow/penalised.hpp"
+#include "grokflow/workspace.hpp"
 #include "steppers/exponential.hpp"
 #include "tangent/residual_vanishes.hpp"
 
@@ -202,10 +203,12 @@ Observable observe(std::shared_ptr<const Problem> problem, const std::string& qu
 }
 
 Observable observe(std::shared_ptr<const Regularizer> regularizer, std::string name) {
-  auto evaluate = [regularizer = std::move(regularizer), gradient = Vector()](double, const ConstVectorRef& w,
-                                                                              VectorRef out) mutable {
-    gradient.resize(w.size());
-    out[0] = regularizer->evaluate(w, gradient);
+  // Of all copies of the observable.
+  auto gradients = std::make_shared<WorkspacePool<Vector>>();
+  auto evaluate = [regularizer = std::move(regularizer), gradients = std::move(gradients)](
+                      double, const ConstVectorRef& w, VectorRef out) {
+    const auto gradient = gradients->borrow([&w] { return std::make_unique<Vector>(w.size()); });
+    out[0] = regularizer->evaluate(w, *gradient);
   };
   return {std::move(name), 0, std::move(evaluate)};
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "grokflow/stepper.hpp"
+#include "steppers/stretches.hpp"
 #include "steppers/tableau.hpp"
 
 namespace grokflow {
@@ -29,11 +30,10 @@ class ExplicitRungeKutta final : public OneStepMethod {
         w_(flow.size()),
         old_w_(flow.size()),
         new_w_(flow.size()),
-        error_vector_(flow.size()),
         new_k_(flow.size()),
-        weights_(flow.size()),
         k_(flow.size(), tableau.A.rows()),
-        old_k_(flow.size(), tableau.A.rows()) {}
+        bends_(flow.size(), tableau.D.cols()),
+        pass_(flow.size()) {}
 
   double start(const ConstVectorRef& w0, double first_step) override {
     w_ = w0;
@@ -62,9 +62,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
       set_stage(i);
       flow_.rhs(new_w_, k_.col(i));
     }
-    error_vector_.noalias() = k_ * tableau_.e;
-    tolerance_.weights(w_, new_w_, weights_);
-    error_ = kTrust * h * rms_norm(error_vector_, weights_);
+    error_ = kTrust * h * estimate();
     outcome_ = std::isfinite(error_) ? Outcome::done : Outcome::not_finite;
     return {outcome_, error_};
   }
@@ -72,8 +70,8 @@ class ExplicitRungeKutta final : public OneStepMethod {
   double accept() override {
     old_w_.swap(w_);
     w_.swap(new_w_);
-    old_k_.swap(k_);
-    k_.col(0) = old_k_.col(last_);
+    keep_path();
+    k_.col(0) = k_.col(last_);
     clock_.advance(h_);
     last_h_ = h_;
     // The controller of Gustafsson, which damps the oscillations of the step at the limit of stability.
@@ -98,7 +96,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
       out = w_;
       return;
     }
-    path(old_w_, old_k_, last_h_, 1.0 - back / last_h_, out);
+    path(old_w_, bends_, last_h_ * powers(1.0 - back / last_h_), out);
   }
 
   const std::vector<double>& nodes() const override {
@@ -106,7 +104,7 @@ class ExplicitRungeKutta final : public OneStepMethod {
     return nodes;
   }
 
-  void preview(double x, VectorRef out) const override { path(w_, k_, h_, x, out); }
+  void preview(double x, VectorRef out) const override { path(w_, k_, h_ * (tableau_.D * powers(x)), out); }
 
   Attempt cut(double x) override { return attempt(x * h_); }
 
@@ -123,19 +121,40 @@ class ExplicitRungeKutta final : public OneStepMethod {
   int order() const override { return tableau_.order; }
 
   void state(Archive& archive) override {
-    archive(clock_, w_, old_w_, k_, old_k_, h_, last_h_, error_, last_error_, rejected_, outcome_);
+    archive(clock_, w_, old_w_, k_, bends_, h_, last_h_, error_, last_error_, rejected_, outcome_);
   }
 
  private:
   /// Evaluations to come are at stage i of the step.
   void set_stage(Index i) { flow_.set_time(clock_.t() + c_[i] * h_); }
 
-  void path(const Vector& start, const Matrix& k, double h, double x, VectorRef out) const {
+  /// The norm of the error over h.
+  double estimate() {
+    const double squares = pass_.sum(4.0 * static_cast<double>(last_ + 1), [&](Index begin, Index count) {
+      Stretches::Tile error = Stretches::Tile::Zero(count), weights(count);
+      for (Index i = 0; i <= last_; ++i) error += tableau_.e[i] * k_.col(i).segment(begin, count);
+      tolerance_.weights(w_.segment(begin, count), new_w_.segment(begin, count), weights, begin);
+      return error.cwiseProduct(weights).squaredNorm();
+    });
+    return std::sqrt(squares / static_cast<double>(flow_.size()));
+  }
+
+  /// Of the path of a step only its polynomial is kept, w(x) = w + h sum_m bends_m x^(m+1).
+  void keep_path() {
+    bends_.setZero();
+    for (Index m = 0; m < bends_.cols(); ++m)
+      for (Index i = 0; i <= last_; ++i) bends_.col(m) += tableau_.D(i, m) * k_.col(i);
+  }
+
+  /// One of each direction of a path.
+  using Shares = Eigen::Matrix<double, Eigen::Dynamic, 1, 0, 8, 1>;
+
+  static Eigen::Vector4d powers(double x) { return {x, x * x, x * x * x, x * x * x * x}; }
+
+  /// out = start + directions shares
+  static void path(const Vector& start, const Matrix& directions, const Shares& shares, VectorRef out) {
     out = start;
-    for (Index i = 0; i <= last_; ++i) {
-      const auto d = tableau_.D.row(i);
-      out += (h * x * (d[0] + x * (d[1] + x * (d[2] + x * d[3])))) * k.col(i);
-    }
+    for (Index i = 0; i < shares.size(); ++i) out += shares[i] * directions.col(i);
   }
 
   Flow& flow_;
@@ -144,8 +163,10 @@ class ExplicitRungeKutta final : public OneStepMethod {
   Clock clock_{0.0};
   Index last_;  // stage
   Vector c_;    // of the stages, in the step
-  Vector w_, old_w_, new_w_, error_vector_, new_k_, weights_;
-  Matrix k_, old_k_;  // of the step that is tried, and of the last accepted one
+  Vector w_, old_w_, new_w_, new_k_;
+  Matrix k_;      // of the step that is tried
+  Matrix bends_;  // of the last accepted one
+  Stretches pass_;
   double h_ = 0.0, last_h_ = 0.0, error_ = 0.0, last_error_ = 1e-4;
   bool rejected_ = false;
   Attempt::Outcome outcome_ = Attempt::Outcome::done;
