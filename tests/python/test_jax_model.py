@@ -113,11 +113,36 @@ def test_samples_that_see_each_other_have_no_kernel():
             r"test y has shape \(6, 3\), and outputs",
         ),
         (apply, {"a": np.array([np.nan])}, Y, {}, ValueError, "params holds numbers that are not finite"),
+        (apply, {}, Y, {}, ValueError, "params holds no array"),
+        (apply, {"a": np.ones((0, 3))}, Y, {}, ValueError, "params holds an empty array at 'a'"),
+        (apply, {"a": {"b": np.ones(3)}, "a.b": np.ones(3)}, Y, {}, ValueError, "have the same name"),
+        (
+            apply,
+            {"a": np.ones(3, dtype=np.float16)},
+            Y,
+            {"dtype": "module"},
+            ValueError,
+            "params are float16, too",
+        ),
+        (lambda p, x: 1j * apply(p, x), start(), Y, {}, TypeError, "outputs are complex128"),
+        (lambda p, x: apply(p, x).astype(int), start(), Y, {}, TypeError, "outputs are int64"),
+        (lambda p, x: jnp.nan * apply(p, x), start(), Y, {}, ValueError, "outputs of apply are not finite"),
     ],
 )
 def test_bad_input_is_told_before_any_work(function, params, y, options, error, message):
     with pytest.raises(error, match=message):
         gf.from_jax(function, params, X, y, **options)
+
+
+def test_inputs_hold_real_samples_and_as_many_in_each_array():
+    with pytest.raises(TypeError, match="inputs are complex128; they must be real numbers"):
+        gf.from_jax(apply, start(), 1j * X, Y)
+    with pytest.raises(ValueError, match="one sample per row, as many in each array"):
+        gf.from_jax(lambda p, x: apply(p, x["a"]), start(), {"a": X, "b": X[:3]}, Y)
+
+
+def test_a_bare_array_is_the_block_w():
+    assert list(gf.from_jax(lambda W, x: x @ W, np.ones((4, 3)), X, Y).blocks) == ["w"]
 
 
 def test_samples_that_are_not_finite_are_told():

@@ -191,6 +191,10 @@ def test_accuracy_and_prediction():
     assert problem.predict(w, X[:2]) == pytest.approx(problem.predict(w)[:2], rel=1e-12)
     with pytest.raises(ValueError, match="takes X and y, or neither"):
         problem.accuracy(w, X)
+    with pytest.raises(ValueError, match="y tells the classes of 1 samples, and X holds 2"):
+        problem.accuracy(w, X[:2], [1])
+    with pytest.raises(TypeError, match="y is dtype <U1; it must hold real numbers"):
+        problem.accuracy(w, X[:2], ["a", "b"])
 
 
 def test_what_takes_over_from_a_kernel_that_is_wrong():
@@ -283,6 +287,17 @@ def with_layer(layer):
     return nn.Sequential(nn.Linear(64, 3), layer)
 
 
+class Ending(nn.Module):
+    """A network whose outputs go through a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.network, self.function = network(), function
+
+    def forward(self, x):
+        return self.function(self.network(x))
+
+
 def overflowing():
     layer = nn.Linear(64, 3)
     nn.init.constant_(layer.bias, torch.inf)
@@ -313,6 +328,14 @@ def overflowing():
         (network(), np.full(X.shape, "a"), Y, {}, TypeError, "X is dtype <U1; it must hold real numbers"),
         (network(), [[1.0], [1.0, 2.0]], Y, {}, VALUE, "X is ragged"),
         (network(), np.ma.masked_array(X, X > 2), Y, {}, VALUE, "X has masked entries"),
+        (network().half(), X, Y, {"dtype": "module"}, VALUE, "torch.float16, too coarse.*dtype='float64'"),
+        (network().to("meta"), X, Y, {}, VALUE, "module is on meta, which holds no numbers"),
+        (network(), X, ELSEWHERE[:, :3], {}, VALUE, "y is on meta, which holds no numbers"),
+        (nn.LazyLinear(3), X, Y, {}, VALUE, "'weight' has no shape yet; call module once"),
+        (nn.Linear(64, 3, dtype=torch.cfloat), X, Y, {}, TypeError, "'weight' is torch.complex64"),
+        (Ending(torch.detach), X, Y, {}, VALUE, "outputs do not depend on the weights"),
+        (Ending(torch.Tensor.float), X, Y, {}, TypeError, "outputs are torch.float32, and module is"),
+        (Ending(torch.Tensor.long), X, CLASSES, ENTROPY, TypeError, "outputs are torch.int64"),
         (nn.Flatten(), X, Y, {}, VALUE, "no parameter that requires grad"),
         (np.tanh, X, Y, {}, TypeError, "it must be a torch.nn.Module"),
         (network(), X.astype(int), Y, {}, TypeError, "does not take X of torch.int64; give it real numbers"),

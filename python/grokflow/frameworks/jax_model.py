@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from grokflow._validate import FloatArray, as_choice
 from grokflow._warnings import warn
 from grokflow.frameworks.jax_losses import as_function
-from grokflow.frameworks.model import COUPLED, KERNELS, FrameworkModel, Outputs
+from grokflow.frameworks.model import COARSEST, COUPLED, KERNELS, FrameworkModel, Outputs
 from grokflow.frameworks.probe import SAMPLES, beside, wrong_blocks
 from grokflow.losses import Loss
 
@@ -29,7 +29,9 @@ class JaxOutputs(Outputs):
         if not callable(apply):
             raise TypeError(f"apply is {apply!r}; it must be a function apply(params, X)")
         paths, self._structure = jax.tree_util.tree_flatten_with_path(params)
-        leaves = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+        leaves = {jax.tree_util.keystr(path, simple=True, separator=".") or "w": leaf for path, leaf in paths}
+        if len(leaves) < len(paths):
+            raise ValueError("two arrays of params have the same name, keys joined by dots; rename a key")
         self._like = list(leaves.values())
         self._dtypes = [np.asarray(leaf).dtype for leaf in self._like]
         for name, kind in zip(leaves, self._dtypes, strict=True):
@@ -37,8 +39,14 @@ class JaxOutputs(Outputs):
                 raise TypeError(
                     f"params holds {kind} at {name!r}; close over constants, or make them floating"
                 )
+            if np.size(leaves[name]) == 0:
+                raise ValueError(f"params holds an empty array at {name!r}")
+        if not leaves:
+            raise ValueError("params holds no array")
         own = as_choice("dtype", dtype, ["float64", "module"]) == "module"
-        self._dtype = np.result_type(*self._dtypes) if own else np.dtype("float64")
+        self._dtype = jnp.result_type(*self._dtypes) if own else np.dtype("float64")
+        if self._dtype.itemsize < COARSEST:
+            raise ValueError(f"params are {self._dtype}, too coarse to integrate; take dtype='float64'")
         self.single_precision = self._dtype != np.float64
         self.parameters = {name: np.shape(leaf) for name, leaf in leaves.items()}
         flat = [np.asarray(leaf, dtype=np.float64).reshape(-1) for leaf in leaves.values()]
@@ -63,20 +71,29 @@ class JaxOutputs(Outputs):
             raise TypeError(f"apply returned a {type(f).__name__}; it must return an array (n, k)")
         if len(f.shape) != 2 or f.shape[0] != n:
             raise ValueError(f"outputs have shape {f.shape}, expected ({n}, k), one row per sample")
+        if f.dtype != self._dtype:
+            raise TypeError(
+                f"outputs are {f.dtype}, and apply is computed in {self._dtype}: it must not change that"
+            )
+        if not np.isfinite(self._call("_f", self._start, self.X)).all():
+            raise ValueError("the outputs of apply are not finite at the params that it has")
         return n, f.shape[1]
 
     def inputs(self, name: str, X: Any) -> Any:
         """`X`, an array or a tree of such, with one sample per row."""
         with self._computing():
             X = jax.tree.map(self._cast, X)
-        if any(leaf.ndim == 0 or len(leaf) == 0 for leaf in jax.tree.leaves(X)):
-            raise ValueError(f"{name} must hold one sample per row")
+        rows = {leaf.shape[:1] for leaf in jax.tree.leaves(X)}
+        if len(rows) != 1 or rows <= {(), (0,)}:
+            raise ValueError(f"{name} must hold one sample per row, as many in each array")
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(X)):
             raise ValueError(f"{name} holds numbers that are not finite")
         return X
 
     def _cast(self, values: ArrayLike) -> Array:
         x: Array = jnp.asarray(values)
+        if jnp.issubdtype(x.dtype, jnp.complexfloating):
+            raise TypeError(f"inputs are {x.dtype}; they must be real numbers")
         return x.astype(self._dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
     def tree(self, w: Array) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from grokflow._backend import core
-from grokflow._validate import FloatArray
+from grokflow._validate import FloatArray, as_real
 from grokflow._warnings import warn
 from grokflow.losses import NAMES, CrossEntropy, Loss, as_loss
 from grokflow.outputs import OutputModel
@@ -26,6 +26,7 @@ UNCURVED = (
     "a product with the Hessian is not the change of the gradient (an operation whose second derivative is "
     "wrong?): differences take over"
 )
+COARSEST = 4  # bytes of a number that solvers can make use of
 SINGLE = 1e-5  # the smallest rtol that single precision keeps
 
 
@@ -195,12 +196,15 @@ class FrameworkModel(OutputModel):
         Raises
         ------
         ValueError
-            If one of `X` and `y` is given without the other.
+            If one of `X` and `y` is given without the other, or they are not of the same samples.
         """
         if (X is None) != (y is None):
             raise ValueError("accuracy takes X and y, or neither")
-        targets = self.targets if y is None else as_numpy(y)
-        return float(np.mean(classes_of(self.predict(w, X)) == classes_of(targets)))
+        found = classes_of(self.predict(w, X))
+        expected = classes_of(self.targets if y is None else as_real("y", as_numpy(y)))
+        if expected.shape != found.shape:
+            raise ValueError(f"y tells the classes of {expected.size} samples, and X holds {len(found)}")
+        return float(np.mean(found == expected))
 
     def __reduce__(self) -> tuple[Callable[[], FrameworkModel], tuple[()]]:
         return self._remake, ()
@@ -233,4 +237,6 @@ def with_smoothing(criterion: Loss, label_smoothing: float) -> Loss:
 
 def as_numpy(y: Any) -> Any:
     """Return targets, a tensor or an array, as an array."""
+    if str(getattr(y, "device", "")) == "meta":
+        raise ValueError("y is on meta, which holds no numbers")
     return y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)

@@ -49,7 +49,7 @@ class Chain(NamedTuple):
 def kinks_of(module: nn.Module) -> str:
     """Why the gradient flow of a module is not smooth, as far as its layers tell; "" if they do not."""
     for name, layer in module.named_modules():
-        if isinstance(layer, KINKED):
+        if isinstance(layer, KINKED) or getattr(layer, "activation", None) is functional.relu:
             return (
                 f"module holds {type(layer).__name__} ({name!r}): its flow has kinks, and is integrated as "
                 "if it were smooth, in steps that may become very small; nn.GELU and nn.Softplus have smooth "

@@ -47,7 +47,7 @@ class TorchOutputs(Outputs):
     def _shape(self) -> tuple[int, int]:
         """The shape of the outputs, checked, as is that they are the same twice."""
         try:
-            n, f = len(self.X), self._values(self.X)
+            n, f = len(self.X), self.network(self.network.tree(self.network.leaf(self.weights())), self.X)
         except RuntimeError as error:
             if self.X.is_floating_point():
                 raise
@@ -58,6 +58,13 @@ class TorchOutputs(Outputs):
             raise TypeError(f"module returned a {type(f).__name__}; it must return a tensor (n, k)")
         if f.ndim != 2 or len(f) != n:
             raise ValueError(f"outputs have shape {tuple(f.shape)}, expected ({n}, k), one row per sample")
+        if f.dtype != self.network.dtype:
+            raise TypeError(
+                f"outputs are {f.dtype}, and module is computed in {self.network.dtype}: "
+                "it must not change that"
+            )
+        if not f.requires_grad:
+            raise ValueError("outputs do not depend on the weights: were they detached, or made by no_grad?")
         if not torch.isfinite(f).all():
             raise ValueError("the outputs of module are not finite at the weights that it has")
         if not torch.equal(f, self._values(self.X)):

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from grokflow._validate import FloatArray, as_choice, as_real
+from grokflow.frameworks.model import COARSEST
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
@@ -30,23 +31,34 @@ class Network:
     def __init__(self, module: nn.Module, dtype: str) -> None:
         if not isinstance(module, nn.Module):
             raise TypeError(f"module is a {type(module).__name__}; it must be a torch.nn.Module")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError("module is scripted; give the one that torch.jit.script was given")
         self.module = module
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trainable:
             raise ValueError("module has no parameter that requires grad")
-        devices = {str(p.device): name for name, p in module.named_parameters()}
+        held = [*module.named_buffers(), *module.named_parameters()]
+        devices = {str(x.device): name for name, x in held}
         if len(devices) > 1:
             (a, first), (b, second) = list(devices.items())[:2]
             raise ValueError(f"module is on several devices: {first} on {a}, {second} on {b}; move it to one")
+        if "meta" in devices:
+            raise ValueError("module is on meta, which holds no numbers; move it to a device by to_empty()")
+        for name, x in trainable.items():
+            if isinstance(x, nn.UninitializedParameter):
+                raise ValueError(f"parameter {name!r} has no shape yet; call module once")
+            if not x.is_floating_point():
+                raise TypeError(f"parameter {name!r} is {x.dtype}; weights are real numbers")
         parameter = next(iter(trainable.values()))
         self.device = parameter.device
         own = as_choice("dtype", dtype, ["float64", "module"]) == "module"
         self.dtype = parameter.dtype if own else torch.float64
+        if self.dtype.itemsize < COARSEST:
+            raise ValueError(f"module is in {self.dtype}, too coarse to integrate; take dtype='float64'")
         self.names = list(trainable)
         self.shapes = [tuple(p.shape) for p in trainable.values()]
         self.sizes = [p.numel() for p in trainable.values()]
         self.num_params = sum(self.sizes)
-        held = [*module.named_buffers(), *module.named_parameters()]
         self._constants = {name: self.cast(x.detach().clone()) for name, x in held if name not in trainable}
         uses = [list(f(remove_duplicate=False)) for f in (module.named_buffers, module.named_parameters)]
         self._ties = sum(map(len, uses)) > len(held)  # which torch else looks for at each call
