@@ -5,9 +5,9 @@ python -m benchmarks.own_models [--quick] [--json FILE]
 On one thread, in CPU seconds, on handwritten digits by tanh networks with ten outputs. These are chains that
 the library has itself: `from_torch` hands them to it, unless a kernel by hooks is asked for, which stands for
 modules that it has not. Costs are in gradients of the problem. The loop is full-batch gradient descent with
-weight decay in single precision, as `torch.optim.SGD` does it, with the largest step that is stable at the points of the flow, extrapolated. Its
-error is seen on the first thousand steps, in double precision, and falls as the step: so the time at equal
-error is extrapolated too.
+weight decay in single precision, as `torch.optim.SGD` does it, with the largest step that is stable at the
+points of the flow, extrapolated. Its error is seen on the first thousand steps, in double precision, and
+falls as the step: so the time at equal error is extrapolated too.
 """
 
 from __future__ import annotations

@@ -103,6 +103,21 @@ def test_a_class_column(tmp_path):
     assert "test acc" in result.stdout
 
 
+def test_names_of_classes_in_an_archive_and_bools_as_codes(tmp_path):
+    names = np.array(["cat", "dog", "ant"])[X.argmax(axis=1)]
+    np.savez(tmp_path / "t.npz", X=X, y=names)
+    options = ["--model", "mlp", "--widths", "5", "--loss", "cross_entropy"]
+    named, parts, _ = run(tmp_path, tmp_path / "t.npz", *options)
+    assert parts["classes"].tolist() == ["ant", "cat", "dog"]
+    codes = {name: np.where(names == name, "True", "False") for name in ("ant", "cat", "dog")}
+    data = write(tmp_path / "t.csv", inputs() | codes)
+    coded, _, _ = run(tmp_path, data, *options, *[f"--target={name}" for name in codes])
+    assert np.array_equal(coded.final, named.final)
+    refused(
+        grokflow("run", "--data", tmp_path / "t.npz", "--out", tmp_path / "out"), "must hold real numbers"
+    )
+
+
 def test_a_module_of_ones_own(tmp_path):
     pytest.importorskip("torch")
     file = tmp_path / "mine.py"
@@ -122,6 +137,14 @@ def test_a_module_of_ones_own(tmp_path):
     refused(grokflow(*command, "--model", f"torch:{file}:model"), "a module itself; name what makes it")
     refused(grokflow(*command, "--model", f"torch:{file}:number"), "returned a int")
     refused(grokflow(*command, "--model", "torch:nothing.py:other"), "nothing.py")
+    with open(file, "a") as stream:
+        stream.write(
+            "def boom():\n    raise RuntimeError('no')\ndef narrow():\n    return torch.nn.Linear(1, 1)\n"
+        )
+    refused(grokflow(*command, "--model", f"torch:{file}:boom"), "mine.py, line 9: RuntimeError: no")
+    refused(grokflow(*command, "--model", f"torch:{file}:narrow"), "narrow: RuntimeError: mat1 and mat2")
+    file.write_text("def (\n")
+    refused(grokflow(*command, "--model", f"torch:{file}:boom"), "mine.py, line 1: SyntaxError")
     refused(grokflow(*command, "--model", "torch:mine"), "torch:FILE.py:FUNCTION")
 
 

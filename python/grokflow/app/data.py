@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from grokflow.memory import MemoryLimitError, require_memory
 Array = NDArray[np.float64]
 CLASSIFYING = ("cross_entropy", "logistic")  # losses whose targets are classes
 MOST_CLASSES = 100
+TRUTH = {"false": "0", "true": "1"}  # as pandas and R write columns of bools
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def read(
     """
     classified = loss in CLASSIFYING
     if path.suffix == ".npz":
-        table, labels = _read_npz(path)
+        table, labels = _read_npz(path, classified)
     elif path.suffix == ".csv":
         table, labels = _read_csv(path, target, ignore, classified, entries)
     else:
@@ -214,7 +216,7 @@ def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
         if name in wanted[:i]:
             raise FileError(f"{path}: column {name!r} is named twice, as a target or as one to leave out")
         if name not in header:
-            raise FileError(f"{path}: {unknown('column', name, header)}")
+            raise FileError(f"{path}: {unknown('column', name, filter(None, header))}")
 
 
 def _with_classes(path: Path, table: Table, labels: Sequence[str], loss: str) -> Table:
@@ -246,6 +248,7 @@ def _number(cell: str, place: str) -> float:
     text = cell.strip()
     if not text:
         raise FileError(f"{place}: the cell is empty; fill it, or drop the row, or ignore the column")
+    text = TRUTH.get(text.lower(), text)
     if not _is_number(text):
         raise FileError(
             f"{place}: {text!r} is not a number; encode it as one, or ignore the column (classes to predict "
@@ -265,27 +268,36 @@ def _is_number(text: str) -> bool:
     return "_" not in text  # Python's own literals may have one
 
 
-def _read_npz(path: Path) -> tuple[Table, list[str]]:
+def _read_npz(path: Path, classified: bool) -> tuple[Table, list[str]]:
     """Return the table, and the targets as texts, for those that are classes."""
     arrays = _arrays(path, ("X", "y"))
-    X, y = arrays["X"], arrays["y"]
+    named = classified and arrays["y"].dtype.kind == "U"
+    X, y = _real(path, "X", arrays["X"]), arrays["y"] if named else _real(path, "y", arrays["y"])
     if X.ndim != 2 or y.ndim not in (1, 2) or len(y) != len(X) or 0 in X.shape + y.shape:
         raise FileError(
             f"{path}: X has shape {X.shape} and y {y.shape}; they must be (n, p) and (n,) or (n, outputs), "
             "not empty"
         )
-    for name, array in (("X", X), ("y", y)):
+    for name, array in (("X", X), ("y", y))[: 1 if named else 2]:
         bad = np.argwhere(~np.isfinite(array))
         if bad.size:
             index = ", ".join(map(str, bad[0]))
             raise FileError(f"{path}: {name}[{index}] is {array[tuple(bad[0])]}; all entries must be finite")
     targets = y[:, 0] if y.shape[1:] == (1,) else y
-    labels = [f"{label:.17g}" for label in targets] if targets.ndim == 1 else []
+    labels = [label if named else f"{label:.17g}" for label in targets.tolist()] if targets.ndim == 1 else []
     return Table(X, targets, tuple(f"x{j}" for j in range(X.shape[1]))), labels
 
 
-def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
-    """Return the arrays called `names` of an .npz, as float64."""
+def _real(path: Path, name: str, array: Any) -> Array:
+    """Return an array as float64."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        dtype = getattr(array, "dtype", "none")
+        raise FileError(f"{path}: {name} has dtype {dtype}; it must hold real numbers")
+    return array.astype(np.float64)
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays called `names` of an .npz."""
     with open(path, "rb") as stream:
         if not zipfile.is_zipfile(stream):
             raise FileError(f"{path} is not an .npz archive, or its end is missing")
@@ -297,13 +309,8 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
                     raise FileError(f"{path} has no array {name!r}; it has {listed(archive.files) or 'none'}")
                 size = archive.zip.getinfo(f"{name}.npy").file_size
                 require_memory(f"{path}: the array {name} has {size} bytes", size // 8)
-            arrays = {name: archive[name] for name in names}
+            return {name: archive[name] for name in names}
         except (FileError, MemoryLimitError):
             raise
         except Exception as error:  # zipfile, zlib and NumPy have a dozen kinds for a damaged file
             raise FileError(f"{path} cannot be read as an .npz of plain arrays: {error or error!r}") from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            dtype = getattr(array, "dtype", "none")
-            raise FileError(f"{path}: {name} has dtype {dtype}; it must hold real numbers")
-    return {name: array.astype(np.float64) for name, array in arrays.items()}

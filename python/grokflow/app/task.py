@@ -7,6 +7,9 @@ import hashlib
 import importlib.util
 import inspect
 import io
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -157,7 +160,8 @@ def build(settings: Common, parts: data.Split) -> Any:
     elif settings.loss not in ("squares", "mse"):
         options["loss"] = settings.loss
     if settings.model.startswith("torch:"):
-        return gf.from_torch(made_module(settings, parts), parts.X, parts.y, **options)
+        with errors_told(settings.model):
+            return gf.from_torch(made_module(settings, parts), parts.X, parts.y, **options)
     if settings.model == "linear":
         return gf.models.LinearRegression(parts.X, parts.y, **options)
     if settings.model == "diagonal":
@@ -211,6 +215,24 @@ def matrix(
     if settings.model == "deep-matrix":
         return gf.models.DeepMatrixCompletion(*entries, widths=as_widths(settings), **options)
     return gf.models.MatrixCompletion(*entries, width=settings.width or min(rows, columns), **options)
+
+
+@contextmanager
+def errors_told(model: str) -> Iterator[None]:
+    """Turn what a model of the user's raises, in its file or later, into a line that says where."""
+    file = model.removeprefix("torch:").rpartition(":")[0]
+    try:
+        yield
+    except Exception as error:
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
+        ]
+        if isinstance(error, SyntaxError):
+            lines = [error.lineno]
+        if not lines and isinstance(error, ValueError | OSError):
+            raise
+        where = f"{file}, line {lines[-1]}" if lines else f"the module of {model}"
+        raise FileError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def made_module(settings: Common, parts: data.Split) -> Any:
