@@ -116,7 +116,7 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
       !dynamic_cast<const L1Norm*>(regularizer.get()))
     throw std::invalid_argument(
         "the regularizer must be the norm, or rates by block: the activation of this network has a kink, "
-        "and its neurons slide along data points");
+        "and its neurons slide along data points; take activation='smooth_relu' for another");
   auto forces =
       drift_forces(ground.piece, on_piece(std::move(regularizer), *ground.piece), tangent_options(options));
   return std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);

@@ -114,8 +114,8 @@ def as_positive(name: str, value: object) -> float:
     return number
 
 
-def as_count(name: str, value: object, most: int | None = None) -> int:
-    """Return `value` as an integer of at least 1, and of at most `most`."""
+def as_count(name: str, value: object, most: int | None = None, least: int = 1) -> int:
+    """Return `value` as an integer of at least `least`, and of at most `most`."""
     try:
         count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -124,8 +124,8 @@ def as_count(name: str, value: object, most: int | None = None) -> int:
         raise TypeError(f"{name} is {value}; it must be an integer")
     if abs(count) > sys.float_info.max:  # nor could it be printed
         raise ValueError(f"{name} is an integer of {count.bit_length()} bits, beyond what a machine counts")
-    if count < 1:
-        raise ValueError(f"{name} is {count}; it must be at least 1")
+    if count < least:
+        raise ValueError(f"{name} is {count}; it must be at least {least}")
     if most is not None and count > most:
         raise ValueError(f"{name} is {count}; it must be at most {most}")
     return count

@@ -107,6 +107,18 @@ def test_balanced_vectors_and_neurons():
         np.testing.assert_allclose(np.linalg.norm(after, axis=0), np.linalg.norm(before, axis=1), rtol=1e-13)
 
 
+def test_what_is_subtracted_cancels_or_cannot():
+    A, y = np.ones((2, 3, 3)), np.ones(2)
+    square = gf.models.SymmetricSensing(A, y, width=2, negative=2)
+    U, V = square.unflatten(square.initial_weights(seed=5, init="balanced")).values()
+    np.testing.assert_array_equal(U, V)
+    other = gf.models.SymmetricSensing(A, y, width=2, negative=1)
+    with pytest.raises(
+        ValueError, match=r"what is subtracted cancels; the shapes of U \(3, 2\) and V \(3, 1\)"
+    ):
+        other.initial_weights(init="balanced")
+
+
 def test_the_stream_is_the_weights_own():
     """Data drawn by the same seed are independent of them; a generator is drawn from as it is."""
     problem = MODELS["linear"]

@@ -18,7 +18,8 @@ from grokflow.regularizers import Regularization, as_regularizer, is_l1
 RANK = 1e-12  # an eigenvalue of K that counts as zero, over the largest
 ROUGH = 1e-3  # tolerance of the drift that leads near its end,
 NEAR = (1e-2, 1e-3, 1e-4)  # by this ||P grad R|| / ||grad R||, the next where a kink lies between,
-LATEST = 30.0  # or by this slow time
+LATEST = 30.0  # or by this slow time,
+LATEST_L1 = 1e3  # and an l1 norm, whose drift comes to rest in finite time, by this one
 REST = 1e-6  # the same, of a KKT point, at most
 NEGATIVE = 1e-6  # an eigenvalue below -NEGATIVE times the largest makes a saddle
 
@@ -140,9 +141,10 @@ def minimum_norm(
             f"{length(point):.3g}, ||r|| = {length(here.residual):.3g}); land first: w = "
             "gf.limit_map(problem, w).w"
         )
+    latest = LATEST_L1 if is_l1(regularizer) else LATEST
     s, steps, projections = 0.0, 0, 0
     for near in NEAR:
-        request = Request(t_span=(s, max(s, LATEST)), rtol=ROUGH, t_eval=[], observe=[])
+        request = Request(t_span=(s, max(s, latest)), rtol=ROUGH, t_eval=[], observe=[])
         slow = drift(problem, point, request, regularizer, kkt_tol=near, rtol_rank=rtol_rank)
         s, point = slow.t_final, slow.final
         descent = Descent(core.drifting_piece(problem._core, point, compiled), compiled, rank)

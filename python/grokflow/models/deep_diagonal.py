@@ -70,7 +70,7 @@ class DeepDiagonalNetwork(Regression):
         test: Samples | None = None,
         scale: Scale = "mean",
     ) -> None:
-        layers = as_depth(depth)
+        layers = as_count("depth", depth, DEEPEST, least=2)
         own = {"depth": layers, "form": as_choice("form", form, ("difference", "product"))}
         arguments = sample_arguments(X, y, test, scale, loss) | own
         difference = form == "difference"
@@ -81,11 +81,3 @@ class DeepDiagonalNetwork(Regression):
         self._balance = balanced_difference if difference else balanced_diagonals
         kind = partial(core.DeepDiagonalNetwork, depth=layers, difference=difference)
         super().__init__(kind, dict.fromkeys(names, 0.1**0.5), arguments)
-
-
-def as_depth(depth: object) -> int:
-    """Return `depth` as an integer of at least 2."""
-    layers = as_count("depth", depth, DEEPEST)
-    if layers < 2:
-        raise ValueError(f"depth is {layers}; it must be at least 2")
-    return layers

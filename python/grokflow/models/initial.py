@@ -151,6 +151,11 @@ def balanced_diagonals(layers: Sequence[Layer], rng: np.random.Generator) -> lis
 
 def balanced_difference(layers: Sequence[Layer], rng: np.random.Generator) -> list[FloatArray]:
     """Return equal arrays, of Gaussian entries: what is subtracted cancels."""
+    if len({layer.shape for layer in layers}) > 1:
+        told = " and ".join(f"{layer.weight} {layer.shape}" for layer in layers)
+        raise ValueError(
+            f"init is 'balanced', so that what is subtracted cancels; the shapes of {told} differ"
+        )
     first = BY_LAYER["lecun"](layers[0], rng)
     return [first, *(first.copy() for _ in layers[1:])]
 
