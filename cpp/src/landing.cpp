@@ -22,12 +22,13 @@ constexpr double kGrowth = 1.001;     // of ||w|| over a decade of t, that is ru
 constexpr double kEscape = 1e3;  // |eigenvalue| * time, by which a flow has left a saddle if it ever does
 constexpr int kMaxNewton = 30;
 constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
-constexpr double kNoise = 100.0;           // of a gradient, over its change with the last digits of w
-constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
-constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
-constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
-constexpr double kSlowest = 1e-150;        // of rates
-constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
+constexpr double kNoise = 100.0;     // of a gradient, over its change with the last digits of w
+constexpr double kFallen = 1e-3;     // of a gradient over its largest, where the fast phase is over
+constexpr double kUnseen = 1e-3;     // of the tolerance of w, which the flow does not resolve
+constexpr double kSlow = 10.0;       // rate * time, which an exponential approach has long left behind
+constexpr double kSlowest = 1e-150;  // of rates
+constexpr double kNear = 1e-7, kFar = 0.4, kStride = 8.0;  // of looks along the kernel, over the size of w
+constexpr std::int64_t kShortLook = 1000;                  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// Thrown by a look that has gone on for too long.
@@ -162,13 +163,11 @@ double LandingWatch::noise_of_gradient(const ConstVectorRef& w, double digit,
 /// Whether the flow stays here only because round-off holds it: the gradient is zero in every digit, or has been
 /// round-off for longer than it takes to leave a saddle.
 bool LandingWatch::rests_on_saddle(TangentSpace* full, const ConstVectorRef& w) {
-  problem_->gradient(w, step_);
-  ++stats_.nfev;
-  const double slope = step_.stableNorm();
-  const bool rests = slope <= kNoise * noise_of_gradient(w, kRoundOff, [](Vector&) {});
+  const bool rests = at_rest(w);
+  const bool exactly = step_.isZero(0.0);
   rests_since_ = rests ? std::min(rests_since_, t_) : std::numeric_limits<double>::infinity();
   if (!rests || !full || !full->linearize(w) || full->spectrum().num_negative == 0) return false;
-  return slope == 0.0 || -full->spectrum().lowest * (t_ - rests_since_) > kEscape;
+  return exactly || -full->spectrum().lowest * (t_ - rests_since_) > kEscape;
 }
 
 /// Whether the normal step from w is longer than theta ||w||, as is seen without a solve: it is at least
@@ -217,7 +216,15 @@ bool LandingWatch::close(TangentSpace& tangent, const ConstVectorRef& w, double 
   }
   tangent.normal_step(probe_, step_);
   const bool contracts = step_.norm() <= std::max(kContraction * size, kRoundOff * w.norm());
-  return contracts && tangent.spectrum().num_negative == 0;
+  return tangent.spectrum().num_negative == 0 && (contracts || at_rest(w));
+}
+
+/// Whether the gradient at w, which is in `step_` then, is round-off.
+bool LandingWatch::at_rest(const ConstVectorRef& w) {
+  problem_->gradient(w, step_);
+  ++stats_.nfev;
+  const double noise = noise_of_gradient(w, kRoundOff, [](Vector&) {});
+  return step_.stableNorm() <= kNoise * std::max(noise, std::numeric_limits<double>::min());
 }
 
 /// w <- w - H^+ grad F(w), again and again, until round-off stops it.
@@ -317,7 +324,7 @@ void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
 
 /// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal
 /// step follows what would be M, as it does not from a minimiser. The first change that is not round-off
-/// decides.
+/// decides: beyond, a fall by small targets is hidden.
 bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest) {
   const Index d = w.size(),
               directions = &tangent == full_.get() && full_kind_ == CurvatureKind::krylov ? 2 : 8;
@@ -343,9 +350,11 @@ bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRe
     } else {
       along = -along;
     }
-    for (const double reach : {0.01, 0.05, 0.25}) {
-      const double change = fall(reach);
-      if (change > noise && fall(2.0 * reach) > change) return true;
+    double reach = kNear;
+    while (reach < kFar && std::abs(fall(reach)) <= noise) reach *= kStride;
+    for (const double at : {reach / 4.0, reach / 2.0, reach}) {
+      const double change = fall(at);
+      if (change > noise && fall(2.0 * at) > change) return true;
       if (std::abs(change) > noise) break;
     }
   }

@@ -28,7 +28,7 @@ from grokflow._validate import (
 from grokflow._warnings import warn
 from grokflow.checkpoint.journal import Journal
 from grokflow.deadline import seconds_left
-from grokflow.memory import require_memory
+from grokflow.memory import get_memory_limit, require_memory
 from grokflow.methods import BDF, STIFF, Curvature, Method, as_method
 from grokflow.patterns import key_of, stands_for
 from grokflow.problems import Problem
@@ -227,7 +227,7 @@ def as_events(events: object) -> list[tuple[Event, int, int]]:
         terminal = getattr(event, "terminal", 0) or 0
         direction = as_number(f"events[{i}].direction", getattr(event, "direction", 0))
         try:
-            occurrences = operator.index(terminal)
+            occurrences = operator.index(bool(terminal) if isinstance(terminal, np.bool_) else terminal)
         except TypeError:
             raise TypeError(f"events[{i}].terminal is {terminal!r}; it must be a bool or a count") from None
         if not 0 <= occurrences <= INT:
@@ -251,7 +251,7 @@ def keeps_states(save_states: object, times: FloatArray | str | None, size: int)
         return bool(save_states)
     if not isinstance(save_states, str) or save_states != "auto":
         raise ValueError(f"save_states is {save_states!r}; it must be 'auto', True, False or a path")
-    return 8 * num_samples(times) * size <= STATE_BUDGET
+    return 8 * num_samples(times) * size <= min(STATE_BUDGET, get_memory_limit())
 
 
 def num_samples(times: FloatArray | str | None) -> int:

@@ -91,13 +91,14 @@ def gradient_flow(
         number or a vector. Default: train_loss, test_loss (if there are test data), norm (``||w||``)
         and grad_norm (``||grad F||``).
     save_states : "auto", bool or path, default "auto"
-        Whether the weights are recorded too. "auto" does so while they take at most 256 MiB. A path that
+        Whether the weights are recorded too. "auto" does so while they take at most 256 MiB, and no more
+        than :func:`get_memory_limit`. A path that
         ends in ``.npy`` writes them to that file as they come, and `Solution.w` is a read-only map of it;
         what is there if the run is killed can be read with :meth:`Solution.load`.
     events : callable or list of callables, optional
         Functions ``f(t, w)`` whose zeros are located on the dense output. As in SciPy, an attribute
         `terminal` (True, or a count) stops the run there, and `direction` (+1, -1) selects rising or
-        falling zeros.
+        falling zeros. Within a step they are looked for in up to 1024 places: more zeros take a `max_step`.
     first_step : float, optional
         The first step size to try. Default: estimated.
     max_step : float, default inf

@@ -239,8 +239,8 @@ class Function(Schedule):
 def as_real(value: object, t: float) -> float:
     """Return what a schedule says as a number."""
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        return math.ldexp(value, 0)  # type: ignore[arg-type]  # float() of a number, not of a text
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"weight_decay returned {value!r} at t = {t:g}; it must return a number") from None
 
 

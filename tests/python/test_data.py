@@ -73,6 +73,8 @@ def test_columns_can_be_left_out(table):
         ('"a\nb",Y\n1,2\n', r"unknown column 'y'.*\(known: 'a\\nb', Y\)$"),
         ("y\n1\n", r"no column left beside the target 'y'"),
         ("a,y\n", r"no rows of numbers"),
+        ("\0a\0,\0y\0", r"is no text, or text in UTF-16; save it as CSV in UTF-8"),
+        ("a,y\n" + "9" * 5000 + ",2\n", r"row 2, column 'a': '9{10,20}\.\.\.9{10,20}' is not finite"),
         ("", r"is empty"),
     ],
 )

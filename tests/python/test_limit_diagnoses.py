@@ -122,6 +122,28 @@ def test_a_degenerate_saddle():
         assert landing.loss == pytest.approx(y.var() / 2)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
+def test_small_targets_do_not_hide_a_degenerate_saddle(scale):
+    """Four layers at zero fall with the fourth power of the weights, to targets that are soon overshot."""
+    X = np.random.default_rng(3).standard_normal((4, 3))
+    problem = gf.models.MLP(X, scale * np.array([1.0, -0.5, 0.3, 2.0]), widths=(3, 3, 3), activation="tanh")
+    assert gf.limit_map(problem, np.zeros(problem.num_params)).status == "saddle"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_saddle_approached_until_weights_vanish(scale):
+    """On a ridge, down to the smallest numbers there are, whose round-off is all of them."""
+    well = gf.Objective(
+        loss=lambda w: scale * (w[0] ** 2 / 2 - w[1] ** 2 / 2 + w[1] ** 4 / 4),
+        gradient=lambda w: scale * np.array([w[0], -w[1] + w[1] ** 3]),
+        hvp=lambda w, v: scale * np.array([v[0], (3 * w[1] ** 2 - 1) * v[1]]),
+        num_params=2,
+    )
+    landing = gf.limit_map(well, [1.0, 0.0], max_steps=20_000)
+    assert landing.status == "saddle"
+    assert landing.rank == 2
+
+
 def test_beside_a_saddle_it_escapes():
     landing = gf.limit_map(diagonal(), 1e-9 * np.cos(np.arange(16)))
     assert landing.success, landing.message

@@ -80,7 +80,7 @@ REFUSED = {
     "kernel": lambda: TALL.gram(np.ones(2)),
     "flow": lambda: gf.gradient_flow(WIDE, np.ones(50_000), (0, 1), weight_decay=0.1),
     "states": lambda: gf.gradient_flow(
-        TALL, [1.0, 1.0], (0, 1), weight_decay=0.1, t_eval=np.linspace(0, 1, 100_000)
+        TALL, [1.0, 1.0], (0, 1), weight_decay=0.1, t_eval=np.linspace(0, 1, 100_000), save_states=True
     ),
     "curvature": lambda: gf.gradient_flow(TALL, [1.0, 1.0], (0, 1), weight_decay=0.1, curvature="gram"),
     "landing": lambda: gf.limit_map(WIDE, np.ones(50_000)),
@@ -153,3 +153,13 @@ def test_where_the_core_gets_no_memory_it_is_a_memory_error():
         [sys.executable, "-c", textwrap.dedent(program)], stderr=subprocess.PIPE, check=False, timeout=120
     )
     assert ended.returncode == 0, ended.stderr.decode()
+
+
+def test_states_are_kept_where_they_may_be(limit):
+    """The default is no reason to refuse a flow that fits."""
+    limit(2e7)
+    sol = gf.gradient_flow(WIDE, np.ones(50_000), (0, 1), weight_decay=0.1)
+    assert sol.success
+    assert sol.w is None
+    with pytest.raises(MemoryError, match="save_states keeps"):
+        gf.gradient_flow(WIDE, np.ones(50_000), (0, 1), weight_decay=0.1, save_states=True)

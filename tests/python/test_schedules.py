@@ -211,6 +211,8 @@ def test_settings_and_copies():
         (lambda t: 1.0 - t, ValueError, "weight_decay has the factor -.* at t = "),
         (lambda t: math.nan if t > 5 else 1.0, ValueError, "weight_decay has the factor nan at t = "),
         (lambda t: "much", TypeError, "weight_decay returned 'much' at t = 0; it must return a number"),
+        (lambda t: "0.1", TypeError, "weight_decay returned '0.1' at t = 0; it must return a number"),
+        (lambda t: 10**400, TypeError, "; it must return a number"),
         (lambda t: -1.0, ValueError, "the factor -1 at t = 0; it must be finite and not negative"),
         (schedules.OffAfter(-1.0, 3.0), ValueError, "weight_decay is -1.0; it must not be negative"),
         (schedules.OffAfter({"c": 1.0}, 3.0), ValueError, "weight_decay names 'c'"),

@@ -72,6 +72,25 @@ def test_spans_of_any_length(method, t_end):
     assert sol.stats["nsteps"] < 2000
 
 
+@pytest.mark.parametrize("method", ["BDF", "Radau", "ROCK2", "Exponential"])
+@pytest.mark.parametrize("unit", [1e-79, 1e-40, 1e40])
+def test_a_flow_does_not_know_the_unit_of_time(method, unit):
+    """Inputs and targets times `unit` make it, and its decay, faster by the square of that."""
+    X, y = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]]), np.array([1.0, -1.0])
+    end = [
+        gf.gradient_flow(
+            gf.models.LinearRegression(s * X, s * y),
+            np.ones(3),
+            (0, 1e2 / s**2),
+            weight_decay=0.01 * s**2,
+            method=method,
+        )
+        for s in (1.0, unit)
+    ]
+    assert end[1].success, end[1].message
+    np.testing.assert_allclose(end[1].final, end[0].final, rtol=1e-6)
+
+
 @pytest.mark.parametrize("method", ["BDF", "Radau", "ROCK2"])
 @pytest.mark.parametrize("t0", [-1e6, 1e3, 1e9])
 def test_a_late_start_changes_nothing(method, t0):

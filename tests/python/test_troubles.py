@@ -131,6 +131,18 @@ def test_trouble_is_a_status_with_what_was_seen(status):
     assert np.isfinite(path.final).all()
 
 
+def test_a_saddle_is_named_where_steps_cannot_pass_it():
+    ridge = gf.Objective(
+        loss=lambda w: float(w[0] ** 2 - w[1] ** 2),
+        gradient=lambda w: np.array([2 * w[0], -2 * w[1]]),
+        hvp=lambda w, v: np.array([2 * v[0], -2 * v[1]]),
+        num_params=2,
+    )
+    sol = flow(ridge, [1.0, 0.0], 1e6, method="BDF", max_steps=3000)
+    assert sol.status == "max_steps"
+    assert re.search("Newton's method failed in .* negative eigenvalue .a saddle is near", sol.message)
+
+
 def test_every_status_of_the_manual_is_provoked():
     named = re.findall(r"^\| `(\w+)`\{#", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) == set(TROUBLES) | ELSEWHERE

@@ -69,6 +69,7 @@ class LandingWatch {
  private:
   void check() const;
   Status look(const ConstVectorRef& w);
+  bool at_rest(const ConstVectorRef& w);
   bool rests_on_saddle(TangentSpace* full, const ConstVectorRef& w);
   bool out_of_reach(const ConstVectorRef& w, double theta);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);

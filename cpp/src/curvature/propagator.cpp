@@ -53,7 +53,7 @@ Propagator::Propagator(GradientFlow& flow)
 double Propagator::error(double span) const {
   double largest = 0.0;
   for (const double rate : rates_)
-    largest = std::max(largest, (rate - decay_) / std::pow(rate + 1.0 / span, 2));
+    largest = std::max(largest, (rate - decay_) / (rate + 1.0 / span) / (rate + 1.0 / span));
   return kRoundOff * rates_.maxCoeff() * largest;
 }
 
@@ -81,7 +81,7 @@ void Propagator::reach(double s, const ConstVectorRef& w, const ConstVectorRef& 
   for (Index i = 0; i < num_modes(); ++i) {
     const double rate = rates_[i] - decay_;  // c k
     const bool felt = rate * s > kRoundOff;
-    shares_[i] = felt ? scale * (way(rates_[i], s) - slow) / rate * modes[i] : 0.0;
+    shares_[i] = felt ? scale * modes[i] * (way(rates_[i], s) - slow) / rate : 0.0;
   }
   apply(eigen_.vectors(), shares_, image_);
   ++flow_.stats().nvjp;

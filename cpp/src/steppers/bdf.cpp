@@ -293,8 +293,9 @@ class Bdf final : public Stepper {
 
   /// The local error that order q would have made in the step just accepted.
   double error_of_order(int q) const {
-    double product = (1.0 - theta(q)) * gamma(q, 1, 0.0);
-    for (int i = 1; i <= q; ++i) product *= history_.distance(i, 0.0);
+    const double unit = history_.unit();
+    double product = (1.0 - theta(q)) * gamma(q, 1, 0.0) / unit;
+    for (int i = 1; i <= q; ++i) product *= history_.distance(i, 0.0) / unit;
     return product * history_.divided_difference(q + 2, weights_);
   }
 

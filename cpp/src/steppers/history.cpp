@@ -45,10 +45,11 @@ void History::lagrange(int points, double ahead, Weights& value, Weights& slope)
 
 History::Weights History::newton(int points) const {
   Weights weights{};
+  const double unit = this->unit();
   for (int i = 1; i < points; ++i) {
     double product = 1.0;
     for (int j = 0; j < points; ++j)
-      if (j != i) product *= distance(j, 0.0) - distance(i, 0.0);
+      if (j != i) product *= (distance(j, 0.0) - distance(i, 0.0)) / unit;
     weights[static_cast<std::size_t>(i)] = 1.0 / product;
   }
   return weights;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 
 #include "grokflow/archive.hpp"
 #include "steppers/stretches.hpp"
@@ -44,7 +45,9 @@ class History {
   double extrapolate(int points, double ahead, Vector& value, Vector& slope, Visit&& visit);
   /// out = the value alone
   void interpolate(int points, double ahead, VectorRef out) const;
-  /// rms_norm of the divided difference over the first `points`
+  /// A power of two, about as long as the last step: powers of times in it neither overflow nor vanish.
+  double unit() const { return std::exp2(std::ilogb(age_[1])); }
+  /// rms_norm of the divided difference over the first `points`, of which times are in units
   double divided_difference(int points, const ConstVectorRef& scale) const;
 
  private:

@@ -76,9 +76,9 @@ class ContractionMonitor {
     return true;
   }
 
-  /// The iteration is given up; `factored`: it had a matrix.
+  /// The iteration is given up; `factored`: it had a matrix, although its first solve may tell otherwise.
   void fail(bool factored) {
-    failure_ = !factored                         ? Failure::no_matrix
+    failure_ = !factored || iteration_ == 0      ? Failure::no_matrix
                : stalled_ && best_rate_ <= kFast ? Failure::round_off
                                                  : Failure::contraction;
     failed_at_ = last_;
@@ -92,7 +92,8 @@ class ContractionMonitor {
       case Failure::none:
         break;
       case Failure::no_matrix:
-        text << "the matrix of its linear systems could not be factored: are the derivatives finite?";
+        text << "its linear systems could not be solved: the Hessian is not finite (check_problem tells), or "
+                "has a negative eigenvalue (a saddle is near), which no step may outlast.";
         break;
       case Failure::round_off:
         text << "its corrections shrank fast and stopped at " << failed_at_

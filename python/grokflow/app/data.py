@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import reprlib
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -199,6 +200,8 @@ def _read_csv(
 
 
 def _check_header(path: Path, header: list[str], wanted: list[str]) -> None:
+    if any("\0" in name for name in header):
+        raise FileError(f"{path} is no text, or text in UTF-16; save it as CSV in UTF-8")
     for sign, called in ((";", "';'"), ("\t", "tabs")):
         if len(header) == 1 and sign in header[0]:
             raise FileError(
@@ -251,12 +254,14 @@ def _number(cell: str, place: str) -> float:
     text = TRUTH.get(text.lower(), text)
     if not _is_number(text):
         raise FileError(
-            f"{place}: {text!r} is not a number; encode it as one, or ignore the column (classes to predict "
-            "take --loss cross_entropy)"
+            f"{place}: {reprlib.repr(text)} is not a number; encode it as one, or ignore the column (classes "
+            "to predict take --loss cross_entropy)"
         )
     value = float(text)
     if not math.isfinite(value):
-        raise FileError(f"{place}: {text!r} is not finite; fill it, or drop the row, or ignore the column")
+        raise FileError(
+            f"{place}: {reprlib.repr(text)} is not finite; fill it, or drop the row, or ignore the column"
+        )
     return value
 
 
