@@ -143,7 +143,7 @@ Status Integrator::take_step() {
     h_ = std::min(stepper_->reject(), 0.9 * h);
     if (tried == kMostTries || too_small(h_, clock_.t())) return give_up(attempt, h);
     const std::int64_t lost = stats.nfailed + stats.nrejected;
-    if (lost % kManyFailures == 0 && 10 * lost > attempts_) {
+    if (lost % kManyFailures == 0 && 8 * lost > attempts_) {
       const std::string beyond = beyond_precision(flow_, w(), t() - t0_);
       if (!beyond.empty()) {
         std::ostringstream text;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <sstream>
 #include <utility>
@@ -118,13 +119,12 @@ Status LandingWatch::look(const ConstVectorRef& w) {
   if (t_ == previous_t_ && runs_away(w)) return Status::no_minimiser;  // once in a decade, for what it costs
   // Off M the tangent directions have small eigenvalues that `dense` and `krylov` take for normal ones, so
   // that their Newton step errs to first order: these wait until that is below the tolerance.
-  const double careful = std::min(1e-8, 0.01 * options_.rtol);
   const bool by_residual = kind_ == CurvatureKind::gram;
-  if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : careful))
+  if (close(*tangent_, w, by_residual ? 0.1 * std::sqrt(options_.rtol) : 0.0))
     if (const Status end = arrive(w); end != Status::running) return end;
   // At a critical point where the residual does not vanish the kernel J J^T knows nothing of Hess F.
   TangentSpace* full = by_residual && !residual_stays(*problem_, w) ? nullptr : full_hessian();
-  if (by_residual && full && close(*full, w, careful))
+  if (by_residual && full && close(*full, w, 0.0))
     if (const Status end = arrive(w); end != Status::running) return end;
   return rests_on_saddle(full, w) ? Status::saddle : Status::running;
 }
@@ -140,23 +140,31 @@ bool LandingWatch::still_falling(const ConstVectorRef& w) {
   return slope > kFallen * steepest_ && slope > noise_of_gradient(w, digit, [](Vector&) {});
 }
 
+/// How large w has been of late: where it tends to zero, it is no measure itself.
+double LandingWatch::size_of(const ConstVectorRef& w) const {
+  return std::max({w.stableNorm(), previous_norm_, older_norm_});
+}
+
 /// By how much the gradient at w, which is in `step_`, changes with a digit of w, or with the last one that it
-/// sees. `change` is shown each of these changes.
+/// sees; with a digit of the size of w, if it sees none. `change` is shown each of these changes.
 double LandingWatch::noise_of_gradient(const ConstVectorRef& w, double digit,
                                        const std::function<void(Vector&)>& change) {
-  const std::array<Vector, 2> shifts{w, w.cwiseProduct(noise_.cwiseSign())};
   Vector probed(w.size());
   double noise = 0.0;
-  for (; noise == 0.0 && digit < 1e-3; digit *= 8.0) {
-    for (const Vector& shift : shifts) {
-      probe_ = w + digit * shift;
-      problem_->gradient(probe_, probed);
-      ++stats_.nfev;
-      probed -= step_;
-      noise = std::max(noise, probed.stableNorm());
-      change(probed);
+  const auto shifted = [&](std::initializer_list<Vector> shifts) {
+    for (double part = digit; noise == 0.0 && part < 1e-3; part *= 8.0) {
+      for (const Vector& shift : shifts) {
+        probe_ = w + part * shift;
+        problem_->gradient(probe_, probed);
+        ++stats_.nfev;
+        probed -= step_;
+        noise = std::max(noise, probed.stableNorm());
+        change(probed);
+      }
     }
-  }
+  };
+  if (w.stableNorm() > kRoundOff * size_of(w)) shifted({w, w.cwiseProduct(noise_.cwiseSign())});
+  if (noise == 0.0) shifted({size_of(w) / noise_.norm() * noise_});
   return noise;
 }
 
@@ -170,9 +178,14 @@ bool LandingWatch::rests_on_saddle(TangentSpace* full, const ConstVectorRef& w) 
   return exactly || -full->spectrum().lowest * (t_ - rests_since_) > kEscape;
 }
 
-/// Whether the normal step from w is longer than theta ||w||, as is seen without a solve: it is at least
+/// The longest step to M of which the error counts for nothing, be it of first order.
+double LandingWatch::least_step(const ConstVectorRef& w) const {
+  return std::min(1e-8, 0.01 * options_.rtol) * size_of(w);
+}
+
+/// Whether the normal step from w is longer than that, as is seen without a solve: it is at least
 /// ||grad F|| / ||Hess F||.
-bool LandingWatch::out_of_reach(const ConstVectorRef& w, double theta) {
+bool LandingWatch::out_of_reach(const ConstVectorRef& w) {
   problem_->gradient(w, step_);
   ++stats_.nfev;
   const double slope = step_.norm();
@@ -194,18 +207,18 @@ bool LandingWatch::out_of_reach(const ConstVectorRef& w, double theta) {
     }
   };
   constexpr double kAtMost = 2.0;
-  return slope > kAtMost * theta * w.norm() * dominant_eigenvalue(apply, noise_, dominant_, probe_);
+  return slope > kAtMost * least_step(w) * dominant_eigenvalue(apply, noise_, dominant_, probe_);
 }
 
-/// Whether Newton's method converges from w on, by a step of at most theta ||w||, to a point that is no
-/// saddle.
+/// Whether Newton's method converges from w on, by a step of at most theta ||w||, or the least, to a point that
+/// is no saddle.
 bool LandingWatch::close(TangentSpace& tangent, const ConstVectorRef& w, double theta) {
   const bool in_kernel_space = kind_ == CurvatureKind::gram && &tangent == tangent_.get();
-  if (!in_kernel_space && out_of_reach(w, theta)) return false;
+  if (!in_kernel_space && out_of_reach(w)) return false;
   if (!tangent.linearize(w)) return false;
   tangent.normal_step(w, step_);
   const double size = step_.norm();
-  if (!(size <= theta * w.norm())) return false;
+  if (!(size <= std::max(theta * w.norm(), least_step(w)))) return false;
   probe_ = w + step_;
   if (in_kernel_space) {
     Vector r(problem_->num_residuals());
@@ -216,7 +229,12 @@ bool LandingWatch::close(TangentSpace& tangent, const ConstVectorRef& w, double 
   }
   tangent.normal_step(probe_, step_);
   const bool contracts = step_.norm() <= std::max(kContraction * size, kRoundOff * w.norm());
-  return tangent.spectrum().num_negative == 0 && (contracts || at_rest(w));
+  return tangent.spectrum().num_negative == 0 && (contracts || (!blind(w) && at_rest(w)));
+}
+
+/// Whether a minimiser cannot be told from a saddle at w, where the residual stays, for want of the Hessian.
+bool LandingWatch::blind(const ConstVectorRef& w) const {
+  return problem_->has_residuals() && !problem_->has_hessian() && !residual_vanishes(*problem_, w);
 }
 
 /// Whether the gradient at w, which is in `step_` then, is round-off.
@@ -369,8 +387,6 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
   const bool moving = landing.status == Status::finished;  // not at rest in the longest of times
   const bool in_piece =
       dynamic_cast<const Piece*>(problem_.get());  // beyond its mode it may fall, and F need not
-  const bool blind =
-      problem_->has_residuals() && !problem_->has_hessian() && !residual_vanishes(*problem_, landing.w);
   if (moving && norm > kGrowth * older_norm_) {
     landing.status = Status::no_minimiser;
     text << "The weights run away: ||w|| is still growing, to " << norm << " at t = " << t_
@@ -390,7 +406,7 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
                    "the loss falls along its kernel."
                  : "The flow came to rest on a saddle: the loss falls along the kernel of J.")
          << " Start beside it, e.g. from w0 plus a small random vector.";
-  } else if (moving && blind) {
+  } else if (moving && blind(landing.w)) {
     text << "The flow came to rest where the residual is not zero, ||r|| = " << landing.residual_norm
          << ": whether on a minimiser or on a saddle, only the Hessian can tell. Give the problem hvp=.";
   } else if (moving) {

@@ -101,11 +101,12 @@ def test_saddles(problem, w0, negative):
     assert landing.stats["nsteps"] < 2000
 
 
-def test_a_saddle_that_round_off_holds_on_to():
-    """From 1e-30 the flow comes to a saddle so close that u = v in all digits, and what leads out is lost."""
+@pytest.mark.parametrize("size", [1.0, 1e-12])
+def test_a_saddle_that_round_off_holds_on_to(size):
+    """Where u = v in all digits no product becomes negative: what leads out of the saddle is lost."""
     rng = np.random.default_rng(1)
-    X, y, w0 = rng.standard_normal((4, 6)), rng.standard_normal(4), rng.standard_normal(12)
-    landing = gf.limit_map(gf.models.DiagonalLinearNetwork(X, y), 1e-30 * w0, max_steps=50_000)
+    X, y, u = rng.standard_normal((4, 6)), rng.standard_normal(4), size * np.abs(rng.standard_normal(6))
+    landing = gf.limit_map(gf.models.DiagonalLinearNetwork(X, y), np.r_[u, u], max_steps=50_000)
     assert landing.status == "saddle", landing.message
     assert "has 3 negative eigenvalues" in landing.message
 

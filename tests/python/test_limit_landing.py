@@ -222,3 +222,30 @@ def test_a_residual_that_stays_beside_a_kernel_that_is_nearly_one():
     assert 2 * landing.loss == pytest.approx(87.9458551705, rel=1e-9)  # NIST StRD, MGH10
     certified = [5.6096364710e-3, 6.1813463463e3, 3.4522363462e2]
     np.testing.assert_allclose(landing.w, certified, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["auto", "BDF", "Radau"])
+@pytest.mark.parametrize("weight", [1.0, 1e-9, 1e-15, 0.0])
+def test_a_minimiser_beside_zero_whose_residual_stays(method, weight):
+    """Round-off of the gradient is that of the data then, beyond what the last digits of w tell."""
+    X = np.array([[0.67], [-0.84]])
+    y = weight * X[:, 0] + 1.3 * np.array([0.84, 0.67])
+    landing = gf.limit_map(gf.models.LinearRegression(X, y, scale="sum"), [-2.0], method=method)
+    assert landing.status == "landed", landing.message
+    np.testing.assert_allclose(landing.w, [weight], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_a_minimiser_at_zero(method, n):
+    """The weights themselves tell nothing of their size."""
+    problem = gf.models.LinearRegression(np.random.default_rng(0).standard_normal((n, 5)), np.zeros(n))
+    landing = gf.limit_map(problem, np.ones(5), method=method)
+    assert landing.status == "landed", landing.message
+    assert landing.rank == min(n, 5)
+    bowl = gf.Objective(
+        loss=lambda w: np.cosh(w).sum(), gradient=np.sinh, hvp=lambda w, v: np.cosh(w) * v, num_params=n
+    )
+    landing = gf.limit_map(bowl, np.linspace(-3, 2, n), method=method)
+    assert landing.status == "landed", landing.message
+    np.testing.assert_allclose(landing.w, 0.0, atol=1e-15)

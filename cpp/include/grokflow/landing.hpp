@@ -69,13 +69,16 @@ class LandingWatch {
  private:
   void check() const;
   Status look(const ConstVectorRef& w);
+  bool blind(const ConstVectorRef& w) const;
   bool at_rest(const ConstVectorRef& w);
   bool rests_on_saddle(TangentSpace* full, const ConstVectorRef& w);
-  bool out_of_reach(const ConstVectorRef& w, double theta);
+  bool out_of_reach(const ConstVectorRef& w);
   bool close(TangentSpace& tangent, const ConstVectorRef& w, double theta);
   Status arrive(Vector w);
   bool runs_away(const ConstVectorRef& w);
   bool still_falling(const ConstVectorRef& w);
+  double size_of(const ConstVectorRef& w) const;
+  double least_step(const ConstVectorRef& w) const;
   double noise_of_gradient(const ConstVectorRef& w, double digit, const std::function<void(Vector&)>& change);
   bool falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest);
   /// The full Hessian, for points where the residual is not zero; null if the problem does not offer it.

@@ -8,6 +8,7 @@
 #include "steppers/exponential.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -90,7 +91,9 @@ class Exponential final : public Stepper {
 
   /// What the last step owes to the noise of a gradient at this loss, over what is allowed.
   double noise(double loss) const {
-    return propagator_->noise(h_, loss) / (tolerance_.rtol * now_.w.stableNorm());
+    const double entries = std::sqrt(static_cast<double>(flow_.size() / tolerance_.atol.size()));
+    return propagator_->noise(h_, loss) /
+           (tolerance_.rtol * now_.w.stableNorm() + entries * tolerance_.atol.norm());
   }
 
   GradientFlow& flow_;
