@@ -142,7 +142,7 @@ def norm_flow(
 
     Notes
     -----
-    Memory beyond the data, in vectors of d numbers: 20 of the method, up to 16 of the way back to the
+    Memory beyond the data, in vectors of d numbers: 15 of the method, up to 16 of the way back to the
     manifold, and about 11 for the tangent space, run and record; with "gram" two matrices of n x n.
 
     References
