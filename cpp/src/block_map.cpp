@@ -152,6 +152,16 @@ MappedProblem::MappedProblem(std::shared_ptr<const Problem> problem, BlockMap ma
   if (map_.num_outer() != problem_->num_params())
     throw std::invalid_argument("the map is for " + std::to_string(map_.num_outer()) +
                                 " weights; the problem has " + std::to_string(problem_->num_params()));
+  quadratic_ = is_quadratic_in({{0, num_params()}});
+}
+
+bool MappedProblem::is_quadratic_in(const std::vector<std::pair<Index, Index>>& ranges) const {
+  std::vector<std::pair<Index, Index>> outer, part;
+  for (const auto& [begin, end] : ranges) {
+    if (!map_.trained_ranges(begin, end, part)) return false;
+    outer.insert(outer.end(), part.begin(), part.end());
+  }
+  return problem_->is_quadratic_in(outer);
 }
 
 /// K by products takes as many gradients as there are residuals.

@@ -89,6 +89,36 @@ def test_features_are_linear_and_their_logistic_loss_is_not():
         assert sol.settings["method"] == method
 
 
+READOUTS = {
+    "two layers": (lambda X, y: gf.models.TwoLayerNetwork(X, y, width=20), ["u"], ["V"]),
+    "kinks": (
+        lambda X, y: gf.models.TwoLayerNetwork(X, y, width=20, activation="relu", output_bias=True),
+        ["u", "a"],
+        ["V", "b"],
+    ),
+    "deep": (lambda X, y: gf.models.MLP(X, y, widths=(5, 20)), ["W3", "b3"], ["W2"]),
+}
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_a_trained_readout_is_linear_and_what_lies_before_it_is_not(name):
+    rng = np.random.default_rng(0)
+    make, readout, before = READOUTS[name]
+    whole = make(rng.standard_normal((8, 3)), rng.standard_normal(8))
+    w = whole.initial_weights(seed=0)
+    problem = gf.models.Trained(whole, w, train=readout)
+    start = problem.initial_weights()
+    part = gf.models.Trained(problem, start, train=readout[:1])
+    for trained in (problem, part):
+        w0 = trained.initial_weights()
+        sol = gf.gradient_flow(trained, w0, (0, 1e4), weight_decay=1e-3)
+        assert sol.settings["method"] == "Exponential"
+        assert off(sol.w, ridge_path(trained, w0, 1e-3, sol.t)) < 1e-9
+    more = gf.models.Trained(whole, w, train=[*before, *readout])
+    sol = gf.gradient_flow(more, more.initial_weights(), (0, 1), weight_decay=1e-3)
+    assert sol.settings["method"] != "Exponential"
+
+
 def test_round_off_of_eigenvalues_that_is_felt_leaves_the_flow_to_bdf():
     """Singular values down to 1e-6 of the largest: those of K carry errors of 1e-4 of the smallest."""
     rng = np.random.default_rng(0)

@@ -73,7 +73,8 @@ class MappedProblem final : public PiecewiseProblem {
  public:
   MappedProblem(std::shared_ptr<const Problem> problem, BlockMap map);
 
-  bool is_quadratic() const override { return problem_->is_quadratic() && map_.is_affine(); }
+  bool is_quadratic() const override { return quadratic_; }
+  bool is_quadratic_in(const std::vector<std::pair<Index, Index>>& ranges) const override;
   bool has_hvp() const override { return problem_->has_hvp(); }
   bool attained() const override { return problem_->attained(); }
 
@@ -107,6 +108,7 @@ class MappedProblem final : public PiecewiseProblem {
 
   std::shared_ptr<const Problem> problem_;
   BlockMap map_;
+  bool quadratic_;
   mutable WorkspacePool<Scratch> pool_;
 };
 

@@ -38,6 +38,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "grokflow/decay.hpp"
@@ -141,6 +142,10 @@ class Problem {
 
   /// Whether F is quadratic: J and the Hessian are then the same everywhere.
   virtual bool is_quadratic() const { return false; }
+  /// Whether it is in the parameters begin <= i < end of all these ranges, where the others stay.
+  virtual bool is_quadratic_in(const std::vector<std::pair<Index, Index>>& /*ranges*/) const {
+    return is_quadratic();
+  }
   /// Whether linearisations give `scaled_residual` and cost no more than a gradient: implicit steps then take these
   /// forces for unknowns of their own.
   virtual bool has_forces() const { return false; }

@@ -54,6 +54,11 @@ MLP::MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, 
     : MLP(std::move(train), std::move(test), widths, activation, std::vector<bool>(widths.size() + 1, bias)) {
 }
 
+bool MLP::is_quadratic_in(const std::vector<std::pair<Index, Index>>& ranges) const {
+  return std::all_of(ranges.begin(), ranges.end(),
+                     [this](const auto& range) { return layers_.back().W <= range.first; });
+}
+
 std::vector<Block> MLP::blocks() const {
   std::vector<Block> blocks;
   for (Index l = 0; l <= hidden(); ++l) {

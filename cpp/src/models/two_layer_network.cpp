@@ -37,6 +37,12 @@ TwoLayerNetwork::TwoLayerNetwork(Samples train, std::optional<Samples> test, Ind
   require_sizes(train_, test_, outputs_);
 }
 
+bool TwoLayerNetwork::is_quadratic_in(const std::vector<std::pair<Index, Index>>& ranges) const {
+  return std::all_of(ranges.begin(), ranges.end(), [this](const auto& range) {
+    return range.second <= V_begin() || inner_end() <= range.first;
+  });
+}
+
 /// X V^T, act and X^T E; A A^T and B B^T.
 Cost TwoLayerNetwork::cost() const {
   const double n = static_cast<double>(train_.X.rows()), m = static_cast<double>(width_),

@@ -44,6 +44,8 @@ class MLP final : public Problem {
   MLP(Samples train, std::optional<Samples> test, std::vector<Index> widths, Activation activation,
       const std::vector<bool>& biases);
 
+  /// In the last layer.
+  bool is_quadratic_in(const std::vector<std::pair<Index, Index>>& ranges) const override;
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
   void residual(const ConstVectorRef& w, VectorRef out) const override;

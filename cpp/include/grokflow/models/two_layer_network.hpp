@@ -33,6 +33,8 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   TwoLayerNetwork(Samples train, std::optional<Samples> test, Index width, Activation activation,
                   bool output_bias, double output_scale, bool inner_bias = true);
 
+  /// In u and a.
+  bool is_quadratic_in(const std::vector<std::pair<Index, Index>>& ranges) const override;
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
   void residual(const ConstVectorRef& w, VectorRef out) const override;
