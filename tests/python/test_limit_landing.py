@@ -249,3 +249,35 @@ def test_a_minimiser_at_zero(method, n):
     landing = gf.limit_map(bowl, np.linspace(-3, 2, n), method=method)
     assert landing.status == "landed", landing.message
     np.testing.assert_allclose(landing.w, 0.0, atol=1e-15)
+
+
+def saddles(seed, size):
+    """A diagonal network that goes from saddle to saddle, and its start."""
+    rng = np.random.default_rng(seed)
+    X, y, w0 = rng.standard_normal((4, 6)), rng.standard_normal(4), rng.standard_normal(12)
+    return gf.models.DiagonalLinearNetwork(X, y), size * w0
+
+
+def test_what_round_off_has_chosen_is_told():
+    """Another method, whose round-off is another, lands elsewhere."""
+    problem, w0 = saddles(0, 1e-8)
+    with pytest.warns(gf.PrecisionWarning, match="Round-off has chosen it"):
+        landing = gf.limit_map(problem, w0)
+    with pytest.warns(gf.PrecisionWarning, match="Round-off has chosen it"):
+        other = gf.limit_map(problem, w0, method="Radau")
+    assert landing.success
+    assert "with other last digits ends 0.0" in landing.message
+    away = np.linalg.norm(landing.w - other.w) / np.linalg.norm(landing.w)
+    assert 1e-3 < landing.round_off < 30 * away < 1e3 * landing.round_off
+
+
+def test_what_saddles_leave_of_the_digits_is_known():
+    """Here they decide nothing from 1e-8, and from 1e-2 no saddle is near. Only the first run is seen."""
+    for size in (1e-8, 1e-2):
+        problem, w0 = saddles(6, size)
+        calls = []
+        landing = gf.limit_map(problem, w0, callback=lambda t, w, calls=calls: calls.append(t))
+        assert len(calls) == landing.path.stats["nsteps"]
+        other = gf.limit_map(problem, w0, method="Radau")
+        assert np.linalg.norm(landing.w - other.w) < 1e-8 * np.linalg.norm(landing.w)
+        assert landing.round_off < 1e-9 if size == 1e-8 else np.isnan(landing.round_off)

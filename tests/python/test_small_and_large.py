@@ -30,6 +30,7 @@ def test_limit_map_from_tiny_weights():
     np.testing.assert_allclose(found.w[:4] * found.w[4:], [0.03358, 0, 1.3806, -0.22121], atol=2e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Round-off has chosen it")  # the signs of pairs (u, v), not their products
 @pytest.mark.parametrize("size", [1e-40, 1e-60])
 def test_limit_map_from_weights_that_vanish(size):
     """From saddle to saddle, where a step in ten is rejected, to the interpolant of least l1 norm."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import ArrayLike
 from grokflow._backend import core
 from grokflow._html import card
 from grokflow._manual import explained
-from grokflow._options import Callback, FlowOptions, Observe, Request, as_options, as_rtol
+from grokflow._options import SOON, Callback, FlowOptions, Observe, Request, as_options, as_rtol
 from grokflow._validate import FloatArray, as_positive, as_vector
+from grokflow._warnings import warn
+from grokflow.callbacks import PrecisionWarning
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
 from grokflow.curves import first_crossing, value_at
@@ -26,6 +29,8 @@ from grokflow.progress import to_end
 from grokflow.provenance import provenance
 from grokflow.solution import Solution
 
+DIAGNOSES = ("landed", "saddle", "degenerate", "no_minimiser")
+ESCAPE = 1e3  # growth of ||grad F|| out of a saddle, after which it is asked what round-off has grown to
 EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
 
 
@@ -72,6 +77,10 @@ class Landing:
         steps of the flow keep 0.03 of the tolerances, for their errors add up.
     path : Solution
         The flow until `t`.
+    round_off : float
+        How far from `w` the flow lands, over ``||w||``, from a start with other last digits. It is looked at
+        where the flow has left a saddle, out of which errors grow; else, or if "grad_norm" is not observed or
+        time is over, nan. Beyond ten times `rtol` the message says so, with a :class:`PrecisionWarning`.
     """
 
     w: FloatArray
@@ -92,6 +101,7 @@ class Landing:
     stats: dict[str, int | float]
     settings: dict[str, Any]
     path: Solution
+    round_off: float = math.nan
 
     @property
     def success(self) -> bool:
@@ -218,7 +228,7 @@ def land(
     threshold = as_rtol_rank(rtol_rank, problem)
     require_finite_start(problem, start, 0.0)
 
-    def begin(watched: Request) -> LandingDriver:
+    def begin(watched: Request, start: FloatArray = start) -> LandingDriver:
         measure(problem, start, wanted, request)
         whole = replace(watched, t_span=(0.0, end), atol=atol)
         options = as_options(
@@ -235,7 +245,60 @@ def land(
         }
         return LandingDriver(run, options, problem, asked)
 
-    return to_end(begin, LandingDriver.landing, request, "landing")
+    def landing_of(driver: LandingDriver) -> Landing:
+        landing = driver.landing()
+        if not landing.success or not left_a_saddle(landing.path):
+            return landing
+        beside = partial(begin, start=with_other_digits(start))
+        other = to_end(beside, LandingDriver.landing, unseen(request, landing.path), "landing")
+        return compared(landing, other)
+
+    return to_end(begin, landing_of, request, "landing")
+
+
+def left_a_saddle(path: Solution) -> bool:
+    """Whether the gradient has grown by so much that errors, which grow as it does, may have become large."""
+    slopes = path["grad_norm"] if "grad_norm" in path.observed else np.zeros(0)
+    return bool(np.any(slopes > ESCAPE * np.minimum.accumulate(slopes)))
+
+
+def with_other_digits(start: FloatArray) -> FloatArray:
+    """Return `start` with other last digits, up and down in turn; what is zero stays."""
+    signs = np.where(np.arange(start.size) % 2, 1.0, -1.0)
+    return start * (1.0 + 2.0 * np.finfo(float).eps * signs)
+
+
+def unseen(request: Request, path: Solution) -> Request:
+    """Return `request` for a run after that of `path`, of which only the end counts."""
+    left = None
+    if request.max_time is not None:
+        left = max(as_positive("max_time", request.max_time) - float(path.stats["seconds"]), SOON)
+    return replace(
+        request,
+        t_eval=[],
+        observe=[],
+        save_states=False,
+        callback=None,
+        progress=False,
+        journal=None,
+        max_time=left,
+    )
+
+
+def compared(landing: Landing, other: Landing) -> Landing:
+    """Return `landing`, with how far from it the `other` one is; warn where that is far."""
+    if other.status not in DIAGNOSES:
+        return landing
+    away = float(np.linalg.norm(landing.w - other.w) / (np.linalg.norm(landing.w) or 1.0))
+    message = landing.message
+    if away > 10.0 * landing.settings["rtol"]:
+        found = (
+            "Round-off has chosen it, for the flow has left a saddle too close for double precision: "
+            f"a start with other last digits ends {away:.2g} ||w|| away. Start from larger weights."
+        )
+        warn(found, PrecisionWarning)
+        message = f"{message} {found}"
+    return replace(landing, round_off=away, message=message)
 
 
 class LandingDriver(Driver):
