@@ -120,24 +120,36 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
 
   /// rows_io = u_jo samples_i
   void put_rows(Index unit, const ConstVectorRef& samples, VectorRef rows) const {
-    Eigen::Map<Matrix>(rows.data(), net_.outputs_, samples.size()) =
-        net_.outer(u_).col(unit).lazyProduct(samples.transpose());
+    const auto u = net_.outer(u_).col(unit);
+    if (u.size() == 1)
+      rows = u[0] * samples;
+    else
+      Eigen::Map<Matrix>(rows.data(), u.size(), samples.size()) = u.lazyProduct(samples.transpose());
   }
 
-  /// K <- K - factor C C^T, its lower triangle; of all inner weights or of V alone.
+  /// K <- K - factor C C^T, its lower triangle; of all inner weights or of V alone. The Q of all neurons lie beside each
+  /// other: one by one they are small.
   void subtract_slid(bool whole, double factor, MatrixRef K) const {
-    C_.setZero(num_residuals(), piece_.num_sliding());
-    Index column = 0;
+    const auto basis = [whole](const SlidingNeuron& slid) -> const Matrix& {
+      return whole ? slid.inputs.Q : slid.flat;
+    };
+    Q_.resize(piece_.X_.cols(), piece_.num_sliding());
+    Index size = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
-      const Matrix& Q = whole ? slid.inputs.Q : slid.flat;
-      XQ_.resize(piece_.X_.rows(), Q.cols());
-      multiply(piece_.X_, Q, XQ_);
-      for (Index k = 0; k < Q.cols(); ++k) {
-        XQ_.col(k).array() *= piece_.slope_.col(slid.unit).array();
-        put_rows(slid.unit, XQ_.col(k), C_.col(column++));
-      }
+      const Matrix& Q = basis(slid);
+      Q_.middleCols(size, Q.cols()) = Q;
+      size += Q.cols();
     }
-    add_gram(C_, K, -factor);
+    XQ_.resize(piece_.X_.rows(), Q_.cols());
+    C_.resize(num_residuals(), Q_.cols());
+    multiply(piece_.X_, Q_.leftCols(size), XQ_.leftCols(size));
+    Index column = 0;
+    for (const SlidingNeuron& slid : piece_.sliding_)
+      for (const Index end = column + basis(slid).cols(); column < end; ++column) {
+        XQ_.col(column).array() *= piece_.slope_.col(slid.unit).array();
+        put_rows(slid.unit, XQ_.col(column), C_.col(column));
+      }
+    add_gram(C_.leftCols(size), K, -factor);
   }
 
   const InMode& piece_;
@@ -145,7 +157,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
   Matrix Y_;
   Vector u_, g_;  // g = c r
   mutable Vector params_, h_, more_, samples_;
-  mutable Matrix dY_, A_, B_, AA_, inner_, XQ_, C_;
+  mutable Matrix dY_, A_, B_, AA_, inner_, Q_, XQ_, C_;
 };
 
 void TwoLayerNetwork::InMode::linearize(const ConstVectorRef& w, std::unique_ptr<Linearization>& lin) const {

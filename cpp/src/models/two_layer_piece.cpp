@@ -205,8 +205,7 @@ void TwoLayerNetwork::InMode::put_through(VectorRef out) const {
   SM_.resize(slope_.rows(), M_.cols());
   multiply(slope_, M_, SM_);
   for (Index o = 0; o < net_.outputs_; ++o)
-    of_output(out, o) =
-        net_.output_scale_ * SM_.middleCols(o * X_.cols(), X_.cols()).cwiseProduct(X_).rowwise().sum();
+    put_row_sums(SM_.middleCols(o * X_.cols(), X_.cols()), X_, o, out);
 }
 
 void TwoLayerNetwork::InMode::gather(const ConstVectorRef& q) const {
@@ -223,7 +222,7 @@ void TwoLayerNetwork::InMode::write(const ConstVectorRef& u, const Matrix& Y, Ve
   inner_slopes_.setZero(m, size);
   for (Index o = 0; o < net_.outputs_; ++o) {
     const auto G = G_.middleCols(o * size, size);
-    of_output(outer, o) = net_.output_scale_ * G.cwiseProduct(Y).rowwise().sum();
+    put_row_sums(G, Y, o, outer);
     inner_slopes_ += of_output(u, o).asDiagonal() * G;
   }
   inner_slopes_ *= net_.output_scale_;

@@ -157,12 +157,24 @@ bool Crossings::alike(const Crossing& c, double x) const {
   return value <= kAlike * (looks_.back().low[c.slot] + looks_.back().high[c.slot]);
 }
 
+/// Far from a surface, compared with how far it moves, w does not reach it.
+void Crossings::find_near() {
+  const double amplification =
+      to_bernstein_.cwiseAbs().rowwise().sum().maxCoeff();  // of values to coefficients
+  const auto side = piece_->mode().cast<double>().array();
+  least_ = most_ = side * start().distances.array();
+  for (std::size_t l = 1; l < looks_.size(); ++l) {
+    const auto distance = side * looks_[l].distances.array();
+    least_ = least_.min(distance), most_ = most_.max(distance);
+  }
+  near_ = !(least_ > amplification * (most_ - least_));
+}
+
 double Crossings::find(const OneStepMethod& method, double t, double h) {
   look_along(method, t, h);
   clear();
+  find_near();
   const Mode& mode = piece_->mode();
-  const double amplification =
-      to_bernstein_.cwiseAbs().rowwise().sum().maxCoeff();  // of values to coefficients
   Index slot = 0;
   for (Index j = 0; j < mode.cols(); ++j) {
     if ((mode.col(j).array() == 0).any())
@@ -175,16 +187,8 @@ double Crossings::find(const OneStepMethod& method, double t, double h) {
         ++slot;
         continue;
       }
-      // Far from a surface, compared with how far it moves, w does not reach it.
-      const double side = mode(i, j);
-      double least = side * start().distances(i, j), most = least;
-      for (std::size_t l = 1; l < looks_.size(); ++l) {
-        const double distance = side * looks_[l].distances(i, j);
-        least = std::min(least, distance), most = std::max(most, distance);
-      }
-      const bool far = least > amplification * (most - least);
       const double slack = std::max(kSlack * tolerance(sizes_[j]), kRoundOff * sizes_[j]);
-      if (!far) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, slack);
+      if (near_(i, j)) examine({Modes::kNone, j, i, 0, Trigger::distance, 0.0}, slack);
     }
   }
   if (first_.empty()) return end_ = Modes::kNone;

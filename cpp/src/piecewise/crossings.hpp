@@ -74,6 +74,7 @@ class Crossings {
   Bernstein interpolant(Value&& value) const;
   Bernstein polynomial(const Crossing& crossing) const;
   double zero_near_end() const;
+  void find_near();
   void examine(Crossing crossing, double slack);
   bool alike(const Crossing& crossing, double x) const;
 
@@ -86,6 +87,8 @@ class Crossings {
   Vector to_start_;      // from those at the nodes alone
   double end_ = 0.0;     // where the mode was found to end
   Vector state_, force_, sizes_;
+  Eigen::ArrayXXd least_, most_;  // distances, of the sides of the mode, during a step,
+  Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic> near_;  // and which surfaces might be reached
   std::vector<Crossing> first_;
 };
 
