@@ -110,7 +110,7 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, const Decay& decay, cons
 /// Of the drift: the velocity of a unit that slides is known if the regularizer is the norm, and multipliers
 /// if K is.
 std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
-                                  const RunOptions& options) {
+                                  const RunOptions& options, const Vector& before = {}) {
   if (!ground.piece) return nullptr;
   if (!dynamic_cast<const WeightedNorm*>(regularizer.get()) &&
       !dynamic_cast<const L1Norm*>(regularizer.get()))
@@ -119,7 +119,9 @@ std::unique_ptr<Modes> make_modes(const Ground& ground, std::shared_ptr<const Re
         "and its neurons slide along data points; take activation='smooth_relu' for another");
   auto forces =
       drift_forces(ground.piece, on_piece(std::move(regularizer), *ground.piece), tangent_options(options));
-  return std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);
+  auto modes = std::make_unique<Modes>(ground.piece, std::move(forces), options.tolerance);
+  if (before.size() > 0) modes->come_from(before);
+  return modes;
 }
 
 std::unique_ptr<Flow> make_gradient_flow(const Ground& ground, const Decay& decay, const RunOptions& options,
@@ -318,16 +320,18 @@ Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& 
 }
 
 DriftRun::DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
-                   const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
+                   const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops,
+                   const Vector& before)
     : DriftRun(Ground(with_kinks_of(problem, regularizer), weights_of(problem, regularizer.get())),
                regularizer, w0,
                with_method(with_atol(options, problem.get(), w0, kResolved * w0.stableNorm()), "Tsit5"),
-               stops) {}
+               stops, before) {}
 
 DriftRun::DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regularizer,
-                   const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops)
+                   const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops,
+                   const Vector& before)
     : FlowRun(ground.whole, make_norm_flow(ground, regularizer, w0, options),
-              make_modes(ground, regularizer, options), w0, options,
+              make_modes(ground, regularizer, options, before), w0, options,
               [this](double s, const ConstVectorRef&, std::string& message) {
                 return monitor_.step(s, message);
               }),

@@ -98,11 +98,11 @@ struct HeldDrift final : HeldRun {
 std::unique_ptr<HeldDrift> drift_run(Problem& problem, std::shared_ptr<Regularizer> regularizer,
                                      const Vector& w0, const std::string& curvature, double memory_budget,
                                      double rtol_rank, bool stop_on_rank_change, double kkt_tol,
-                                     const RunRequest& request) {
+                                     const RunRequest& request, const Vector& before) {
   Prepared made(request, {curvature, memory_budget, 0}, w0, &problem, regularizer);
   made.options.rtol_rank = rtol_rank;
   auto run = make_run<DriftRun>(made.problem, regularizer, w0, made.options,
-                                DriftMonitor::Options{stop_on_rank_change, kkt_tol});
+                                DriftMonitor::Options{stop_on_rank_change, kkt_tol}, before);
   return std::make_unique<HeldDrift>(std::move(run), std::move(made.holds));
 }
 
@@ -187,7 +187,7 @@ void bind_limit(py::module_& m) {
   py::class_<HeldDrift, HeldRun>(m, "DriftRun")
       .def(py::init(&drift_run), py::arg("problem"), py::arg("regularizer"), py::arg("w0"),
            py::arg("curvature"), py::arg("memory_budget"), py::arg("rtol_rank"),
-           py::arg("stop_on_rank_change"), py::arg("kkt_tol"), py::arg("options"))
+           py::arg("stop_on_rank_change"), py::arg("kkt_tol"), py::arg("options"), py::arg("before"))
       .def("monitor", &HeldDrift::monitor);
 
   m.attr("FOREVER") = kForever;

@@ -273,6 +273,7 @@ class DriftRun(FlowRun):
         stop_on_rank_change: bool,
         kkt_tol: float,
         options: RunOptions,
+        before: _Array,
     ) -> None: ...
     def monitor(self) -> dict[str, NDArray[Any]]: ...
 

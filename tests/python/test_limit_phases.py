@@ -120,6 +120,20 @@ def test_the_limits_under_an_l1_norm():
     assert np.abs(limits.t_first).sum() < np.abs(limits.lam_first).sum()
 
 
+@pytest.mark.parametrize(("seed", "neuron"), [(25, 14), (3, None)])
+def test_neurons_leave_the_landing_as_the_flow_does(seed, neuron):
+    """Both sides of a surface may repel in the drift; the last forces of the flow decide, as they fall."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((5, 2)), rng.standard_normal(5)
+    net = gf.models.TwoLayerNetwork(X, y, width=20, activation="relu")
+    phases = gf.two_phase(net, net.initial_weights(seed=seed), [1e-5, 1e-6], s_end=1.2, rtol=1e-9, atol=1e-12)
+    assert 0.98 < phases.slope < 1.02
+    changes = phases.slow.mode_changes
+    assert not neuron or neuron in changes["neuron"][(changes["t"] == 0.0) & (changes["kind"] == "release")]
+    blind = gf.norm_flow(net, phases.landing.w, (0, 0.6))
+    assert ("split" in blind.mode_changes["kind"]) == (neuron is not None)
+
+
 def test_the_limits_of_a_network_with_kinks():
     """relu(x) + relu(-x) / 4 has the norm of its path: |w|^2 = 2 (1 + 1/4)."""
     net = gf.models.TwoLayerNetwork([[1.0], [-1.0]], [1.0, 0.25], width=6, activation="relu", bias=False)

@@ -40,6 +40,8 @@ class Forces {
   virtual double react(const ConstVectorRef& w, const ConstVectorRef& before, double tau, VectorRef out) = 0;
   /// Moves w to where the gradient has this force, but for what would not return to it within `tau`.
   virtual void restore(const ConstVectorRef& force, double tau, VectorRef w) = 0;
+  /// What the forces of a drift are still added to, from now on.
+  virtual void lead(const ConstVectorRef&) {}
 };
 
 /// The mode of a piece along a run.
@@ -48,6 +50,9 @@ class Modes {
   Modes(std::shared_ptr<Piece> piece, std::unique_ptr<Forces> forces, Tolerance tolerance);
   ~Modes();
 
+  /// Tells, before the start of a drift, from where the flow came that landed there: its last forces fall to those of
+  /// the drift, and where both sides of a surface repel in the end they decide on which one w leaves.
+  void come_from(const ConstVectorRef& w) { came_from_ = w; }
   /// The mode at the start. What touches w0 is resolved; `trouble` says what could not be. A run that has begun goes on
   /// from w in its mode, with another decay.
   void begin(double t, VectorRef w);
@@ -83,6 +88,9 @@ class Modes {
   struct Burst;
 
   void go_on(double t, VectorRef w);
+  void resolve_at_start(double t, VectorRef w, const std::vector<Index>& touching, const Mode& sides);
+  bool look_back(const ConstVectorRef& w);
+  void let_fall(double t, VectorRef w);
   void react(const ConstVectorRef& w);
   void settle(double t, VectorRef w);
   void restore(VectorRef w);
@@ -93,14 +101,15 @@ class Modes {
   std::unique_ptr<Forces> forces_;
   std::unique_ptr<Crossings> crossings_;  // of the last attempt
   bool begun_ = false;
-  double h_ = 0.0;             // size of steps; 0: at the start
-  Vector before_, force_;      // at the end of the last mode, and in the present one
-  Mode last_;                  // the mode that ended,
-  bool goes_on_ = false;       // and whether it goes on after all
-  Mode held_;                  // all that was touched at the last change, slid on
-  std::vector<Burst> bursts_;  // of changes, by unit
-  Index last_unit_ = -1;       // that ended the mode in the last step, if one did,
-  int in_a_row_ = 0;           // and in how many steps before
+  Vector came_from_, last_forces_;  // of the flow that a drift begins after
+  double h_ = 0.0;                  // size of steps; 0: at the start
+  Vector before_, force_;           // at the end of the last mode, and in the present one
+  Mode last_;                       // the mode that ended,
+  bool goes_on_ = false;            // and whether it goes on after all
+  Mode held_;                       // all that was touched at the last change, slid on
+  std::vector<Burst> bursts_;       // of changes, by unit
+  Index last_unit_ = -1;            // that ended the mode in the last step, if one did,
+  int in_a_row_ = 0;                // and in how many steps before
   std::vector<ModeChange> changes_;
   std::string trouble_;
 };

@@ -159,11 +159,13 @@ Landing pull_back(std::shared_ptr<const Problem> problem, const ConstVectorRef& 
                   const LandingOptions& options);
 
 /// dw/ds = -P(w) grad R(w) from w0, a point of the manifold of minimisers, by Tsit5. On a problem that is
-/// smooth piece by piece R has to be a `WeightedNorm`.
+/// smooth piece by piece R has to be a `WeightedNorm`; `before`, the last state of the flow that landed at w0,
+/// tells how its neurons go on (modes.hpp).
 class DriftRun final : public FlowRun {
  public:
   DriftRun(std::shared_ptr<const Problem> problem, std::shared_ptr<const Regularizer> regularizer,
-           const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops = {});
+           const ConstVectorRef& w0, const RunOptions& options, DriftMonitor::Options stops = {},
+           const Vector& before = {});
 
   const DriftMonitor& monitor() const { return monitor_; }
 
@@ -171,7 +173,7 @@ class DriftRun final : public FlowRun {
 
  private:
   DriftRun(const Ground& ground, std::shared_ptr<const Regularizer> regularizer, const ConstVectorRef& w0,
-           const RunOptions& options, DriftMonitor::Options stops);
+           const RunOptions& options, DriftMonitor::Options stops, const Vector& before);
 
   DriftMonitor monitor_;
 };

@@ -118,7 +118,7 @@ class GradientForces final : public Forces {
   Vector rows_, before_, change_, gap_, params_;
 };
 
-/// -K^-1 J grad R, in every mode at once.
+/// -K^-1 J grad R, in every mode at once, and what leads.
 class DriftForces final : public Forces {
  public:
   DriftForces(std::shared_ptr<Piece> piece, std::shared_ptr<const Regularizer> regularizer,
@@ -126,7 +126,8 @@ class DriftForces final : public Forces {
       : piece_(std::move(piece)),
         regularizer_(std::move(regularizer)),
         slope_(piece_->num_params()),
-        rows_(piece_->num_rows()) {
+        rows_(piece_->num_rows()),
+        lead_(Vector::Zero(piece_->num_forces())) {
     tangent_ = make_tangent_space(CurvatureKind::gram, piece_, options, stats_);
   }
 
@@ -136,6 +137,7 @@ class DriftForces final : public Forces {
     tangent_->multipliers(slope_, rows_);
     rows_ = -rows_;
     piece_->from_rows(w, rows_, out);
+    out += lead_;
   }
 
   double react(const ConstVectorRef& w, const ConstVectorRef&, double, VectorRef out) override {
@@ -144,13 +146,14 @@ class DriftForces final : public Forces {
   }
 
   void restore(const ConstVectorRef&, double, VectorRef) override {}
+  void lead(const ConstVectorRef& force) override { lead_ = force; }
 
  private:
   Stats stats_;
   std::shared_ptr<const Piece> piece_;
   std::shared_ptr<const Regularizer> regularizer_;
   std::unique_ptr<TangentSpace> tangent_;
-  Vector slope_, rows_;
+  Vector slope_, rows_, lead_;
 };
 
 }  // namespace

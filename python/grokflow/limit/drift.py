@@ -184,8 +184,12 @@ def drift(
     on_rank_change: str = "record",
     kkt_tol: float | None = None,
     rtol_rank: float | None = None,
+    before: FloatArray | None = None,
 ) -> Solution:
-    """Run the drift from a point near the manifold, in slow time."""
+    """Run the drift from a point near the manifold, in slow time.
+
+    `before` is the last state of the flow that landed there: its forces tell how neurons that slide go on.
+    """
     point = as_vector("w", w, problem.num_params)
     wanted = as_curvature(request.curvature)
     name, budget, _ = wanted
@@ -227,7 +231,16 @@ def drift(
             **provenance(problem, point),
         )
         run = core.DriftRun(
-            problem._core, compiled, start, chosen, budget, threshold, stop, rest, options.compiled
+            problem._core,
+            compiled,
+            start,
+            chosen,
+            budget,
+            threshold,
+            stop,
+            rest,
+            options.compiled,
+            np.empty(0) if before is None or not problem.is_piecewise else before,
         )
         return DriftDriver(run, options, problem)
 

@@ -301,7 +301,7 @@ class Phases:
             t_eval=np.where(at_end, np.minimum(times, self.s_end), times),
             save_states=save_states,
         )
-        return drift(self.problem, self.landing.w, request, self._regularizer)
+        return drift(self.problem, self.landing.w, request, self._regularizer, before=self.landing.path.final)
 
     def _predicted(self, lam: float, name: str, tol: float) -> float:
         """The time from which on the limit has learned; nan beyond the horizon, or if much is corrected."""

@@ -257,7 +257,7 @@ def two_phase(
                 slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
                 slowly = replace(kept_request, t_span=(0.0, end), method="auto", t_eval=slow_times)
                 try:
-                    slow = drift(problem, landing.w, slowly, slows)
+                    slow = drift(problem, landing.w, slowly, slows, before=landing.path.final)
                 except NoTangentSpace as error:
                     no_drift = str(error)
             horizons: dict[float, float] = {}
@@ -353,7 +353,7 @@ def at_rest(
         return S_END
     slowly = replace(bare, t_span=(0.0, LATEST), method="auto")
     try:
-        slow = drift(problem, landing.w, slowly, regularizer, kkt_tol=REST)
+        slow = drift(problem, landing.w, slowly, regularizer, kkt_tol=REST, before=landing.path.final)
     except NoTangentSpace:
         return S_END
     return max(slow.t_final, 2.0 * eps)
