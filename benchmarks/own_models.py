@@ -1,6 +1,6 @@
 """Modules of PyTorch as problems: against the same network in C++, and against the loop that a user writes.
 
-python -m benchmarks.own_models [--quick] [--json FILE]
+python -m benchmarks.own_models [--quick | --large] [--json FILE]
 
 On one thread, in CPU seconds, on handwritten digits by tanh networks with ten outputs. These are chains that
 the library has itself: `from_torch` hands them to it, unless a kernel by hooks is asked for, which stands for
@@ -8,6 +8,8 @@ modules that it has not. Costs are in gradients of the problem. The loop is full
 weight decay in single precision, as `torch.optim.SGD` does it, with the largest step that is stable at the
 points of the flow, extrapolated. Its error is seen on the first thousand steps, in double precision, and
 falls as the step: so the time at equal error is extrapolated too.
+
+`--large` adds the library's own network with 10 000 residuals, where no kernel is worth its price.
 """
 
 from __future__ import annotations
@@ -171,6 +173,21 @@ def against_the_loop(n, widths, loss, weight_decay, kernel, limit):
     }  # fmt: skip
 
 
+def large(weight_decay, limit):
+    X, classes = digits(1000)
+    problem = gf.models.MLP(X, np.eye(OUTPUTS)[classes], (200, 200, 200), activation="tanh")
+    w0 = problem.initial_weights()
+    g = seconds(lambda: problem.gradient(w0), 15)
+    sol, cost = flow(problem, w0, weight_decay, 10 / weight_decay, limit)
+    print(f"MLP, d = {problem.num_params}, n = 1000, lam = {weight_decay:g}: to {sol.t_final:g} in", end=" ")
+    print(f"{cost:.1f} s, {cost / g:.0f} gradients of {g * 1e3:.1f} ms")
+    print(f"  {sol.settings['curvature']}: {counts(sol)}")
+    return {
+        "kind": "large", "d": problem.num_params, "n": 1000, "weight_decay": weight_decay, "t": sol.t_final,
+        "gradient": g, "seconds": cost, "counts": counts(sol),
+    }  # fmt: skip
+
+
 def counts(sol):
     """What a run has evaluated, and in which numbers."""
     return {name: value for name, value in sol.stats.items() if value}
@@ -179,6 +196,7 @@ def counts(sol):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small network against the library")
+    parser.add_argument("--large", action="store_true", help="also a network with 10 000 residuals (minutes)")
     parser.add_argument("--json", metavar="FILE", help="write the runs to this file, too")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -190,6 +208,8 @@ def main(argv=None):
         for weight_decay in (1e-3, 1e-4):
             for kernel in ("auto", "hooks"):
                 runs.append(against_the_loop(50, (16, 16), loss, weight_decay, kernel, limit))
+    if options.large:
+        runs += [large(weight_decay, 20.0 * limit) for weight_decay in (1e-2, 1e-4)]
     if options.json:
         written = record("benchmarks.own_models", argv or sys.argv[1:], runs)
         written["environment"]["torch"] = torch.__version__

@@ -170,10 +170,10 @@ def test_the_preconditioner_of_krylov_is_worth_its_price():
     """The dearer a product, the more vectors; a rank that is asked for is taken."""
     X = np.ones((800, 20))
     ranks = []
-    for width in (2, 20, 200, 2000):
-        net = gf.models.TwoLayerNetwork(X, np.ones(800), width=width * 20, activation="tanh")
+    for width in (40, 400, 4000, 40_000):
+        net = gf.models.TwoLayerNetwork(X, np.ones(800), width=width, activation="tanh")
         ranks.append(core.krylov_rank(net._core, 0, BUDGET))
         assert core.krylov_rank(net._core, 77, BUDGET) == 77
     assert ranks == sorted(ranks)
-    assert ranks[0] <= 16
+    assert ranks[0] <= 32  # 20 operations with each entry of F are a tenth of the 6 million of a product
     assert ranks[-1] == 200

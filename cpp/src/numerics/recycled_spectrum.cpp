@@ -45,11 +45,16 @@ Index RecycledSpectrum::rank_within(double bytes, Index size) {
                             (8.0 * (1.0 + 2.0 * kShare) * static_cast<double>(std::max<Index>(size, 1))));
 }
 
-/// Measured: an iteration takes 100 size rank + 120 rank^2 operations at the rate of a product of matrices.
+/// Measured: an iteration takes 30 size rank + 120 rank^2 operations at the rate of a product of matrices where F
+/// stays in the caches, and 100 size rank beyond.
 Index RecycledSpectrum::rank_worth(double operations, Index size) {
-  constexpr double kPass = 100.0, kMerge = 120.0;
-  const double half = 0.5 * kPass / kMerge * static_cast<double>(size);
-  const double rank = std::sqrt(half * half + 0.5 * operations / kMerge) - half;
+  constexpr double kCached = 30.0, kPass = 100.0, kMerge = 120.0, kCache = 2e6;
+  const double rows = static_cast<double>(size);
+  const auto within_half = [&](double pass) {
+    const double half = 0.5 * pass / kMerge * rows;
+    return std::sqrt(half * half + 0.5 * operations / kMerge) - half;
+  };
+  const double rank = std::max(std::min(within_half(kCached), kCache / rows), within_half(kPass));
   if (!(rank < static_cast<double>(size))) return size;
   return rank < kFewest ? 0 : Index{1} << std::ilogb(rank);
 }
