@@ -37,6 +37,10 @@ struct Unfinished {
   Status status;
 };
 
+bool came_to_rest(Status status) {
+  return status == Status::landed || status == Status::finished || status == Status::saddle;
+}
+
 double rate_at(const Problem& problem, const ConstVectorRef& w) {
   return fastest_rate([&](const ConstVectorRef& at, VectorRef slope) { problem.gradient(at, slope); }, w,
                       unstructured(w.size()));
@@ -308,13 +312,15 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
     landing.residual_norm = r.norm();
   }
   if (status == Status::time_limit || status == Status::no_minimiser) return landing;
-  budget_ = std::numeric_limits<std::int64_t>::max();
+  // At rest it is told what the flow has come to, whatever that costs.
+  budget_ = came_to_rest(status) ? std::numeric_limits<std::int64_t>::max() : stats_.niter + kShortLook;
   timed_ = true;
   const Landing before = landing;
   try {
     inspect(landing, w);
   } catch (const Unfinished& look) {
     landing = before;
+    if (look.status == Status::running) return landing;
     landing.status = look.status;
     landing.message = "The wall-clock limit max_time was reached in a look at the Hessian.";
   }
@@ -323,11 +329,10 @@ Landing LandingWatch::settle(const ConstVectorRef& w, Status status) {
 
 void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
   const bool landed = landing.status == Status::landed;
-  const bool came_to_rest = landed || landing.status == Status::finished || landing.status == Status::saddle;
   TangentSpace* tangent = tangent_.get();
   if (landed)
     tangent = &descend(landing.w);
-  else if (came_to_rest && full_hessian())
+  else if (came_to_rest(landing.status) && full_hessian())
     tangent = full_hessian();
   if (tangent == full_.get()) landing.curvature = full_kind_;
   landing.pulled = (landing.w - w).norm();
@@ -337,7 +342,7 @@ void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
     landing.residual_norm = r.norm();
   }
   if (landing.w.allFinite() && tangent->linearize(landing.w)) landing.spectrum = tangent->spectrum();
-  if (came_to_rest) diagnose(landing, *tangent);
+  if (came_to_rest(landing.status)) diagnose(landing, *tangent);
 }
 
 /// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal

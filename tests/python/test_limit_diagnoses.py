@@ -198,6 +198,17 @@ def test_the_hessian_is_looked_at_where_the_flow_may_land(d, limit):
     assert calls["hvp"] < 20_000
 
 
+def test_a_run_that_ended_before_its_time_is_not_looked_at_for_long():
+    rng = np.random.default_rng(0)
+    net = gf.models.MLP(
+        rng.standard_normal((100, 8)), rng.standard_normal(100), widths=(100,), activation="tanh"
+    )
+    own = gf.Objective(loss=net.loss, gradient=net.gradient, hvp=net.hvp, num_params=net.num_params)
+    landing = gf.limit_map(own, net.initial_weights(seed=0), curvature="krylov", max_steps=50)
+    assert landing.status == "max_steps"
+    assert landing.stats["nhvp"] < 2000
+
+
 @pytest.mark.parametrize("curvature", ["auto", "gram"])
 def test_the_full_hessian_is_left_alone_where_the_residual_vanishes(curvature):
     """However slowly: the smallest eigenvalue is 1e-6 of the largest, and d too large for a dense one."""
