@@ -1,7 +1,7 @@
 """Figures and tables of stored runs: ``python -m benchmarks.diagrams benchmarks/results OUT``.
 
-What `benchmarks.peers` and `benchmarks.scaling` write with ``--json`` tells its machine, its versions and its
-command; this draws them again, without a run.
+What `benchmarks.peers`, `benchmarks.own_models` and `benchmarks.scaling` write with ``--json`` tells its
+machine, its versions and its command; this draws them again, without a run.
 """
 
 from __future__ import annotations
@@ -87,6 +87,29 @@ def cell(run):
     return f"{mark}{run['seconds']:.3g} ({run['error']:.0e})".replace("-", UNBROKEN)
 
 
+def modules(runs):
+    """Return a table in Markdown: flows of modules of torch, and the training loop that one would write."""
+    head = ["loss", "by", "lam", "seconds", "steps", "gradients a step", "loop, seconds", "times", "error"]
+    lines = [f"| {' | '.join([*head, 'error of the loop', 'times at equal error'])} |", "|---" * 11 + "|"]
+    for run in runs:
+        if run["kind"] != "loop":
+            continue
+        times = run["loop_seconds"] / run["seconds"]
+        by = "the library" if run["kernel"] == "library" else "torch"
+        cells = [
+            run["loss"],
+            by,
+            f"{run['weight_decay']:g}",
+            f"{run['seconds']:.2f}",
+            f"{run['counts']['nsteps']}",
+        ]
+        cells += [f"{run['gradients_per_step']:.1f}", f"{run['loop_seconds']:.2g}", f"{times:.2g}"]
+        cells += [f"{run['error']:.1e}", f"{run['loop_error']:.1e}"]
+        cells.append(f"{times * run['loop_error'] / run['error']:.1e}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def origin(record):
     """Return in a sentence where stored runs come from."""
     versions = ", ".join(
@@ -101,8 +124,8 @@ def draw(store, out):
     for path in sorted(store.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         runs, text = record["runs"], origin(record)
-        if path.stem.startswith("peers"):
-            text = f"{table(runs)}\n\n{text}"
+        if path.stem.startswith(("peers", "own_models")):
+            text = f"{(table if path.stem.startswith('peers') else modules)(runs)}\n\n{text}"
         else:
             figure = (scaling if path.stem.startswith("scaling") else work_precision)(runs)
             figure.savefig(out / f"{path.stem}.png", dpi=150)
