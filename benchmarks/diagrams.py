@@ -103,7 +103,7 @@ def modules(runs):
             f"{run['seconds']:.2f}",
             f"{run['counts']['nsteps']}",
         ]
-        cells += [f"{run['gradients_per_step']:.1f}", f"{run['loop_seconds']:.2g}", f"{times:.2g}"]
+        cells += [f"{run['gradients_per_step']:.1f}", f"{run['loop_seconds']:.2g}", f"{times:.3g}"]
         cells += [f"{run['error']:.1e}", f"{run['loop_error']:.1e}"]
         cells.append(f"{times * run['loop_error'] / run['error']:.1e}")
         lines.append(f"| {' | '.join(cells)} |")
