@@ -85,18 +85,19 @@ class TwoLayerNetwork::InMode final : public Piece {
   /// out = Pi J^T q at the point with these u and Y.
   void pull_back(const ConstVectorRef& q, const ConstVectorRef& u, const Matrix& Y, VectorRef out) const;
   /// What output o has in numbers that lie side by side: copied, for what has a stride is not vectorised.
-  const Vector& of_output(const ConstVectorRef& numbers, Index o) const {
-    numbers_ = Eigen::Map<const Vector, 0, Eigen::InnerStride<>>(
-        numbers.data() + o, numbers.size() / net_.outputs_, Eigen::InnerStride<>(net_.outputs_));
-    return numbers_;
+  Eigen::Map<const Vector> of_output(const ConstVectorRef& numbers, Index o) const {
+    auto copied = numbers_.matrix(numbers.size() / net_.outputs_, 1);
+    copied = Eigen::Map<const Vector, 0, Eigen::InnerStride<>>(numbers.data() + o, copied.size(),
+                                                               Eigen::InnerStride<>(net_.outputs_));
+    return {copied.data(), copied.size()};
   }
   /// Its place there takes s rowsum(A o B).
   void put_row_sums(const ConstMatrixRef& A, const ConstMatrixRef& B, Index o, VectorRef numbers) const {
-    numbers_.setZero(A.rows());
-    for (Index c = 0; c < A.cols(); ++c) numbers_ += A.col(c).cwiseProduct(B.col(c));
-    Eigen::Map<Vector, 0, Eigen::InnerStride<>>(numbers.data() + o, numbers_.size(),
-                                                Eigen::InnerStride<>(net_.outputs_)) =
-        net_.output_scale_ * numbers_;
+    auto sums = numbers_.matrix(A.rows(), 1);
+    sums.setZero();
+    for (Index c = 0; c < A.cols(); ++c) sums += A.col(c).cwiseProduct(B.col(c));
+    Eigen::Map<Vector, 0, Eigen::InnerStride<>>(
+        numbers.data() + o, sums.size(), Eigen::InnerStride<>(net_.outputs_)) = net_.output_scale_ * sums;
   }
 
   const TwoLayerNetwork& net_;
@@ -111,7 +112,7 @@ class TwoLayerNetwork::InMode final : public Piece {
   SlidingNeurons sliding_;
   // Scratch: a piece serves one run. M, S M, diag(q) X~ and G of all outputs side by side.
   mutable Matrix Y_, M_, SM_, qX_, G_, inner_slopes_;
-  mutable Vector numbers_;
+  mutable Buffer numbers_;
   mutable Matrix forces_;                          // outputs x surfaces
   mutable Vector force_, weights_, felt_, inner_;  // u_j, or its sign; <u_j, forces>
 };
