@@ -91,8 +91,8 @@ TangentSpace* LandingWatch::full_hessian() {
 }
 
 void LandingWatch::state(Archive& archive) {
-  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, steepest_, rests_since_,
-          *tangent_);
+  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, steepest_, pull_, pulled_at_,
+          efolds_, *tangent_);
   bool full = full_ != nullptr;
   archive(full);
   if (full) archive(*full_hessian());
@@ -175,11 +175,13 @@ double LandingWatch::noise_of_gradient(const ConstVectorRef& w, double digit,
 /// Whether the flow stays here only because round-off holds it: the gradient is zero in every digit, or has been
 /// round-off for longer than it takes to leave a saddle.
 bool LandingWatch::rests_on_saddle(TangentSpace* full, const ConstVectorRef& w) {
-  const bool rests = at_rest(w);
-  const bool exactly = step_.isZero(0.0);
-  rests_since_ = rests ? std::min(rests_since_, t_) : std::numeric_limits<double>::infinity();
-  if (!rests || !full || !full->linearize(w) || full->spectrum().num_negative == 0) return false;
-  return exactly || -full->spectrum().lowest * (t_ - rests_since_) > kEscape;
+  const bool rests = at_rest(w), exactly = step_.isZero(0.0);
+  const bool pulled = rests && full && full->linearize(w) && full->spectrum().num_negative > 0;
+  // What pulls may have grown since the last look: near a degenerate saddle, with the weights.
+  const double before = std::exchange(pull_, pulled ? -full->spectrum().lowest : 0.0);
+  const double since = std::exchange(pulled_at_, t_);
+  efolds_ = pulled ? efolds_ + std::min(before, pull_) * (t_ - since) : 0.0;
+  return pulled && (exactly || efolds_ > kEscape);
 }
 
 /// The longest step to M of which the error counts for nothing, be it of first order.
@@ -233,7 +235,9 @@ bool LandingWatch::close(TangentSpace& tangent, const ConstVectorRef& w, double 
   }
   tangent.normal_step(probe_, step_);
   const bool contracts = step_.norm() <= std::max(kContraction * size, kRoundOff * w.norm());
-  return tangent.spectrum().num_negative == 0 && (contracts || (!blind(w) && at_rest(w)));
+  if (tangent.spectrum().num_negative > 0) return false;
+  // Both steps may be round-off. Without a kernel that is a minimiser; with one, a saddle may be about to open.
+  return contracts || (tangent.spectrum().rank == w.size() && !blind(w) && at_rest(w));
 }
 
 /// Whether a minimiser cannot be told from a saddle at w, where the residual stays, for want of the Hessian.
@@ -274,7 +278,7 @@ TangentSpace& LandingWatch::descend(Vector& w) {
 }
 
 /// `landed` if Newton's method ends on a critical point, whatever it has taken for the kernel of the Hessian: the
-/// gradient there is round-off, also the part of it along that kernel. Round-off is by how much it changes
+/// gradient there is round-off, also the part of it along that kernel, and no eigenvalue is negative. Round-off is by how much it changes
 /// with the last digits of w that it sees.
 Status LandingWatch::arrive(Vector w) {
   TangentSpace& tangent = descend(w);
@@ -289,9 +293,11 @@ Status LandingWatch::arrive(Vector w) {
     tangent.project(change);
     noise_along = std::max(noise_along, change.stableNorm());
   });
-  const bool at_rest =
-      slope <= kNoise * noise && along.stableNorm() <= kNoise * (noise_along + kRoundOff * noise);
-  return at_rest ? Status::landed : Status::running;
+  if (slope > kNoise * noise || along.stableNorm() > kNoise * (noise_along + kRoundOff * noise))
+    return Status::running;
+  const bool saddle =
+      tangent.linearize(w) && tangent.spectrum().num_negative > 0;  // which the flow may leave
+  return saddle ? Status::running : Status::landed;
 }
 
 /// Whether the flow goes on for ever by samples whose labels are certain: along what the others do not feel, with no

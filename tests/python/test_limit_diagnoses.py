@@ -123,6 +123,19 @@ def test_a_degenerate_saddle():
         assert landing.loss == pytest.approx(y.var() / 2)
 
 
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_a_degenerate_saddle_that_is_left_late_is_no_end(method):
+    """Three layers from 1e-5 leave it at t = 1e6, while all that is seen of the gradient is round-off."""
+    rng = np.random.default_rng(0)
+    problem = gf.models.MLP(
+        rng.standard_normal((3, 4)), rng.standard_normal(3), widths=(4, 4), activation="tanh"
+    )
+    landing = gf.limit_map(problem, 1e-5 * problem.initial_weights(seed=1), method=method)
+    assert landing.status == "landed", landing.message
+    assert landing.loss < 1e-30
+    assert landing.t > 1e4
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
 def test_small_targets_do_not_hide_a_degenerate_saddle(scale):
     """Four layers at zero fall with the fourth power of the weights, to targets that are soon overshot."""

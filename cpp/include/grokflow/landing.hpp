@@ -99,8 +99,9 @@ class LandingWatch {
   std::int64_t budget_ = 0;  // of iterations, in the look that is under way
   bool timed_ = true;        // max_time holds for what is under way
   double t_ = 0.0, next_look_ = 0.0;
-  double steepest_ = 0.0;                                         // the largest gradient so far
-  double rests_since_ = std::numeric_limits<double>::infinity();  // the time from which on it is round-off
+  double steepest_ = 0.0;  // the largest gradient so far
+  // At rest beside a saddle: the lowest eigenvalue, when it was looked at, and how far that would have led by now.
+  double pull_ = 0.0, pulled_at_ = 0.0, efolds_ = 0.0;
   // For a flow that runs away: ||w|| at the begin of this decade of t, and of the last.
   double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
 };
