@@ -751,7 +751,7 @@ CALLABLES = {
         {
             "X": MODEL_X,
             "y": MODEL_Y,
-            "depth": [*count("depth"), (1, ValueError, "depth is 1; it must be at least 2")],
+            "depth": count("depth", least=2),
             "form": choice("form", "difference"),
             "loss": LOSS,
             "test": TEST,

@@ -70,11 +70,11 @@ def not_negative(name):
     return [*number(name), (-1e-9, ValueError, f"{name} is -1e-09; it must not be negative")]
 
 
-def count(name, *, none=False, huge="at most"):
-    """Values for an integer of at least 1; what is said of a huge one."""
+def count(name, *, none=False, huge="at most", least=1):
+    """Values for an integer of at least `least`; what is said of a huge one."""
     return [
-        (0, ValueError, f"{name} is 0; it must be at least 1"),
-        (-3, ValueError, f"{name} is -3; it must be at least 1"),
+        (least - 1, ValueError, f"{name} is {least - 1}; it must be at least {least}"),
+        (-3, ValueError, f"{name} is -3; it must be at least {least}"),
         (2.0, TypeError, f"{name} is 2.0; it must be an integer"),
         ("3", TypeError, f"{name} is '3'; it must be an integer"),
         (NAN, TypeError, f"{name} is nan; it must be an integer"),
