@@ -104,7 +104,9 @@ class ExplicitRungeKutta final : public OneStepMethod {
     return nodes;
   }
 
-  void preview(double x, VectorRef out) const override { path(w_, k_, h_ * (tableau_.D * powers(x)), out); }
+  void preview(double x, VectorRef out) const override {
+    path(w_, k_, h_ * tableau_.D.lazyProduct(powers(x)), out);
+  }
 
   Attempt cut(double x) override { return attempt(x * h_); }
 
