@@ -125,15 +125,15 @@ def test_a_degenerate_saddle():
 
 @pytest.mark.parametrize("method", ["BDF", "Radau"])
 def test_a_degenerate_saddle_that_is_left_late_is_no_end(method):
-    """Three layers from 1e-5 leave it at t = 1e6, while all that is seen of the gradient is round-off."""
+    """Three layers from 1e-8 leave it at t = 1e8, while all that is seen of the gradient is round-off."""
     rng = np.random.default_rng(0)
     problem = gf.models.MLP(
         rng.standard_normal((3, 4)), rng.standard_normal(3), widths=(4, 4), activation="tanh"
     )
-    landing = gf.limit_map(problem, 1e-5 * problem.initial_weights(seed=1), method=method)
+    landing = gf.limit_map(problem, 1e-8 * problem.initial_weights(seed=1), method=method, rtol=1e-4)
     assert landing.status == "landed", landing.message
     assert landing.loss < 1e-30
-    assert landing.t > 1e4
+    assert landing.t > 1e7
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
