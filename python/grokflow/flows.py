@@ -70,7 +70,7 @@ def gradient_flow(
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
         n < d (or n = d > 200), K fits the memory budget (4 GiB, four matrices) and is worth its price: with
-        its factorisation at most 60 gradients, which functions of your own are timed for, once (`stats` then
+        its factorisation at most 60 gradients (40 of functions of your own, timed once; `stats` then
         has ``gradient_seconds`` and ``gram_seconds``); else dense for d <= 200 (2000 for a quadratic loss, or
         one that gives no product with its Hessian); else adaptive, which is krylov until its iterations have
         cost more than kernels would, then gram, and back where that turns; else, with n >= d, or where K does
