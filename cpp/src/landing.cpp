@@ -278,8 +278,8 @@ TangentSpace& LandingWatch::descend(Vector& w) {
 }
 
 /// `landed` if Newton's method ends on a critical point, whatever it has taken for the kernel of the Hessian: the
-/// gradient there is round-off, also the part of it along that kernel, and no eigenvalue is negative. Round-off is by how much it changes
-/// with the last digits of w that it sees.
+/// gradient there is round-off, also the part of it along that kernel, and no eigenvalue is negative. Round-off is by
+/// how much it changes with the last digits of w that it sees.
 Status LandingWatch::arrive(Vector w) {
   TangentSpace& tangent = descend(w);
   if (runs_away(w)) return Status::no_minimiser;

@@ -53,8 +53,8 @@ class LandingWatch {
   LandingWatch(const LandingWatch&) = delete;
 
   /// Told of every step, and of the work of the flow so far; `landed` once Newton's method can take over,
-  /// `saddle` at rest on one, `no_minimiser`, `time_limit`, `finished` after `kForever`, else `running`. It looks at times that grow by half, and works no
-  /// more than the flow.
+  /// `saddle` at rest on one, `no_minimiser`, `time_limit`, `finished` after `kForever`, else `running`. It looks at
+  /// times that grow by half, and works no more than the flow.
   Status step(double t, const ConstVectorRef& w, const Stats& flow);
 
   /// The end of a flow: Newton's method to round-off if it has landed, and what the Hessian says of the
