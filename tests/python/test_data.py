@@ -304,7 +304,8 @@ def test_columns_of_codes_stay_as_they_are(table):
     [
         ("a,y\n1,x\n2,x\n", "one class only, 'x'"),
         ("a,y\n1,\n2,x\n", "row 2, column 'y': the cell is empty"),
-        ("a,y\n" + "".join(f"1,{i / 7}\n" for i in range(200)), "200 classes.*learned by 'squares'"),
+        ("a,y\n" + "".join(f"1,{i}\n" for i in range(200)), "200 classes.*learned by 'squares'"),
+        ("a,y\n1,0.3\n2,1.7\n3,0.3\n4,-2.2\n", "3 values in 4 rows.*no classes.*learned by 'squares'"),
     ],
 )
 def test_bad_classes(table, text, message):

@@ -227,12 +227,19 @@ def _with_classes(path: Path, table: Table, labels: Sequence[str], loss: str) ->
     if table.y.ndim == 2:  # codes or probabilities, one column for each
         names = list(labels) or [f"y{j}" for j in range(table.y.shape[1])]
         return dataclasses.replace(table, classes=tuple(names))
-    names = sorted(set(labels), key=float if all(map(_is_number, labels)) else str)
+    numbers = all(map(_is_number, labels))
+    names = sorted(set(labels), key=float if numbers else str)
+    learned = "numbers are learned by 'squares' or 'huber'"
+    if numbers and 2 * len(names) > len(labels) and not all(float(name).is_integer() for name in names):
+        raise FileError(
+            f"{path}: the target has {len(names)} values in {len(labels)} rows, not all of them whole: "
+            f"measurements are no classes; {learned}"
+        )
     most = 2 if loss == "logistic" else MOST_CLASSES
     if len(names) < 2:
         raise FileError(f"{path}: the target has one class only, {names[0]!r}")
     if len(names) > most:
-        other = "take cross_entropy" if most == 2 else "numbers are learned by 'squares' or 'huber'"
+        other = "take cross_entropy" if most == 2 else learned
         raise FileError(f"{path}: the target has {len(names)} classes; loss {loss!r} takes {most}: {other}")
     index = {name: i for i, name in enumerate(names)}
     found = np.array([index[label] for label in labels])
