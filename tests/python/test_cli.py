@@ -366,6 +366,11 @@ def test_settings_that_are_no_toml_are_refused(tmp_path, text):
     refused(grokflow("run", tmp_path / "settings.toml"), "settings.toml is not TOML: ")
 
 
+def test_a_table_in_place_of_settings_is_told_where_it_goes(tmp_path):
+    (tmp_path / "table.csv").write_text("x,y\n1,2\n")
+    refused(grokflow("run", tmp_path / "table.csv"), "table.csv is not TOML: ", "--data")
+
+
 def test_where_memory_ends_the_run_is_kept(csv, tmp_path, monkeypatch):
     def out_of_memory(*arguments, **options):
         error = MemoryError("no room")

@@ -103,8 +103,8 @@ void Modes::begin(double t, VectorRef w) {
   settle(t, w);
 }
 
-/// Where the forces depend on the mode, what one unit does may decide what another does. What touches a surface has come
-/// to slide, and goes on if it can: forces that it would feel beside the surface might keep it there, too.
+/// Where the forces depend on the mode, what one unit does may decide what another does. What touches a surface has
+/// come to slide, and goes on if it can: forces that it would feel beside the surface might keep it there, too.
 void Modes::resolve_at_start(double t, VectorRef w, const std::vector<Index>& touching, const Mode& sides) {
   bool changed = true;
   for (int round = 0; round < kMostRoundsAtStart && changed; ++round) {

@@ -202,7 +202,8 @@ def read_settings(
         with open(path, "rb") as stream:
             raw = tomllib.load(stream)
     except (ValueError, RecursionError) as error:  # also where it nests or counts beyond Python's limits
-        raise FileError(f"{path} is not TOML: {error}") from None
+        table = "" if path.suffix == ".toml" else "; a table to learn is given by the setting data, --data"
+        raise FileError(f"{path} is not TOML: {error}{table}") from None
     values: dict[str, Any] = {}
     known, allowed = kinds(settings), words(settings)
     for key, value in raw.items():
