@@ -408,7 +408,7 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
     text << "The flow came to rest on a saddle: the Hessian has " << spectrum.num_negative
          << (spectrum.num_negative == 1 ? " negative eigenvalue" : " negative eigenvalues")
          << ". Start beside it, e.g. from w0 plus a small random vector.";
-  } else if (!moving && !residual_vanishes(*problem_, landing.w) && !in_piece &&
+  } else if ((!moving || at_rest(landing.w)) && !residual_vanishes(*problem_, landing.w) && !in_piece &&
              falls_along_kernel(tangent, landing.w, spectrum.largest)) {
     landing.status = Status::saddle;
     text << (problem_->has_hessian()

@@ -27,6 +27,7 @@ from grokflow.solution import Solution
 from grokflow.trajectory import MODE_CHANGE
 
 TOLD_SLACK = 2.0  # a tolerance met up to less is not worth a word
+LOOSEST = 0.05  # rtol that can be asked for
 
 
 class Driver:
@@ -48,11 +49,17 @@ class Driver:
 
     def _noise(self) -> str:
         """Return in a sentence that the tolerance was not met, and which one can be."""
-        return (
+        text = (
             "The gradient is not smooth enough for the tolerance: it carries noise (round-off; single "
-            f"precision in a callback?) or jumps. It was met up to a factor {self._run.slack:.2g}: ask for "
-            f"rtol = {self._settings['rtol'] * self._run.slack:.1g}."
+            "precision in a callback?) or jumps. "
         )
+        rtol = self._settings["rtol"] * self._run.slack
+        if rtol > LOOSEST:
+            return text + (
+                "Weights that are small beside others drowned in it, and no rtol can be met there: ask for a "
+                "larger atol, below which they do not count."
+            )
+        return text + f"It was met up to a factor {self._run.slack:.2g}: ask for rtol = {rtol:.1g}."
 
     def _elapsed(self) -> float:
         """The seconds that steps have taken so far."""

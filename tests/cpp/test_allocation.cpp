@@ -7,6 +7,7 @@
 #include "grokflow/integrate.hpp"
 #include "grokflow/models/two_layer_network.hpp"
 #include "grokflow/modes.hpp"
+#include "grokflow/norm_flow.hpp"
 #include "models.hpp"
 #include "steppers/exponential.hpp"
 
@@ -68,6 +69,31 @@ void check_exponential() {
   }
 }
 
+void check_tsit5() {
+  for (const auto& [name, problem] : small_models(12)) {
+    const Index d = problem->num_params();
+    GradientFlow flow(problem, Decay(d, 1e-4), CurvatureKind::none);
+    const long found = allocations_of(flow, make_tsit5(flow, {1e-8, 1e-11}), Vector::LinSpaced(d, -1.0, 0.7));
+    CHECK_THAT(found == 0, "%ld allocations, %s", found, name.c_str());
+  }
+}
+
+/// The drift, from the first two parameters, which alone fit the targets, and an arbitrary part of the kernel.
+void check_drift(CurvatureKind curvature) {
+  const auto problem = small_models(12).front().problem;
+  Stats stats;
+  Vector w0 = Vector::LinSpaced(problem->num_params(), -1.0, 0.7), step = w0;
+  const auto gram = make_tangent_space(CurvatureKind::gram, problem, {}, stats);
+  CHECK(gram->linearize(w0));
+  gram->normal_step(w0, step);
+  w0 += step;
+  NormFlow flow(problem, std::make_shared<WeightedNorm>(Decay(w0.size(), 1e-3)), curvature);
+  const long found = allocations_of(flow, make_tsit5(flow, {1e-10, 1e-13}), w0);
+  // Eigen's eigenvectors take a vector at each decomposition.
+  const long allowed = curvature == CurvatureKind::dense ? flow.stats().nfactor : 0;
+  CHECK_THAT(found <= allowed, "%ld allocations", found);
+}
+
 /// Steps inside modes, some of whose neurons slide; a change of mode may allocate. So may the first steps that take a matrix
 /// at each stage, and one that looks at a surface and stays in its mode: three of these 600.
 void check_modes() {
@@ -123,4 +149,8 @@ TEST(allocation_radau_krylov) { check_models(12, CurvatureKind::krylov, false, f
 TEST(allocation_piecewise) { check_modes(); }
 TEST(allocation_radau_gram_large) { check_models(120, CurvatureKind::gram, false, false); }
 TEST(allocation_rock2) { check_rock2(); }
+TEST(allocation_tsit5) { check_tsit5(); }
+TEST(allocation_drift_gram) { check_drift(CurvatureKind::gram); }
+TEST(allocation_drift_dense) { check_drift(CurvatureKind::dense); }
+TEST(allocation_drift_krylov) { check_drift(CurvatureKind::krylov); }
 TEST(allocation_exponential) { check_exponential(); }

@@ -41,6 +41,33 @@ def test_limit_map_from_weights_that_vanish(size):
     np.testing.assert_allclose(found.w[:4] * found.w[4:], [0, 0, 1 / 0.7, -0.1 / 0.49], atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::grokflow.PrecisionWarning")
+@pytest.mark.parametrize("rtol", [1e-6, 1e-9, 1e-11])
+@pytest.mark.parametrize("size", [1e-40, 1e-80])
+@pytest.mark.parametrize(("widths", "status"), [((4,), "landed"), ((4, 4), "saddle")])
+def test_a_network_from_weights_that_vanish(widths, status, size, rtol):
+    """Biases drown in the round-off of the weights beside them, which keep their digits and leave the saddle.
+
+    That of three layers is left at t = 1 / size, long after the output bias has come to rest.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6, 2))
+    problem = gf.models.MLP(X, np.sin(X[:, 0]) + 0.3, widths=widths, activation="tanh", bias=True)
+    w0 = problem.initial_weights(seed=0)
+    found = gf.limit_map(problem, w0 * size / np.abs(w0).max(), rtol=rtol, max_steps=50_000)
+    assert found.status == status, found.message
+    assert found.loss < 1e-25 if status == "landed" else found.loss > 0.1
+
+
+def test_weights_that_drown_are_told():
+    """No rtol can be met for them, and none is proposed."""
+    X = np.random.default_rng(0).standard_normal((6, 2))
+    problem = gf.models.MLP(X, np.sin(X[:, 0]) + 0.3, widths=(4,), activation="tanh", bias=True)
+    with pytest.warns(gf.PrecisionWarning, match="no rtol can be met there: ask for a larger atol"):
+        sol = gf.gradient_flow(problem, 1e-40 * problem.initial_weights(seed=0), (0, 300.0), weight_decay=0.0)
+    assert sol.success
+
+
 @pytest.mark.parametrize("method", ["BDF", "Radau", "ROCK2"])
 @pytest.mark.parametrize("scale", [1e-200, 1e-170, 1.0, 1e170, 1e200])
 def test_linear_flows_do_not_know_the_scale(method, scale):

@@ -147,13 +147,14 @@ class Bdf final : public Stepper {
  private:
   /// The predictor, its slope, how steep that is, and the weights of errors.
   void predict() {
-    const double scale = caution() / gate_.slack();
+    const double scale = caution();
     const double squares =
         history_.extrapolate(order_ + 1, h_, predicted_, slope_, [&](Index begin, Index count) {
           auto weights = weights_.segment(begin, count);
           options_.tolerance.weights(history_.newest().segment(begin, count),
                                      predicted_.segment(begin, count), weights, begin);
           weights *= scale;
+          gate_.loosen(weights, begin);
           return slope_.segment(begin, count).squaredNorm();
         });
     // Where the square of a number is none, another pass.
@@ -288,7 +289,7 @@ class Bdf final : public Stepper {
     e_ = step_;
     if (!gate_.find(flow_, history_.newest(), e_, weights_, step_, slope_)) return;
     step_ *= gamma_;
-    if (solver_ && solver_->solve(step_)) gate_.measured(error_constant_ * rms_norm(step_, weights_));
+    if (solver_ && solver_->solve(step_)) gate_.measured(step_, error_constant_, weights_);
   }
 
   /// The local error that order q would have made in the step just accepted.

@@ -192,7 +192,7 @@ class Radau final : public OneStepMethod {
 
   void weigh(const ConstVectorRef& w) {
     tolerance_.weights(w_, w, weights_);
-    if (gate_.slack() > 1.0) weights_ /= gate_.slack();
+    gate_.loosen(weights_);
   }
 
   /// Evaluations to come are at the fraction x of the step.
@@ -214,7 +214,7 @@ class Radau final : public OneStepMethod {
     filtered_ = fields_.col(2);
     if (!gate_.find(flow_, w_, filtered_, weights_, real_step_, new_f_)) return;
     real_step_ *= h_ / tableau_.mu;
-    if (at_[1].solver && at_[1].solver->solve(real_step_)) gate_.measured(rms_norm(real_step_, weights_));
+    if (at_[1].solver && at_[1].solver->solve(real_step_)) gate_.measured(real_step_, 1.0, weights_);
   }
 
   /// The collocation polynomial at x is the sum of the stages with these weights.

@@ -69,10 +69,10 @@ Index DenseTangent::count_rank(const ConstVectorRef& w, double largest) {
   const double digits = 10.0 * kEpsilon * std::sqrt(static_cast<double>(values.size())) * largest;
   const double beside = kBeside * coordinates_.stableNorm(), size = w.stableNorm();
   const double least = beside < kFarthest * largest * size ? std::max(digits, beside / size) : digits;
-  const Vector diagonal = H_.diagonal().cwiseAbs();
+  coordinates_ = H_.diagonal().cwiseAbs();
   Index rank = 0;
   for (Index i = 0; i < values.size(); ++i) {
-    const double seen = eigen_.vectors().col(i).cwiseAbs2().dot(diagonal);
+    const double seen = eigen_.vectors().col(i).cwiseAbs2().dot(coordinates_);
     rank += std::abs(values[i]) > std::max(least, rtol_rank_ * seen);
   }
   return rank;
