@@ -1,15 +1,12 @@
 #include "grokflow/landing.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <initializer_list>
 #include <limits>
-#include <sstream>
 #include <utility>
 
 #include "curvature/full_hessian.hpp"
-#include "grokflow/piecewise.hpp"
 #include "numerics/power_iteration.hpp"
 #include "tangent/residual_vanishes.hpp"
 
@@ -18,18 +15,12 @@ namespace {
 
 constexpr double kPace = 1.5;         // ratio of the times at which the flow is looked at
 constexpr double kContraction = 0.5;  // that a second Newton step must show
-constexpr double kClearGap = 10.0;    // below, the rank is a matter of taste
-constexpr double kGrowth = 1.001;     // of ||w|| over a decade of t, that is running away
-constexpr double kEscape = 1e3;  // |eigenvalue| * time, by which a flow has left a saddle if it ever does
 constexpr int kMaxNewton = 30;
-constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
-constexpr double kNoise = 100.0;     // of a gradient, over its change with the last digits of w
-constexpr double kFallen = 1e-3;     // of a gradient over its largest, where the fast phase is over
-constexpr double kUnseen = 1e-3;     // of the tolerance of w, which the flow does not resolve
-constexpr double kSlow = 10.0;       // rate * time, which an exponential approach has long left behind
-constexpr double kSlowest = 1e-150;  // of rates
-constexpr double kNear = 1e-7, kFar = 0.4, kStride = 8.0;  // of looks along the kernel, over the size of w
-constexpr std::int64_t kShortLook = 1000;                  // iterations that a look may take at any time
+constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
+constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
+constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
+constexpr double kSlowest = 1e-150;        // of rates
+constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// Thrown by a look that has gone on for too long.
@@ -349,94 +340,6 @@ void LandingWatch::inspect(Landing& landing, const ConstVectorRef& w) {
   }
   if (landing.w.allFinite() && tangent->linearize(landing.w)) landing.spectrum = tangent->spectrum();
   if (came_to_rest(landing.status)) diagnose(landing, *tangent);
-}
-
-/// Whether the loss falls from w on in some direction of the kernel of the Hessian, along which the normal
-/// step follows what would be M, as it does not from a minimiser. The first change that is not round-off
-/// decides: beyond, a fall by small targets is hidden.
-bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRef& w, double largest) {
-  const Index d = w.size(),
-              directions = &tangent == full_.get() && full_kind_ == CurvatureKind::krylov ? 2 : 8;
-  const double here = problem_->loss(w), size = std::max(w.norm(), 1.0);
-  // Of the loss itself, and of the weights, which is all that there is where the loss vanishes.
-  const double digits = kRoundOff * size,
-               noise = kNoise * (kRoundOff * std::abs(here) + largest * digits * digits);
-  Vector along(d);
-  const auto fall = [&](double reach) {
-    probe_ = w + reach * along;
-    tangent.normal_step(probe_, step_);
-    probe_ += step_;
-    return here - problem_->loss(probe_);
-  };
-  const Vector many = unstructured(directions * d);
-  for (Index k = 0; k < 2 * directions; ++k) {
-    if (k % 2 == 0) {
-      along = many.segment(k / 2 * d, d);
-      const double whole = along.norm();
-      tangent.project(along);
-      if (along.norm() < 1e-6 * whole) return false;  // there is no kernel
-      along *= size / along.norm();
-    } else {
-      along = -along;
-    }
-    double reach = kNear;
-    while (reach < kFar && std::abs(fall(reach)) <= noise) reach *= kStride;
-    for (const double at : {reach / 4.0, reach / 2.0, reach}) {
-      const double change = fall(at);
-      if (change > noise && fall(2.0 * at) > change) return true;
-      if (std::abs(change) > noise) break;
-    }
-  }
-  return false;
-}
-
-void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
-  const Spectrum& spectrum = landing.spectrum;
-  std::ostringstream text;
-  text.precision(3);
-  const double norm = landing.w.stableNorm();
-  const bool moving = landing.status == Status::finished;  // not at rest in the longest of times
-  const bool in_piece =
-      dynamic_cast<const Piece*>(problem_.get());  // beyond its mode it may fall, and F need not
-  if (moving && norm > kGrowth * older_norm_) {
-    landing.status = Status::no_minimiser;
-    text << "The weights run away: ||w|| is still growing, to " << norm << " at t = " << t_
-         << ", while the loss falls to " << problem_->loss(landing.w)
-         << ". It has no minimiser at finite weights, and no limit of the flow exists.";
-  } else if (spectrum.num_negative > 0 && (!moving || -spectrum.lowest * t_ > kEscape)) {
-    landing.status = Status::saddle;
-    text << "The flow came to rest on a saddle: the Hessian has " << spectrum.num_negative
-         << (spectrum.num_negative == 1 ? " negative eigenvalue" : " negative eigenvalues")
-         << ". Start beside it, e.g. from w0 plus a small random vector.";
-  } else if ((!moving || at_rest(landing.w)) && !residual_vanishes(*problem_, landing.w) && !in_piece &&
-             falls_along_kernel(tangent, landing.w, spectrum.largest)) {
-    landing.status = Status::saddle;
-    text << (problem_->has_hessian()
-                 ? "The flow came to rest on a degenerate saddle: no eigenvalue of the Hessian is negative, "
-                   "yet "
-                   "the loss falls along its kernel."
-                 : "The flow came to rest on a saddle: the loss falls along the kernel of J.")
-         << " Start beside it, e.g. from w0 plus a small random vector.";
-  } else if (moving && blind(landing.w)) {
-    text << "The flow came to rest where the residual is not zero, ||r|| = " << landing.residual_norm
-         << ": whether on a minimiser or on a saddle, only the Hessian can tell. Give the problem hvp=.";
-  } else if (moving) {
-    landing.status = Status::degenerate;
-    text << "The flow approaches its limit at an algebraic rate: the smallest eigenvalue of the Hessian, "
-         << spectrum.smallest << " at t = " << t_
-         << ", vanishes there, and the minimisers form no manifold around it.";
-  } else if (spectrum.rank > 0 && spectrum.gap < kClearGap && options_.tangent.rtol_rank == 0.0) {
-    landing.status = Status::degenerate;
-    text << "The rank of the Hessian cannot be decided: its eigenvalues have no gap around the threshold "
-            "(the smallest "
-            "that counts is "
-         << spectrum.smallest << ", only " << spectrum.gap << " times the next). Set rtol_rank.";
-  } else {
-    const bool zero = !problem_->has_residuals() || residual_vanishes(*problem_, landing.w);
-    text << "The flow has landed on a minimiser.";
-    if (!zero) text << " The residual is not zero there: ||r|| = " << landing.residual_norm << ".";
-  }
-  landing.message = text.str();
 }
 
 }  // namespace grokflow

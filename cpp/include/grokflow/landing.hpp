@@ -67,6 +67,10 @@ class LandingWatch {
   void state(Archive& archive);
 
  private:
+  static constexpr double kRoundOff = 4.0 * std::numeric_limits<double>::epsilon();
+  static constexpr double kNoise = 100.0;  // of a gradient, over its change with the last digits of w
+  static constexpr double kEscape = 1e3;   // |eigenvalue| * time, by which a flow has left a saddle, if ever
+
   void check() const;
   Status look(const ConstVectorRef& w);
   bool blind(const ConstVectorRef& w) const;
