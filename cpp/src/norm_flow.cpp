@@ -13,15 +13,17 @@ namespace grokflow {
 namespace {
 
 constexpr int kMaxCorrections = 16;
-constexpr double kNoise = 1e-15;       // correction, relative to w, that is round-off
-constexpr double kFirst = 1e-3;        // contraction trusted before one has been seen
-constexpr double kSmall = 1e-12;       // one after which a larger one is round-off, not a setback
-constexpr int kSetbacks = 3;           // while Broyden's changes learn how the Hessian differs
-constexpr double kOnCourse = 1e-9;     // one that may be left when corrections stop shrinking ...
-constexpr double kExact = 1e-14;       // ... and where the zero eigenvalues must be told from the others
-constexpr double kNegligible = 1e-11;  // error of the field, normal to M, which the way back to M undoes
-constexpr double kSingular = 1e-12;    // eigenvalue over the largest whose direction round-off shifts too far
-constexpr double kUncertain = 1e-10;   // one that a run which gave up tells of
+constexpr double kNoise = 1e-15;      // correction, relative to w, that is round-off
+constexpr double kFirst = 1e-3;       // contraction trusted before one has been seen
+constexpr double kSmall = 1e-12;      // one after which a setback is round-off, ...
+constexpr double kStalled = 0.5;      // ... and so is one that contracts less than that
+constexpr int kSetbacks = 3;          // while Broyden's changes learn how the Hessian differs
+constexpr double kOnCourse = 1e-9;    // one that may be left when corrections stop shrinking ...
+constexpr double kExact = 1e-14;      // ... and where the zero eigenvalues must be told from the others
+constexpr double kCorrection = 0.7;   // price of one, in gradients
+constexpr double kRemain = 2.0;       // of them, after the Hessian has been frozen anew
+constexpr double kSingular = 1e-12;   // eigenvalue over the largest whose direction round-off shifts too far
+constexpr double kUncertain = 1e-10;  // one that a run which gave up tells of
 constexpr double kTiny = std::numeric_limits<double>::min();  // stands for ||w|| where w = 0
 
 }  // namespace
@@ -33,7 +35,8 @@ NormFlow::NormFlow(std::shared_ptr<const Problem> problem, std::shared_ptr<const
       regularizer_(std::move(regularizer)),
       tangent_(make_tangent_space(
           curvature, problem_,
-          {options.rtol_rank, options.memory_budget, kNegligible, [this] { check(); }, kSingular}, stats())),
+          {options.rtol_rank, options.memory_budget, options.accuracy, [this] { check(); }, kSingular},
+          stats())),
       point_(problem_->num_params()),
       foot_(problem_->num_params()),
       steps_(problem_->num_params(), kMaxCorrections),
@@ -72,6 +75,8 @@ void NormFlow::state(Archive& archive) {
 /// with Newton's Method, SIAM 2003, section 4): with p_j the steps and z the frozen Newton step,
 ///
 ///   z <- z + p_{j+1} <p_j, z> / ||p_j||^2   for all j so far,     p_{k+1} = z / (1 - <p_k, z> / ||p_k||^2).
+///
+/// Where these would take longer than to freeze the Hessian at w, that is done, and they begin anew.
 bool NormFlow::retract(VectorRef w) {
   double last = std::numeric_limits<double>::infinity();  // size of the last correction
   int setbacks = 0;
@@ -83,10 +88,18 @@ bool NormFlow::retract(VectorRef w) {
     squares_[k] = step.squaredNorm();
     const double size = std::sqrt(squares_[k]) / std::max(w.norm(), kTiny);
     if (!std::isfinite(size)) return arrive(w, last);  // the updates break down
-    if (k > 0 && !(size < last) && (last <= kSmall || ++setbacks > kSetbacks)) return arrive(w, last);
+    if (last <= kSmall && !(size < kStalled * last)) return arrive(w, last);
+    if (k > 0 && !(size < last) && ++setbacks > kSetbacks) return arrive(w, last);
     w += step;
     const double next = k > 0 ? size * (size / last) : kFirst * size;
     if (next <= kNoise) return arrive(w, next);
+    if (k > 0 && size < last) {
+      const double remain = std::log(kNoise / next) / std::log(size / last);
+      if (kCorrection * (remain - kRemain) > tangent_->renewal_cost()) {
+        if (!tangent_->linearize_beside(w)) return false;
+        k = -1;
+      }
+    }
     last = size;
   }
   return arrive(w, last);

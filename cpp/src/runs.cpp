@@ -18,8 +18,9 @@ namespace {
 
 constexpr double kShareOfStep = 0.03;  // tolerance of a step over that of a landing, to which all add up
 constexpr double kFinest = 100.0 * std::numeric_limits<double>::epsilon();  // relative, that a step keeps
-constexpr double kResolved = 1e-11;  // change of a weight, over ||w||, below which a drift is round-off
-constexpr double kZero = 1e-280;     // |w| below which rtol |w| comes near the smallest numbers
+constexpr double kResolved = 1e-11;   // change of a weight, over ||w||, below which a drift is round-off
+constexpr double kZero = 1e-280;      // |w| below which rtol |w| comes near the smallest numbers
+constexpr double kNegligible = 1e-3;  // of the relative tolerance, in the slope of a drift normal to M
 
 void require_size(const Problem& problem, const ConstVectorRef& w) {
   if (w.size() != problem.num_params())
@@ -148,7 +149,10 @@ std::unique_ptr<Flow> make_norm_flow(const Ground& ground, std::shared_ptr<const
   if (ground.piece) regularizer = on_piece(std::move(regularizer), *ground.piece);
   const CurvatureKind kind =
       choose_tangent_space(*ground.smooth, options.curvature, options.solves.memory_budget, w0);
-  return std::make_unique<NormFlow>(ground.smooth, std::move(regularizer), kind, tangent_options(options));
+  TangentOptions tangent = tangent_options(options);
+  // What is normal to M is undone on the way back to it.
+  tangent.accuracy = kNegligible * options.tolerance.rtol;
+  return std::make_unique<NormFlow>(ground.smooth, std::move(regularizer), kind, tangent);
 }
 
 std::unique_ptr<Flow> watched_by(const std::function<void()>& checkpoint, std::unique_ptr<Flow> flow) {

@@ -28,8 +28,9 @@ def test_the_ends_of_the_spectrum_are_tracked(name, curvature):
 
 def test_tracking_costs_no_decomposition():
     problem, w = landed("tanh")
-    stats = gf.norm_flow(problem, w, (0, 5)).stats
-    assert stats["nfactor"] <= stats["nlinearize"] <= stats["nproject"]
+    sol = gf.norm_flow(problem, w, (0, 5))
+    stats, retractions = sol.stats, sol.stats["nsteps"] + len(sol.t)
+    assert stats["nfactor"] <= stats["nlinearize"] <= stats["nproject"] + retractions
 
 
 def sparse():
@@ -61,7 +62,7 @@ def test_what_round_off_decides_behind_a_change_of_rank_is_told_to_those_who_ask
     for rtol, run in zip(asked, runs, strict=False):
         error = np.max(np.linalg.norm(run.w - exact, axis=1) / np.linalg.norm(exact, axis=1))
         told = re.search(r"decided by round-off.* ask for rtol = (\S+)\.$", run.message)
-        assert bool(told) == (rtol == 1e-9), run.message
+        assert bool(told) == (rtol < 1e-5), run.message
         assert error < 10 * (float(told[1]) if told else rtol)
 
 

@@ -33,6 +33,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "grokflow/curvature.hpp"
@@ -61,7 +62,7 @@ struct Offset {
 struct TangentOptions {
   double rtol_rank = 0.0;  ///< 0: 10 * size of the matrix * epsilon
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
-  double accuracy = 0.0;  ///< of P v, relative to v: `gram` applies P once if that is known to suffice
+  double accuracy = 0.0;  ///< of P v, relative to it: `gram` applies P once if that is known to suffice
   std::function<void()> checkpoint = {};  ///< called between two products of many
   /// The points follow a path, on which `gram` lets go of an eigenvalue below this times the largest, unless
   /// rtol_rank is set, and takes it back only where it has become much larger. 0: each point stands alone.
@@ -78,6 +79,8 @@ class TangentSpace {
   /// them from the others is taken over from the last `linearize`, so that P extends smoothly. False also if
   /// w is too far away.
   virtual bool linearize_beside(const ConstVectorRef& w) { return linearize(w); }
+  /// What `linearize_beside` costs, in gradients; infinite if that is not known beforehand.
+  virtual double renewal_cost() const { return std::numeric_limits<double>::infinity(); }
   /// Whether the last point was linearised by J, whose kernel is as smooth beside M as on it: then a point
   /// need not be on M to the last digit.
   virtual bool by_jacobian() const { return false; }

@@ -60,6 +60,12 @@ bool GramTangent::linearize_beside(const ConstVectorRef& w) {
   return true;
 }
 
+/// Eigenvectors are not worth it; nor would the bits of a run be its own, if a clock decided.
+double GramTangent::renewal_cost() const {
+  return decomposed_ || problem_->cost().measured ? std::numeric_limits<double>::infinity()
+                                                  : kernel_cost(*problem_);
+}
+
 void GramTangent::state(Archive& archive) {
   archive(slow_, fast_, before_);
   if (archive.reading()) rank_ = before_;
@@ -106,8 +112,7 @@ void GramTangent::solve(VectorRef rows) {
 
 void GramTangent::project(VectorRef v) {
   ++stats_.nproject;
-  const double allowed = accuracy_ * v.norm();
-  if (pass(v) > allowed) pass(v);
+  if (pass(v) > accuracy_ * v.norm()) pass(v);
 }
 
 /// v <- v - J^T q with q = K^-1 J v. Returns the size of the error: a Cholesky factorisation solves a system

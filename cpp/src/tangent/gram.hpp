@@ -13,6 +13,7 @@ class GramTangent final : public TangentSpace {
 
   bool linearize(const ConstVectorRef& w) override;
   bool linearize_beside(const ConstVectorRef& w) override;
+  double renewal_cost() const override;
   bool by_jacobian() const override { return true; }
   void project(VectorRef v) override;
   void multipliers(const ConstVectorRef& v, VectorRef out) override;
