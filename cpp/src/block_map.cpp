@@ -124,25 +124,21 @@ bool BlockMap::trained_ranges(Index begin, Index end, std::vector<std::pair<Inde
   return covered == end - begin;
 }
 
-std::pair<Index, bool> BlockMap::count_trained(Index begin, Index end) const {
-  std::pair<Index, bool> found{0, false};
+std::vector<BlockMap::Stretch> BlockMap::trained_in(Index begin, Index end) const {
+  std::vector<Stretch> found;
   for (const Part& part : parts_) {
     const Index first = std::max(begin, part.outer.begin),
                 last = std::min(end, part.outer.begin + part.outer.size());
-    if (first >= last) continue;
-    if (part.kind == trained)
-      found.first += last - first;
-    else
-      found.second = true;
+    if (part.kind == trained && first < last)
+      found.push_back({first, part.begin + first - part.outer.begin, last - first});
   }
   return found;
 }
 
-Index BlockMap::inner_index(Index j) const {
-  for (const Part& part : parts_)
-    if (part.kind == trained && part.outer.begin <= j && j < part.outer.begin + part.outer.size())
-      return part.begin + j - part.outer.begin;
-  return -1;
+bool BlockMap::adapts(Index begin, Index end) const {
+  return std::any_of(parts_.begin(), parts_.end(), [begin, end](const Part& part) {
+    return part.kind == adapted && part.outer.begin < end && begin < part.outer.begin + part.outer.size();
+  });
 }
 
 MappedProblem::MappedProblem(std::shared_ptr<const Problem> problem, BlockMap map)
@@ -152,6 +148,13 @@ MappedProblem::MappedProblem(std::shared_ptr<const Problem> problem, BlockMap ma
   if (map_.num_outer() != problem_->num_params())
     throw std::invalid_argument("the map is for " + std::to_string(map_.num_outer()) +
                                 " weights; the problem has " + std::to_string(problem_->num_params()));
+  if (const PiecewiseProblem* kinked = piecewise(*problem_))
+    if (const auto [begin, end] = kinked->bound(); map_.adapts(begin, end))
+      throw std::invalid_argument(
+          "the activation of this network has a kink, and its inner weights are to be adapted: neurons "
+          "stick to data points, where the factors of adapters are bound nonlinearly; train them as they "
+          "are, or "
+          "take activation='smooth_relu'");
   quadratic_ = is_quadratic_in({{0, num_params()}});
 }
 
@@ -291,35 +294,34 @@ bool MappedProblem::has_kinks() const {
   const PiecewiseProblem* kinked = piecewise(*problem_);
   if (!kinked) return false;
   const auto [begin, end] = kinked->bound();
-  return map_.count_trained(begin, end).first == end - begin;
-}
-
-bool MappedProblem::has_unknown_kinks() const {
-  const PiecewiseProblem* kinked = piecewise(*problem_);
-  if (!kinked || has_kinks()) return false;
-  const auto [begin, end] = kinked->bound();
-  const auto [trained, others] = map_.count_trained(begin, end);
-  return trained > 0 || others;
+  return !map_.trained_in(begin, end).empty();
 }
 
 std::pair<Index, Index> MappedProblem::bound() const {
   const auto [begin, end] = piecewise(*problem_)->bound();
-  return {map_.inner_index(begin), map_.inner_index(end - 1) + 1};
+  const auto bound = map_.trained_in(begin, end);
+  return {bound.front().inner, bound.back().inner + bound.back().size};
 }
 
-/// What is fixed or adapted does not decay there: its rates say nothing of the surfaces.
-std::shared_ptr<Piece> MappedProblem::make_piece(const Decay& decay) const {
+/// What is not trained as it is has no rate there. Of what the surfaces bound it is frozen; the rest is not asked.
+std::shared_ptr<Piece> MappedProblem::make_piece(const Decay& decay, const Frozen& frozen) const {
+  const Index size = map_.num_outer();
+  Frozen all{Vector(size), std::vector<char>(size, true)};
+  map_.value(frozen.w.size() > 0 ? frozen.w : Vector::Zero(num_params()), all.w);
+  Vector rate = Vector::Zero(size);
+  for (const auto& [outer, inner, count] : map_.trained_in(0, size))
+    for (Index k = 0; k < count; ++k) {
+      all.holds[outer + k] = frozen.at(inner + k);
+      if (!all.holds[outer + k]) rate[outer + k] = decay.rate(inner + k);
+    }
   std::vector<std::pair<Decay::Range, double>> rates;
-  for (Index j = 0; j < map_.num_outer(); ++j) {
-    const Index inner = map_.inner_index(j);
-    const double rate = inner < 0 ? 0.0 : decay.rate(inner);
-    if (!rates.empty() && rates.back().second == rate)
-      rates.back().first.end = j + 1;
-    else
-      rates.push_back({{j, j + 1}, rate});
+  for (Index j = 0; j < size; ++j) {
+    if (rates.empty() || rates.back().second != rate[j]) rates.push_back({{j, j}, rate[j]});
+    rates.back().first.end = j + 1;
   }
   const PiecewiseProblem& kinked = *piecewise(*problem_);
-  return std::make_shared<InMode>(*this, kinked.bound(), kinked.make_piece(Decay(rates)));
+  const auto [begin, end] = kinked.bound();
+  return std::make_shared<InMode>(*this, map_.trained_in(begin, end), kinked.make_piece(Decay(rates), all));
 }
 
 }  // namespace grokflow

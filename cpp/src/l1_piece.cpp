@@ -233,6 +233,8 @@ void L1Problem::InMode::linearize(const ConstVectorRef& w, std::unique_ptr<Linea
   static_cast<At&>(*lin).refill(w);
 }
 
-std::shared_ptr<Piece> L1Problem::make_piece(const Decay&) const { return std::make_shared<InMode>(*this); }
+std::shared_ptr<Piece> L1Problem::make_piece(const Decay&, const Frozen&) const {
+  return std::make_shared<InMode>(*this);
+}
 
 }  // namespace grokflow

@@ -9,17 +9,16 @@
 
 namespace grokflow {
 
-/// A piece in fewer parameters, among them all that its surfaces bound, in one stretch.
+/// A piece in fewer parameters, among them some that its surfaces bound: these stretches.
 class MappedProblem::InMode final : public Piece {
  public:
-  InMode(const MappedProblem& problem, std::pair<Index, Index> outer, std::shared_ptr<Piece> piece)
+  InMode(const MappedProblem& problem, std::vector<BlockMap::Stretch> bound, std::shared_ptr<Piece> piece)
       : Piece(problem.num_params(), piece->num_residuals(), piece->scale()),
         piece_(std::move(piece)),
         whole_(piece_, problem.map_),
-        outer_(outer.first),
-        inner_(problem.bound().first),
-        size_(outer.second - outer.first),
+        bound_(std::move(bound)),
         slants_(piece_->slants() ? std::make_shared<Decay::Slants>() : nullptr),
+        tilt_(piece_->tilt() ? std::make_shared<Vector>(Vector::Zero(num_params())) : nullptr),
         w_(problem.map_.num_outer()) {
     mode_ = piece_->mode();
   }
@@ -52,10 +51,13 @@ class MappedProblem::InMode final : public Piece {
   void enter(Index unit, const signed char* sides) override {
     piece_->enter(unit, sides);
     mode_.col(unit) = piece_->mode().col(unit);
+    if (tilt_) take(*piece_->tilt(), *tilt_);
     if (!slants_) return;
     *slants_ = *piece_->slants();
+    const Index shift =
+        bound_.front().inner - bound_.front().outer;  // of all that is bound, where there are any
     for (Decay::Slant& slant : *slants_)
-      for (Decay::Range& range : slant.where) range.begin += inner_ - outer_, range.end += inner_ - outer_;
+      for (Decay::Range& range : slant.where) range.begin += shift, range.end += shift;
   }
   void decay_by(std::function<double(double t)> factor) override { piece_->decay_by(std::move(factor)); }
   void set_time(double t) override { piece_->set_time(t); }
@@ -65,11 +67,17 @@ class MappedProblem::InMode final : public Piece {
   void gains(const ConstVectorRef& v, VectorRef out) const override { piece_->gains(at(v), out); }
   void project(VectorRef v) const override {
     w_.setZero();
-    w_.segment(outer_, size_) = v.segment(inner_, size_);
+    for (const auto& [outer, inner, size] : bound_) w_.segment(outer, size) = v.segment(inner, size);
     piece_->project(w_);
-    v.segment(inner_, size_) = w_.segment(outer_, size_);
+    take(w_, v);
+  }
+  void hold(VectorRef v) const override {
+    at(v);
+    piece_->hold(w_);
+    take(w_, v);
   }
   std::shared_ptr<const Decay::Slants> slants() const override { return slants_; }
+  std::shared_ptr<const Vector> tilt() const override { return tilt_; }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& v, const ConstVectorRef& force,
                    VectorRef low, VectorRef high) const override {
     piece_->multipliers(signs, at(v), force, low, high);
@@ -81,7 +89,7 @@ class MappedProblem::InMode final : public Piece {
   bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef v) const override {
     at(v);
     const bool pinned = piece_->snap(unit, surfaces, w_);
-    v.segment(inner_, size_) = w_.segment(outer_, size_);
+    take(w_, v);
     return pinned;
   }
   Index sample(Index surface) const override { return piece_->sample(surface); }
@@ -90,6 +98,10 @@ class MappedProblem::InMode final : public Piece {
   }
 
  private:
+  /// What is bound, from w to v.
+  void take(const Vector& w, VectorRef v) const {
+    for (const auto& [outer, inner, size] : bound_) v.segment(inner, size) = w.segment(outer, size);
+  }
   const Vector& at(const ConstVectorRef& v) const {
     whole_.map().value(v, w_);
     return w_;
@@ -97,8 +109,9 @@ class MappedProblem::InMode final : public Piece {
 
   std::shared_ptr<Piece> piece_;
   MappedProblem whole_;
-  Index outer_, inner_, size_;             // where what is bound begins in w and in v
-  std::shared_ptr<Decay::Slants> slants_;  // in v
+  std::vector<BlockMap::Stretch> bound_;
+  std::shared_ptr<Decay::Slants> slants_;  // in v,
+  std::shared_ptr<Vector> tilt_;           // as well
   mutable Vector w_;                       // scratch: a piece serves one run
 };
 

@@ -65,7 +65,9 @@ class OutputPiece final : public Piece {
   void sizes(const ConstVectorRef& w, VectorRef out) const override { outputs_->sizes(w, out); }
   void gains(const ConstVectorRef& w, VectorRef out) const override { outputs_->gains(w, out); }
   void project(VectorRef v) const override { outputs_->project(v); }
+  void hold(VectorRef w) const override { outputs_->hold(w); }
   std::shared_ptr<const Decay::Slants> slants() const override { return outputs_->slants(); }
+  std::shared_ptr<const Vector> tilt() const override { return outputs_->tilt(); }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
                    VectorRef low, VectorRef high) const override {
     outputs_->multipliers(signs, w, force, low, high);

@@ -248,8 +248,9 @@ void OutputProblem::linearize(const ConstVectorRef& w, std::unique_ptr<Lineariza
   static_cast<At&>(*lin).refill(w);
 }
 
-std::shared_ptr<Piece> OutputProblem::make_piece(const Decay& decay) const {
-  return std::make_shared<OutputPiece>(piecewise(*train_.outputs)->make_piece(decay), train_.loss, scale());
+std::shared_ptr<Piece> OutputProblem::make_piece(const Decay& decay, const Frozen& frozen) const {
+  auto outputs = piecewise(*train_.outputs)->make_piece(decay, frozen);
+  return std::make_shared<OutputPiece>(std::move(outputs), train_.loss, scale());
 }
 
 }  // namespace grokflow

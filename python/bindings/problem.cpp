@@ -253,7 +253,6 @@ void bind_problem(py::module_& m) {
                  return std::make_shared<MappedProblem>(share(problem), std::move(map));
                }),
            py::arg("problem"), py::arg("w"), py::arg("choices"))
-      .def_property_readonly("has_unknown_kinks", &MappedProblem::has_unknown_kinks)
       .def(
           "embed",
           [](const MappedProblem& problem, const ConstVectorRef& v) {

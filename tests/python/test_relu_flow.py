@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import reference.flows
 import reference.models
+import reference.theory
 from relu_cases import CASES, Hinge
 
 RTOL, ATOL = 1e-8, 1e-11
@@ -93,6 +94,37 @@ def test_agrees_with_the_twin(activation, inputs, seed, options, decay):
     decay = {"*": 0.02, "u": 0.05} | decay
     exact = run("reference", network, w0, (0, 20), weight_decay=decay, rtol=1e-7, atol=1e-10, t_eval=[3, 20])
     found = run("compiled", network, w0, (0, 20), weight_decay=decay, t_eval=[3, 20])
+    np.testing.assert_allclose(found.w, exact.w, atol=1e-6)
+    for name in ("neuron", "sample", "kind"):
+        assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()
+    np.testing.assert_allclose(found.mode_changes["t"], exact.mode_changes["t"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("activation", "inputs", "seed", "options", "train"),
+    [
+        ("relu", 2, 3, {}, ["V"]),
+        ("abs", 3, 2, {}, ["u", "V"]),
+        ("leaky_relu", 2, 1, {"outputs": (2,), "output_bias": True}, ["V", "a"]),
+        ("relu", 2, 5, {}, ["b"]),
+        ("leaky_relu", 3, 2, {}, ["b", "u"]),
+        ("abs", 2, 3, {"outputs": (3,)}, ["b"]),
+        ("abs", 1, 0, {"output_scale": 0.5}, ["V", "b"]),
+        ("relu", 2, 3, {"bias": False}, ["V"]),
+    ],
+)
+def test_agrees_with_the_twin_whichever_weights_are_trained(activation, inputs, seed, options, train):
+    whole = small_problem(activation, inputs, seed, **options)
+    w0 = 2 * whole(gf.models).initial_weights(seed=np.random.default_rng(seed))
+
+    def network(models):
+        trained = models.Trained if models is gf.models else reference.theory.Trained
+        return trained(whole(models), w0, train=train)
+
+    v0 = network(gf.models).initial_weights()
+    exact = run("reference", network, v0, (0, 8), weight_decay=0.1, rtol=1e-7, atol=1e-10, t_eval=[3, 8])
+    found = run("compiled", network, v0, (0, 8), weight_decay=0.1, t_eval=[3, 8])
+    assert exact.mode_changes.size > 0
     np.testing.assert_allclose(found.w, exact.w, atol=1e-6)
     for name in ("neuron", "sample", "kind"):
         assert found.mode_changes[name].tolist() == exact.mode_changes[name].tolist()

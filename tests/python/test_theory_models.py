@@ -190,11 +190,92 @@ def test_adapters_change_nothing_at_first_and_then_a_matrix_of_their_rank():
         assert change == (1 if name.startswith("W") else 0)
 
 
-def test_kinks_of_inner_weights_some_of_which_are_fixed_are_told():
-    net = models.TwoLayerNetwork(X, Y, width=5, activation="relu")
-    part = models.Trained(net, net.initial_weights(seed=1), train=["u", "V"])
-    with pytest.warns(UserWarning, match=r"the activation of this network has a kink.*smooth_relu"):
-        gf.gradient_flow(part, part.initial_weights(), (0, 1e-3), weight_decay=0.1)
+def kinked(activation, train, *, n=5, width=12, inputs=3, seed=0, **options):
+    """Return a network of which these weights are trained, from where they begin."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.uniform(-2, 2, (n, inputs)), rng.normal(size=n)
+    net = models.TwoLayerNetwork(X, y, width=width, activation=activation, **options)
+    part = models.Trained(net, net.initial_weights(seed=seed), train=train)
+    return part, part.initial_weights()
+
+
+@pytest.mark.parametrize("train", [["V"], ["b"], ["u", "V"], ["u", "b"]])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs"])
+def test_kinks_are_exact_whichever_weights_are_trained(activation, train):
+    """Gradient descent tends to the flow; its energy falls, in few steps however small the decay."""
+    part, v0 = kinked(activation, train)
+    lam = 0.05
+    sol = gf.gradient_flow(part, v0, (0, 8), weight_decay=lam, rtol=1e-8, atol=1e-11, t_eval=None)
+    assert sol.success, sol.message
+    assert sol.mode_changes.size > 0
+    energy = sol["train_loss"] + 0.5 * lam * sol["norm"] ** 2
+    assert (np.diff(energy) <= 1e-9 * energy[:-1]).all()
+    errors = errors_of_descent(part, v0, sol, lambda t: lam, (8e-3, 2e-3))
+    assert errors[1] < 5e-3
+    assert errors[1] < 0.6 * errors[0]
+    for lam in (1e-3, 1e-8):
+        sol = gf.gradient_flow(part, v0, (0, 3 / lam), weight_decay=lam, rtol=1e-6)
+        assert sol.success, sol.message
+        assert sol.stats["nsteps"] < 600
+
+
+@pytest.mark.parametrize("activation", ["relu", "abs"])
+def test_biases_frozen_at_zero_are_none(activation):
+    whole, v0 = kinked(activation, ["u", "V", "b"])
+    v0[whole.blocks["b"]] = 0.0
+    net = whole._arguments["problem"]
+    part = models.Trained(net, v0, train=["u", "V"])
+    without = models.TwoLayerNetwork(
+        *(net._arguments[k] for k in "Xy"), width=12, activation=activation, bias=False
+    )
+    a, b = (
+        gf.gradient_flow(each, part.initial_weights(), (0, 40), weight_decay=0.05, rtol=1e-9, atol=1e-12)
+        for each in (part, without)
+    )
+    np.testing.assert_allclose(a.final, b.final, atol=1e-8)
+    assert a.mode_changes[["neuron", "sample", "kind"]].tolist() == (
+        b.mode_changes[["neuron", "sample", "kind"]].tolist()
+    )
+
+
+def test_a_sample_at_0_keeps_its_side_where_biases_are_frozen():
+    """It feels the outer weights alone; the others see what a network without it sees."""
+    rng = np.random.default_rng(3)
+    X, y = np.vstack([np.zeros(2), rng.uniform(-2, 2, (4, 2))]), rng.normal(size=5)
+    net = models.TwoLayerNetwork(X, y, width=8, activation="leaky_relu", scale="sum")
+    w0 = net.initial_weights(seed=3)
+    part = models.Trained(net, w0, train=["V"])
+    rest = models.Trained(
+        models.TwoLayerNetwork(X[1:], y[1:], width=8, activation="leaky_relu", scale="sum"), w0, train=["V"]
+    )
+    a, b = (
+        gf.gradient_flow(each, part.initial_weights(), (0, 20), weight_decay=0.05, rtol=1e-9)
+        for each in (part, rest)
+    )
+    assert 0 not in a.mode_changes["sample"]
+    np.testing.assert_allclose(a.final, b.final, atol=1e-8)
+    at = part.initial_weights()
+    np.testing.assert_allclose(part.loss(at), net.loss(w0), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("activation", "train", "seed"),
+    [("leaky_relu", ["V"], 0), ("relu", ["u", "V"], 3), ("relu", ["u", "b"], 4), ("abs", ["b"], 7)],
+)
+def test_flows_tend_to_the_drift_whichever_weights_are_trained(activation, train, seed):
+    part, v0 = kinked(activation, train, n=4, width=20, inputs=4, seed=seed)
+    phases = gf.two_phase(part, v0, [1e-5, 1e-6], s_end=1.0, rtol=1e-9, atol=1e-12)
+    assert phases.success, phases.message
+    assert phases.slow.mode_changes.size > 0
+    assert phases.slope == pytest.approx(1.0, abs=0.05)
+
+
+def test_adapters_of_inner_weights_with_kinks_are_refused():
+    net = models.TwoLayerNetwork(X, np.c_[Y, Y], width=5, activation="relu")
+    w = net.initial_weights(seed=1)
+    with pytest.raises(ValueError, match=r"inner weights are to be adapted.*smooth_relu"):
+        models.Trained(net, w, train=["u"], adapt={"V": 1})
+    models.Trained(net, w, train=["V"], adapt={"u": 1})
 
 
 def test_without_inner_weights_there_are_no_kinks():

@@ -7,6 +7,8 @@ reaches 0, or a multiplier of one that slides leaves [0, 1], or the outer weight
 changes its sign: where it was attracted it is repelled then. Every mode of that neuron is tried then, with
 u_j / |u_j| for u_j where its field is proportional to u_j: where there is one output, and the decay of y_j,
 at one rate, does not move z_ij = 0. Samples with equal inputs are one: their forces add up.
+
+Of a `Trained` network w is what is trained. The rest of a y_j stays; surfaces are planes of what moves of it.
 """
 
 import itertools
@@ -37,7 +39,13 @@ class Modes:
 
     def __init__(self, problem, D):
         self.problem = problem
-        self.D = np.broadcast_to(D, max(block.stop for block in problem.blocks.values()))
+        self.trained = getattr(problem, "trained", slice(None))
+        self.start = getattr(problem, "start", None)
+        self.net = problem = getattr(problem, "of", problem)
+        self.D = np.zeros(max(block.stop for block in problem.blocks.values()))
+        self.D[self.trained] = D
+        moves = np.zeros(self.D.size, dtype=bool)
+        moves[self.trained] = True
         _, first, group = np.unique(problem.X, axis=0, return_index=True, return_inverse=True)
         self.samples = np.sort(first)  # i counts distinct inputs; each by its first sample
         self.group = np.searchsorted(self.samples, first[group.ravel()])  # the i of each sample
@@ -50,20 +58,30 @@ class Modes:
         self.slope = np.zeros(self.mode.shape)  # of the activation; where it slides, z is 0
         self.projectors = np.tile(np.eye(self.X.shape[1]), (self.m, 1, 1))
         self.sign = np.ones(self.m)  # of u_j while neuron j slides
+        self.own = self.inner(moves)[0]  # what is trained of a y_j
+        self.normals = self.X * self.own
         rates = self.inner(self.D)
-        self.skew = rates - rates[:, :1]  # what differs from the rate of v_j, which leaves z_ij = 0 alone
+        self.skew = rates - self.own.all() * rates[:, :1]  # the rate of all of y_j leaves z_ij = 0 alone
         self.changes = []
+
+    def whole(self, w):
+        """Return all parameters of the network, shape (..., d), of those that are trained."""
+        if w.shape[-1] == self.D.size:
+            return w
+        out = np.broadcast_to(self.start, (*w.shape[:-1], self.D.size)).astype(w.dtype)
+        out[..., self.trained] = w
+        return out
 
     def inner(self, w):
         """Return y, shape (..., m, p + 1), or p without biases."""
-        V = w[..., self.problem.blocks["V"]].reshape(*w.shape[:-1], self.m, -1)
+        V = w[..., self.net.blocks["V"]].reshape(*w.shape[:-1], self.m, -1)
         if not self.bias:
             return V
-        return np.concatenate([V, w[..., self.problem.blocks["b"], None]], axis=-1)
+        return np.concatenate([V, w[..., self.net.blocks["b"], None]], axis=-1)
 
     def outer(self, w):
         """Return u, shape (..., m, outputs)."""
-        return w[..., self.problem.blocks["u"]].reshape(*w.shape[:-1], self.m, self.outputs)
+        return w[..., self.net.blocks["u"]].reshape(*w.shape[:-1], self.m, self.outputs)
 
     def flat(self, u, y, a):
         """Return the parameters with these parts; there may be no a."""
@@ -73,23 +91,26 @@ class Modes:
 
     def force(self, w):
         """Return c r, shape (..., surfaces, outputs), added up for equal inputs."""
+        w = self.whole(w)
         z = np.einsum("...jq,iq->...ij", self.inner(w), self.X)
-        outputs = self.problem.s * np.einsum("...ij,...jo->...io", self.slope * z, self.outer(w))
-        if "a" in self.problem.blocks:
-            outputs = outputs + w[..., None, self.problem.blocks["a"]]
-        r = outputs[..., self.group, :] - self.problem._targets.reshape(-1, self.outputs)
-        return self.problem.scale * np.einsum("...no,ni->...io", r, np.eye(self.samples.size)[self.group])
+        outputs = self.net.s * np.einsum("...ij,...jo->...io", self.slope * z, self.outer(w))
+        if "a" in self.net.blocks:
+            outputs = outputs + w[..., None, self.net.blocks["a"]]
+        r = outputs[..., self.group, :] - self.net._targets.reshape(-1, self.outputs)
+        return self.net.scale * np.einsum("...no,ni->...io", r, np.eye(self.samples.size)[self.group])
 
     def rhs(self, w):
         """Return dw/dt in this mode, shape (..., d); the inner weights keep to the surfaces slid on."""
+        w = self.whole(w)
         y, f, decay = self.inner(w), self.force(w), self.D * w
         z = np.einsum("...jq,iq->...ij", y, self.X)
-        s, slope = self.problem.s, self.slope
+        s, slope = self.net.s, self.slope
         du = -s * np.einsum("...io,...ij->...jo", f, slope * z) - self.outer(decay)
         dy = -s * np.einsum("...io,...jo,ij,iq->...jq", f, self.outer(w), slope, self.X)
         dy = np.einsum("jqk,...jk->...jq", self.projectors, dy - self.inner(decay))
-        block = self.problem.blocks.get("a", slice(0, 0))
-        return self.flat(du, dy, (-f.sum(axis=-2) if "a" in self.problem.blocks else 0.0) - decay[..., block])
+        block = self.net.blocks.get("a", slice(0, 0))
+        da = (-f.sum(axis=-2) if "a" in self.net.blocks else 0.0) - decay[..., block]
+        return self.flat(du, dy, da)[..., self.trained]
 
     def jacobian(self, w):
         return self.rhs(w + 1j * STEP * np.eye(w.size)).imag.T / STEP
@@ -100,7 +121,7 @@ class Modes:
         They hold its velocity orthogonal to the surfaces. Theta itself would pass through infinity with f.
         """
         S = np.flatnonzero(self.mode[:, j] == 0)
-        low = np.linalg.lstsq(self.X[S].T, field, rcond=None)[0]
+        low = np.linalg.lstsq(self.normals[S].T, field, rcond=None)[0]
         terms = self.terms(j, w, f)
         return low / terms, (self.jumps(j, w, f)[S] - low) / terms
 
@@ -114,22 +135,22 @@ class Modes:
 
     def jumps(self, j, w, f):
         """Return what moves y_j less on each surface when it is switched on."""
-        return self.problem.s * (self.above - self.below) * f @ self.gain(j, w)
+        return self.net.s * (self.above - self.below) * f @ self.gain(j, w)
 
     def field(self, j, w, f):
         """Return the velocity of y_j across surfaces, with all that it slides on switched off."""
         slope = np.where(self.mode[:, j] > 0, self.above, self.below)
         pulled = slope * (f @ self.gain(j, w))
-        return -self.problem.s * pulled @ self.X - self.skew[j] * self.inner(w)[j]
+        return -self.net.s * pulled @ self.normals - self.skew[j] * self.inner(w)[j]
 
     def terms(self, j, w, f):
         """Return the size of the terms that add up to it."""
-        forces = np.abs(self.problem.s * f @ self.gain(j, w)) @ np.linalg.norm(self.X, axis=1)
+        forces = np.abs(self.net.s * f @ self.gain(j, w)) @ np.linalg.norm(self.X, axis=1)
         return forces + np.linalg.norm(self.skew[j] * self.inner(w)[j]) + np.finfo(float).tiny
 
     def ends(self, w):
         """Return for each neuron the smallest of the functions that are positive while its mode lasts."""
-        f = self.force(w)
+        w, f = self.whole(w), self.force(w)
         least = np.min(self.mode * self.distances(w) + TOUCH, axis=0)
         for j in np.flatnonzero((self.mode == 0).any(axis=0)):
             low, high = self.multipliers(j, self.field(j, w, f), w, f)
@@ -140,7 +161,8 @@ class Modes:
 
     def distances(self, w):
         """Return the distances of y_j from the surfaces z_ij = 0, in units of |w|."""
-        return self.X @ self.inner(w).T / np.linalg.norm(self.X, axis=1)[:, None] / np.linalg.norm(w)
+        w = self.whole(w)
+        return self.X @ self.inner(w).T / np.linalg.norm(self.normals, axis=1)[:, None] / np.linalg.norm(w)
 
     def begin(self, w):
         """Enter the mode of w; what touches a surface is still to be resolved."""
@@ -150,14 +172,14 @@ class Modes:
     def enter(self, j, sides):
         self.mode[:, j] = sides
         self.slope[:, j] = np.choose(np.add(sides, 1), (self.below, 0.0, self.above))
-        S = self.X[self.mode[:, j] == 0]
+        S = self.normals[self.mode[:, j] == 0]
         self.projectors[j] = np.eye(self.X.shape[1]) - np.linalg.pinv(S) @ S
 
     def arriving(self, j, w, f):
         """Return the signs of the rates of z_ij with which neuron j moves in its mode."""
-        rates = self.X @ (self.projectors[j] @ self.field(j, w, f))
-        terms = self.terms(j, w, f)
-        return np.where(np.abs(rates) <= ZERO * terms * np.linalg.norm(self.X, axis=1), 0, np.sign(rates))
+        rates = self.normals @ (self.projectors[j] @ self.field(j, w, f))
+        slack = ZERO * self.terms(j, w, f) * np.linalg.norm(self.normals, axis=1)
+        return np.where(np.abs(rates) <= slack, 0, np.sign(rates))
 
     def consistent(self, j, w, f, touching, forced, came):
         """Yield (sides, velocity, terms) of each mode in which neuron j stays.
@@ -176,7 +198,7 @@ class Modes:
         for choice in sorted(itertools.product((-1, 1, 0), repeat=len(touching)), key=strangeness):
             sides = before.copy()
             sides[touching] = choice
-            S = self.X[sides == 0]
+            S = self.normals[sides == 0]
             if any(sides[i] != side for i, side in forced.items()) or np.linalg.matrix_rank(S) < len(S):
                 continue
             if (self.jumps(j, w, f)[sides == 0] < 0).any():  # a surface that repels: nothing stays on it
@@ -186,7 +208,8 @@ class Modes:
             velocity = self.projectors[j] @ field
             low, high = self.multipliers(j, field, w, f)
             terms = self.terms(j, w, f)
-            moves = sides * (self.X @ velocity) >= -ZERO * terms * np.linalg.norm(self.X, axis=1)
+            slack = ZERO * terms * np.linalg.norm(self.normals, axis=1)
+            moves = sides * (self.normals @ velocity) >= -slack
             free = [i for i in touching if i not in forced and sides[i] != 0]
             if moves[free].all() and (low >= -LEAVE / 2).all() and (high >= -LEAVE / 2).all():
                 yield sides, velocity, terms
@@ -194,6 +217,7 @@ class Modes:
 
     def change(self, t, w, start=False):
         """Put every neuron that is at the end of its mode into the next one; return w, on the surfaces."""
+        w = self.whole(w)
         y, f, distances = self.inner(w).copy(), self.force(w), self.distances(w)
         for j in np.flatnonzero(start | (self.ends(w) <= 0)):
             before = self.mode[:, j].copy()
@@ -208,9 +232,12 @@ class Modes:
                 for i, (low, high) in zip(np.flatnonzero(before == 0), multipliers, strict=True)
                 if min(low, high) < -LEAVE / 2 and not turns
             }
-            y[j] -= np.linalg.pinv(self.X[near]) @ (self.X[near] @ y[j])
-            if np.linalg.matrix_rank(self.X[near]) == self.X.shape[1]:
-                y[j], near = 0.0, np.ones_like(near)
+            S, still = self.normals[near], np.where(self.own, 0.0, y[j])
+            moved, pinned = y[j] - still, np.linalg.matrix_rank(S) == self.own.sum()
+            moved -= moved if pinned else np.linalg.pinv(S) @ (S @ moved)
+            y[j] = still + moved - np.linalg.pinv(S) @ (self.X[near] @ still)
+            if pinned:  # others may meet there: without offsets all do, at y = 0
+                near |= np.abs(self.X @ y[j]) <= 3 * TOUCH * np.linalg.norm(w)
             came = np.zeros(near.size) if start else self.arriving(j, w, f)
             found = list(self.consistent(j, w, f, np.flatnonzero(near), forced, came))
             if not found:
@@ -220,10 +247,10 @@ class Modes:
             split = split and not came[near].any()
             self.enter(j, sides)
             for i in np.flatnonzero(near):
-                kind = "split" if split else kind_of(before[i], sides[i], y[j], start)
+                kind = "split" if split else kind_of(before[i], sides[i], pinned, start)
                 if kind:
                     self.changes.append((t, j, self.samples[i], kind))
-        return self.flat(self.outer(w), y, w[self.problem.blocks.get("a", slice(0, 0))])
+        return self.flat(self.outer(w), y, w[self.net.blocks.get("a", slice(0, 0))])[self.trained]
 
 
 class DriftModes(Modes):
@@ -231,15 +258,17 @@ class DriftModes(Modes):
 
     def jacobian_at(self, w):
         """Return J along the surfaces slid on, shape (n, d), by the slopes of the mode."""
-        J, index = self.problem.jacobian(w), self.inner(np.arange(w.size))
+        w = self.whole(w)
+        J, index = self.net.jacobian(w), self.inner(np.arange(w.size))
         for j, projector in enumerate(self.projectors):
-            inner = self.problem.s * self.slope[self.group, j, None] * self.X[self.group] @ projector
+            inner = self.net.s * self.slope[self.group, j, None] * self.X[self.group] @ projector
             J[:, index[j]] = np.kron(inner, self.outer(w)[j, :, None])
-        return J
+        return J[:, self.trained]
 
     def force(self, w):
         J = self.jacobian_at(w)
-        forces = (-np.linalg.pinv(J @ J.T) @ J @ (self.D * w)).reshape(-1, self.outputs)
+        decay = (self.D * self.whole(w))[self.trained]
+        forces = (-np.linalg.pinv(J @ J.T) @ J @ decay).reshape(-1, self.outputs)
         return np.eye(self.samples.size)[self.group].T @ forces
 
 
@@ -255,12 +284,12 @@ def drift_jacobian(problem, D, w):
     return modes.jacobian_at(w)
 
 
-def kind_of(before, after, y, start):
+def kind_of(before, after, pinned, start):
     """Return what happened at one surface; None if nothing, or if the run starts beside it."""
     if before == after or (start and after != 0):
         return None
     if after == 0:
-        return "stick" if y.any() else "pin"
+        return "pin" if pinned else "stick"
     return "release" if before == 0 else "cross"
 
 

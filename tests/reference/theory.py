@@ -227,6 +227,16 @@ class Trained(Model):
         own = [name for name in problem.quantities if name not in self.quantities]
         self.quantities += tuple(own)
 
+    @property
+    def slopes(self):
+        """Those of an activation with a kink, if the flow may meet it."""
+        return {"V", "b"} & set(self.kept) and getattr(self.of, "slopes", None)
+
+    @property
+    def trained(self):
+        """Where its blocks lie in the weights of the problem, if it has no adapters."""
+        return np.concatenate([np.arange(self.start.size)[self.of.blocks[name]] for name in self.kept])
+
     def initial_weights(self, std=None, seed=0):
         return self.origin + super().initial_weights(std, seed)
 

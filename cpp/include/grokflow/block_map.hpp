@@ -8,8 +8,9 @@
 //   auto small = std::make_shared<MappedProblem>(problem, map);
 //
 // With G = dg/dv: J becomes J G, and Hess F becomes G^T H G plus, for adapted blocks, the curvature of A B^T weighted
-// by grad F. The kernel of trained blocks is that which the problem itself makes of them. Kinks are known if all
-// parameters that their surfaces bound are trained as they are; if none is, there are none.
+// by grad F. The kernel of trained blocks is that which the problem itself makes of them. Kinks stay known: surfaces
+// are planes of what is trained of the parameters that they bound. If none is, there are none; with adapters they would
+// be curved.
 #pragma once
 
 #include <memory>
@@ -51,10 +52,14 @@ class BlockMap {
   void add_bend(const ConstVectorRef& u, const ConstVectorRef& dv, VectorRef out) const;
   /// Of begin <= i < end of v, the part that trains w_j itself, as ranges of j. False if the rest of it is not empty.
   bool trained_ranges(Index begin, Index end, std::vector<std::pair<Index, Index>>& ranges) const;
-  /// How many of begin <= j < end of w are trained as they are, and whether any other of them is.
-  std::pair<Index, bool> count_trained(Index begin, Index end) const;
-  /// The index in v of a w_j that is trained as it is.
-  Index inner_index(Index j) const;
+  /// What has begin <= j < end in w: the parts of it that are trained as they are, in order, and where they begin in w
+  /// and in v.
+  struct Stretch {
+    Index outer, inner, size;
+  };
+  std::vector<Stretch> trained_in(Index begin, Index end) const;
+  /// Whether any of it is adapted.
+  bool adapts(Index begin, Index end) const;
 
  private:
   struct Part {
@@ -71,6 +76,7 @@ class BlockMap {
 
 class MappedProblem final : public PiecewiseProblem {
  public:
+  /// Throws std::invalid_argument for a map of another size, or one that adapts what kinks bound.
   MappedProblem(std::shared_ptr<const Problem> problem, BlockMap map);
 
   bool is_quadratic() const override { return quadratic_; }
@@ -90,10 +96,8 @@ class MappedProblem final : public PiecewiseProblem {
   const BlockMap& map() const { return map_; }
 
   bool has_kinks() const override;
-  /// Whether F has kinks that no piece knows.
-  bool has_unknown_kinks() const;
   std::pair<Index, Index> bound() const override;
-  std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
+  std::shared_ptr<Piece> make_piece(const Decay& decay, const Frozen& frozen = {}) const override;
 
  private:
   class At;

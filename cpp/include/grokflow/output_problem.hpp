@@ -60,7 +60,7 @@ class OutputProblem : public PiecewiseProblem {
   /// Those of a network below: its modes are exact with every loss that is smooth.
   bool has_kinks() const override { return piecewise(*train_.outputs) != nullptr; }
   std::pair<Index, Index> bound() const override { return piecewise(*train_.outputs)->bound(); }
-  std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
+  std::shared_ptr<Piece> make_piece(const Decay& decay, const Frozen& frozen = {}) const override;
 
   const Fit& train() const { return train_; }
   const std::optional<Fit>& test() const { return test_; }

@@ -70,7 +70,7 @@ class L1Problem final : public PiecewiseProblem {
   L1Problem(std::shared_ptr<const Problem> problem, L1Norm norm);
 
   bool has_kinks() const override { return true; }
-  std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
+  std::shared_ptr<Piece> make_piece(const Decay& decay, const Frozen& frozen = {}) const override;
 
   bool has_hvp() const override { return problem_->has_hvp(); }
   bool has_hessian() const override { return problem_->has_hessian(); }

@@ -2,8 +2,9 @@
 //
 // F is continuous, and smooth except on surfaces where its gradient jumps. The surfaces come in units (the
 // neurons of a network), as many for each unit (one for each distinct input, where the pre-activation is 0).
-// Each is linear in the unit's own parameters y: {<normal, y> = 0}. A `Mode` says on which side of each
-// surface w is, `off` (<normal, y> <= 0) or `on`; or that w slides on it. Across a surface the field
+// Each is a plane of the unit's own parameters y: {<normal, y> + offset = 0}, where the offset is what parameters
+// that are frozen add; else it is 0. A `Mode` says on which side of each surface w is, `off` (the left-hand side is
+// not positive) or `on`; or that w slides on it. Across a surface the field
 // dw/dt = -grad F - D w jumps along the normal, by minus `jump`:
 //
 //   field on = field off - jump * normal.
@@ -20,7 +21,8 @@
 //
 // Field and jumps of a unit are proportional to its `gain` (the outer weight of a neuron). Where the gain
 // changes its sign, all surfaces that attracted the unit repel it, from both sides, and it leaves them. Only
-// decay at several rates may push w across its surfaces, whatever the gain.
+// decay at several rates, or decay of a part of what an offset is in balance with, may push w across its surfaces,
+// whatever the gain.
 #pragma once
 
 #include <functional>
@@ -46,6 +48,13 @@ struct Kinks {
   Matrix normals;  ///< one column for each surface
   Vector field;    ///< with all these surfaces off; components orthogonal to all normals may be left out
   Vector jumps;    ///< k
+};
+
+/// Parameters that stay as they are in w: none, if this is empty.
+struct Frozen {
+  Vector w;
+  std::vector<char> holds;  ///< of each parameter, whether it does
+  bool at(Index param) const { return !holds.empty() && holds[param]; }
 };
 
 /// F in one mode, continued smoothly beyond it. On surfaces that are slid on its derivatives are those along
@@ -89,9 +98,12 @@ class Piece : public Problem {
 
   /// v <- Pi v.
   virtual void project(VectorRef v) const = 0;
+  /// Takes w, which is on the surfaces slid on but for round-off, exactly there.
+  virtual void hold(VectorRef w) const { project(w); }
   /// The vectors along the surfaces slid on that decay at rates of their own.
   virtual std::shared_ptr<const Decay::Slants> slants() const { return nullptr; }
-  /// The constant slope of what decays, in this mode.
+  /// The constant slope of what decays, in this mode; on surfaces with an offset it takes away the decay of what they
+  /// fix.
   virtual std::shared_ptr<const Vector> tilt() const { return nullptr; }
   /// `decay` as it is felt here.
   Decay felt(Decay decay) const;
@@ -110,7 +122,7 @@ class Piece : public Problem {
   virtual void kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
                      const std::vector<Index>& surfaces, Kinks& kinks) const = 0;
   /// Takes w, which is on these surfaces but for round-off, exactly there. Returns whether they leave the
-  /// unit no freedom: y = 0.
+  /// unit no freedom: without offsets, y = 0.
   virtual bool snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const = 0;
   /// Of a unit, as changes of mode name it.
   virtual Index index(Index unit) const { return unit; }
@@ -134,8 +146,9 @@ class PiecewiseProblem : public Problem {
   virtual bool has_kinks() const = 0;
   /// begin and end of the parameters that the surfaces bound.
   virtual std::pair<Index, Index> bound() const { return {0, num_params()}; }
-  /// A piece of its own for each run, on which the field has this decay; this problem must outlive it.
-  virtual std::shared_ptr<Piece> make_piece(const Decay& decay) const = 0;
+  /// A piece of its own for each run, on which the field has this decay; this problem must outlive it. Frozen
+  /// parameters are no unit's own: w keeps them at these values, and velocities are 0 there.
+  virtual std::shared_ptr<Piece> make_piece(const Decay& decay, const Frozen& frozen = {}) const = 0;
 };
 
 /// The problem as one that has kinks, or null.
@@ -147,7 +160,7 @@ struct ModeChange {
     cross,
     stick,
     release,
-    pin,    ///< it stuck on the last surface that left the unit any freedom: y = 0
+    pin,    ///< it stuck on the last surface that left the unit any freedom
     split,  ///< both sides repel: the solution is not unique, and the side off was taken where it may be
   };
   double t;

@@ -20,20 +20,23 @@ struct SlidingNeuron {
   bool slants = false;  ///< whether the neuron may move along the surfaces other than orthogonally to b_j
 };
 
-/// In order of the units. The inner weights y_j = (v_j(, b_j)) lie in w = [u, V(, b)(, a)], from `begin` on.
+/// In order of the units. The inner weights lie in w = [u, V(, b)(, a)], from `begin` on; y_j is what is trained of
+/// (v_j, b_j).
 ///
 /// If v and b decay at different rates, the velocities along the surfaces split into those with b = 0, which are
 /// orthogonal to the (x_i, 0), and the part of the axis of b that is along the surfaces: its direction e_j has a rate
 /// of its own (decay.hpp).
 class SlidingNeurons {
  public:
-  /// `bias`: there is a b. `skew`: its rate differs from that of v.
-  SlidingNeurons(Index begin, Index width, Index inputs, bool bias, bool skew)
+  /// `V`, `b`: these are trained. `skew`: both are, at different rates.
+  SlidingNeurons(Index begin, Index width, Index inputs, bool V, bool b, bool skew)
       : begin_(begin),
         width_(width),
         inputs_(inputs),
+        V_(V),
+        b_(b),
         slants_(skew ? std::make_shared<Decay::Slants>() : nullptr),
-        y_(inputs + bias) {}
+        y_(V * inputs + b) {}
 
   std::shared_ptr<const Decay::Slants> slants() const { return slants_; }
 
@@ -62,7 +65,7 @@ class SlidingNeurons {
   void project(VectorRef v) const {
     for (const SlidingNeuron& neuron : neurons_) {
       get(v, neuron.unit, y_);
-      if (neuron.inputs.Q.cols() == y_.size())
+      if (neuron.inputs.Q.cols() >= y_.size())
         y_.setZero();  // pinned: round-off would be all that there is
       else
         for (const auto& q : neuron.inputs.Q.colwise()) y_ -= q.dot(y_) * q;
@@ -72,12 +75,12 @@ class SlidingNeurons {
 
   /// y_j, read from and written to a vector of parameters.
   void get(const ConstVectorRef& w, Index unit, Vector& y) const {
-    y.head(inputs_) = w.segment(V_begin(unit), inputs_);
-    if (y.size() > inputs_) y[inputs_] = w[b_begin(unit)];
+    if (V_) y.head(inputs_) = w.segment(V_begin(unit), inputs_);
+    if (b_) y[y.size() - 1] = w[b_begin(unit)];
   }
   void put(VectorRef w, Index unit, const Vector& y) const {
-    w.segment(V_begin(unit), inputs_) = y.head(inputs_);
-    if (y.size() > inputs_) w[b_begin(unit)] = y[inputs_];
+    if (V_) w.segment(V_begin(unit), inputs_) = y.head(inputs_);
+    if (b_) w[b_begin(unit)] = y[y.size() - 1];
   }
 
  private:
@@ -107,6 +110,7 @@ class SlidingNeurons {
 
   static constexpr double kDependent = 1e-10;  // relative length, that is none
   Index begin_, width_, inputs_;
+  bool V_, b_;
   std::shared_ptr<Decay::Slants> slants_;  // in order of the neurons; null if rates do not differ
   std::vector<SlidingNeuron> neurons_;
   Index num_surfaces_ = 0;

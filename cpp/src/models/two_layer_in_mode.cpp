@@ -6,8 +6,8 @@
 //
 // where B and C have a row for each output of each sample, and A A^T and 1 count for pairs of the same output.
 //
-// Of V alone, or b alone, the kernel is that of the velocities that decay at their rate: on a neuron that slides these
-// are the ones with b_j = 0, and none (sliding_neurons.hpp).
+// Where V and b are trained, at different rates, the kernel of V alone, or b alone, is that of the velocities that decay
+// at their rate: on a neuron that slides these are the ones with b_j = 0, and none (sliding_neurons.hpp).
 #include <utility>
 
 #include "numerics/products.hpp"
@@ -52,7 +52,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
       if (edge != 0 && edge != V && edge != b && edge != a && edge != d)
         return Linearization::gram(begin, end, K);
     const bool has_V = begin <= V && b <= end, has_b = net_.inner_bias_ && begin <= b && a <= end;
-    const bool whole = has_V && has_b == net_.inner_bias_;
+    const bool whole = has_V == piece_.V_ && has_b == piece_.b_;
     if (!whole && (has_V || has_b) && !piece_.slants()) return Linearization::gram(begin, end, K);
     const double s2 = net_.output_scale_ * net_.output_scale_;
     K.setZero();
@@ -133,7 +133,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     const auto basis = [whole](const SlidingNeuron& slid) -> const Matrix& {
       return whole ? slid.inputs.Q : slid.flat;
     };
-    Q_.resize(piece_.X_.cols(), piece_.num_sliding());
+    Q_.resize(piece_.size_, piece_.num_sliding());
     Index size = 0;
     for (const SlidingNeuron& slid : piece_.sliding_) {
       const Matrix& Q = basis(slid);
@@ -142,7 +142,7 @@ class TwoLayerNetwork::InMode::At final : public Linearization {
     }
     XQ_.resize(piece_.X_.rows(), Q_.cols());
     C_.resize(num_residuals(), Q_.cols());
-    multiply(piece_.X_, Q_.leftCols(size), XQ_.leftCols(size));
+    multiply(piece_.trained(piece_.X_), Q_.leftCols(size), XQ_.leftCols(size));
     Index column = 0;
     for (const SlidingNeuron& slid : piece_.sliding_)
       for (const Index end = column + basis(slid).cols(); column < end; ++column) {

@@ -15,21 +15,36 @@ constexpr double kDependent = 1e-10;  // relative distance of an input from the 
 
 }  // namespace
 
-TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes slopes, const Decay& decay)
+TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes slopes, const Decay& decay,
+                                const Frozen& frozen)
     : Piece(net.num_params(), net.num_residuals(), net.scale()),
       net_(net),
       slopes_(slopes),
-      skew_(net.inner_bias_ ? decay.rate(net.b_begin()) - decay.rate(net.V_begin()) : 0.0),
+      V_(!frozen.at(net.V_begin())),
+      b_(net.inner_bias_ && !frozen.at(net.b_begin())),
+      first_(V_ ? 0 : net.inputs_),
+      size_(V_ * net.inputs_ + b_),
       slope_(Matrix::Constant(net.train_.X.rows(), net.width_, slopes.below)),
-      sliding_(net.V_begin(), net.width_, net.inputs_, net.inner_bias_, skew_ != 0.0) {
+      sliding_(net.V_begin(), net.width_, net.inputs_, V_, b_,
+               V_ && b_ && decay.rate(net.V_begin()) != decay.rate(net.b_begin())),
+      inner_(size_),
+      own_(size_) {
   X_ = Matrix::Ones(net.train_.X.rows(), net.inputs_ + net.inner_bias_);
   X_.leftCols(net.inputs_) = net.train_.X;
   find_surfaces();
-  inputs_.resize(X_.cols(), num_surfaces());
-  for (Index i = 0; i < num_surfaces(); ++i) inputs_.col(i) = X_.row(sample(i)).transpose();
-  lengths_ = inputs_.colwise().norm().transpose();
+  normals_.resize(size_, num_surfaces());
+  for (Index i = 0; i < num_surfaces(); ++i) normals_.col(i) = trained(X_).row(sample(i)).transpose();
+  lengths_ = normals_.colwise().norm().transpose();
   mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
-  inner_.resize(inputs_.rows());
+  freeze(frozen);
+  if (sliding_.slants()) {
+    push_ = Vector::Zero(size_);
+    push_[net.inputs_] = decay.rate(net.b_begin()) - decay.rate(net.V_begin());
+  } else if (const double rate = decay.rate(V_ ? net.V_begin() : net.b_begin());
+             offsets_.size() > 0 && rate > 0.0) {
+    push_ = Vector::Constant(size_, rate);
+    tilt_ = std::make_shared<Vector>(Vector::Zero(num_params()));
+  }
 }
 
 /// One surface for each distinct input, in the order of their first samples.
@@ -40,7 +55,7 @@ void TwoLayerNetwork::InMode::find_surfaces() {
   };
   std::map<Index, Index, decltype(before)> seen(before);
   for (Index k = 0; k < X_.rows(); ++k) {
-    if (X_.row(k).isZero(0.0)) {
+    if (trained(X_).row(k).isZero(0.0)) {
       surface_of_.push_back(-1);
       continue;
     }
@@ -48,6 +63,24 @@ void TwoLayerNetwork::InMode::find_surfaces() {
     if (is_new) samples_.push_back(k);
     surface_of_.push_back(first->second);
   }
+}
+
+void TwoLayerNetwork::InMode::freeze(const Frozen& frozen) {
+  Matrix still = Matrix::Zero(net_.width_, X_.cols());
+  if (frozen.w.size() > 0) {
+    read_inner(frozen.w, still);
+    still.middleCols(first_, size_).setZero();
+  }
+  Matrix offsets(X_.rows(), net_.width_);
+  multiply_nt(X_, still, offsets);
+  for (Index k = 0; k < X_.rows(); ++k)
+    if (surface_of_[k] < 0)
+      for (Index j = 0; j < net_.width_; ++j)
+        slope_(k, j) = offsets(k, j) == 0.0 ? 0.0 : offsets(k, j) > 0.0 ? slopes_.above : slopes_.below;
+  if (still.isZero(0.0)) return;
+  offsets_.resize(num_surfaces(), net_.width_);
+  for (Index i = 0; i < num_surfaces(); ++i) offsets_.row(i) = offsets.row(sample(i));
+  fixed_ = Vector::Zero(num_params());
 }
 
 void TwoLayerNetwork::InMode::residual(const ConstVectorRef& w, VectorRef out) const {
@@ -70,23 +103,31 @@ void TwoLayerNetwork::InMode::enter(Index unit, const signed char* sides) {
     if (sides[i] == 0) slid.push_back(i);
   }
   for (Index k = 0; k < X_.rows(); ++k) {
-    const signed char side = surface_of_[k] < 0 ? 0 : sides[surface_of_[k]];
+    if (surface_of_[k] < 0) continue;
+    const signed char side = sides[surface_of_[k]];
     slope_(k, unit) = side == 0 ? 0.0 : side > 0 ? slopes_.above : slopes_.below;
   }
-  const Matrix inputs = columns(slid);
-  sliding_.set(unit, std::move(slid), inputs);
+  const Matrix normals = columns(slid);
+  if (fixed_.size() > 0) {
+    own_ = point_on(unit, slid, orthonormal_range(normals, kDependent));
+    sliding_.put(fixed_, unit, own_);
+    if (tilt_) sliding_.put(*tilt_, unit, -push_.cwiseProduct(own_));
+  }
+  sliding_.set(unit, std::move(slid), normals);
 }
 
 void TwoLayerNetwork::InMode::distances(const ConstVectorRef& w, MatrixRef out) const {
   read_inner(w, Y_);
-  multiply_tt(inputs_, Y_, out);
+  multiply_tt(normals_, trained(Y_), out);
+  if (offsets_.size() > 0) out += offsets_;
   out.array().colwise() /= lengths_.array();
 }
 
 void TwoLayerNetwork::InMode::sizes(const ConstVectorRef& w, VectorRef out) const {
   const Index m = net_.width_, p = net_.inputs_;
-  out = Eigen::Map<const Matrix>(w.data() + net_.V_begin(), p, m).colwise().squaredNorm().transpose();
-  if (net_.inner_bias_) out += w.segment(net_.b_begin(), m).cwiseAbs2();
+  out.setZero();
+  if (V_) out = Eigen::Map<const Matrix>(w.data() + net_.V_begin(), p, m).colwise().squaredNorm().transpose();
+  if (b_) out += w.segment(net_.b_begin(), m).cwiseAbs2();
   out = out.cwiseSqrt();
 }
 
@@ -117,7 +158,7 @@ void TwoLayerNetwork::InMode::multipliers(const ConstVectorRef& signs, const Con
 void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force,
                                     Index unit, const std::vector<Index>& surfaces, Kinks& out) const {
   out.normals = columns(surfaces);
-  out.field.resize(inputs_.rows());
+  out.field.resize(size_);
   out.jumps.resize(static_cast<Index>(surfaces.size()));
   add_up(force);
   gather(force);
@@ -134,8 +175,17 @@ bool TwoLayerNetwork::InMode::snap(Index unit, const std::vector<Index>& surface
   } else {
     for (int pass = 0; pass < 2; ++pass) inner_ -= Q * (Q.transpose() * inner_);
   }
+  const bool pinned = inner_.isZero(0.0);
+  if (offsets_.size() > 0) inner_ += point_on(unit, surfaces, Q);
   sliding_.put(w, unit, inner_);
-  return inner_.isZero(0.0);
+  return pinned;
+}
+
+Vector TwoLayerNetwork::InMode::point_on(Index unit, const std::vector<Index>& surfaces,
+                                         const Matrix& Q) const {
+  Vector offsets(static_cast<Index>(surfaces.size()));
+  for (std::size_t i = 0; i < surfaces.size(); ++i) offsets[i] = -offsets_(surfaces[i], unit);
+  return Q * least_squares(columns(surfaces).transpose() * Q, offsets);
 }
 
 std::string TwoLayerNetwork::InMode::describe(Index unit, const std::vector<Index>& surfaces) const {
@@ -146,8 +196,8 @@ std::string TwoLayerNetwork::InMode::describe(Index unit, const std::vector<Inde
 }
 
 Matrix TwoLayerNetwork::InMode::columns(const std::vector<Index>& surfaces) const {
-  Matrix out(inputs_.rows(), static_cast<Index>(surfaces.size()));
-  for (std::size_t i = 0; i < surfaces.size(); ++i) out.col(i) = inputs_.col(surfaces[i]);
+  Matrix out(size_, static_cast<Index>(surfaces.size()));
+  for (std::size_t i = 0; i < surfaces.size(); ++i) out.col(i) = normals_.col(surfaces[i]);
   return out;
 }
 
@@ -160,7 +210,7 @@ void TwoLayerNetwork::InMode::add_up(const ConstVectorRef& force) const {
 
 void TwoLayerNetwork::InMode::set_unit(double sign, const ConstVectorRef& w, Index unit) const {
   weights_ = net_.outer(w).col(unit);
-  if (net_.outputs_ == 1 && skew_ == 0.0) weights_[0] = sign;
+  if (net_.outputs_ == 1 && push_.size() == 0) weights_[0] = sign;
   felt_.resize(num_surfaces());
   apply_transposed(forces_, weights_, felt_);
 }
@@ -173,12 +223,15 @@ void TwoLayerNetwork::InMode::set_field(Index unit, const ConstVectorRef& w,
                                         const std::vector<Index>& surfaces, Vector& out) const {
   out.setZero();
   for (Index o = 0; o < net_.outputs_; ++o)
-    out -= (net_.output_scale_ * weights_[o]) * G_.row(unit).segment(o * out.size(), out.size()).transpose();
+    out -=
+        (net_.output_scale_ * weights_[o]) * G_.row(unit).segment(o * X_.cols() + first_, size_).transpose();
   for (const Index i : surfaces) {
     const double excess = slope_(sample(i), unit) - slopes_.below;
-    if (excess != 0.0) out += excess * felt_[i] * inputs_.col(i);
+    if (excess != 0.0) out += excess * felt_[i] * normals_.col(i);
   }
-  if (skew_ != 0.0) out[net_.inputs_] -= decay_factor() * skew_ * w[net_.b_begin() + unit];
+  if (push_.size() == 0) return;
+  sliding_.get(w, unit, own_);
+  out -= decay_factor() * push_.cwiseProduct(own_);
 }
 
 void TwoLayerNetwork::InMode::read_inner(const ConstVectorRef& w, Matrix& Y) const {
@@ -241,10 +294,10 @@ void TwoLayerNetwork::InMode::pull_back(const ConstVectorRef& q, const ConstVect
 
 bool TwoLayerNetwork::has_kinks() const { return activation_.slopes().has_value(); }
 
-std::shared_ptr<Piece> TwoLayerNetwork::make_piece(const Decay& decay) const {
+std::shared_ptr<Piece> TwoLayerNetwork::make_piece(const Decay& decay, const Frozen& frozen) const {
   if (!has_kinks()) throw std::logic_error("this activation has no kink");
   decay.require_size(num_params());
-  return std::make_shared<InMode>(*this, *activation_.slopes(), decay);
+  return std::make_shared<InMode>(*this, *activation_.slopes(), decay, frozen);
 }
 
 }  // namespace grokflow

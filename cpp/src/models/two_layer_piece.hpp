@@ -16,6 +16,11 @@
 // the side off. Decay at one rate has no part in it, since X~_j y_j = 0, and of one output all are proportional to
 // u_j, the gain; of several, jump_ij is proportional to <u_j, q_i>. Where b_j decays faster than v_j, by `skew`, it
 // pushes z_ij by -skew b_j.
+//
+// Where V or b is frozen, y_j is the other one alone, of which a sample that does not feel it (x_i = 0 with b frozen)
+// has no surface: its side stays. What is frozen adds an offset to the surfaces, z_ij = <y_j, normal_i> + offset_ij,
+// and decay of y_j pushes z_ij, to the offset. On the surfaces y_j = p_j + Pi_j y_j, with p_j their point next to 0,
+// which does not decay: what does has the slope -D p_j, the tilt.
 #pragma once
 
 #include <vector>
@@ -27,7 +32,7 @@ namespace grokflow {
 
 class TwoLayerNetwork::InMode final : public Piece {
  public:
-  InMode(const TwoLayerNetwork& net, Activation::Slopes slopes, const Decay& decay);
+  InMode(const TwoLayerNetwork& net, Activation::Slopes slopes, const Decay& decay, const Frozen& frozen);
 
   bool has_hvp() const override { return true; }
   bool has_hvp_through() const override { return true; }
@@ -47,7 +52,12 @@ class TwoLayerNetwork::InMode final : public Piece {
   void sizes(const ConstVectorRef& w, VectorRef out) const override;
   void gains(const ConstVectorRef& w, VectorRef out) const override;
   void project(VectorRef v) const override { sliding_.project(v); }
+  void hold(VectorRef w) const override {
+    project(w);
+    if (fixed_.size() > 0) w += fixed_;
+  }
   std::shared_ptr<const Decay::Slants> slants() const override { return sliding_.slants(); }
+  std::shared_ptr<const Vector> tilt() const override { return tilt_; }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
                    VectorRef low, VectorRef high) const override;
   void kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
@@ -60,8 +70,14 @@ class TwoLayerNetwork::InMode final : public Piece {
   class At;  // two_layer_in_mode.cpp
 
   void find_surfaces();
-  /// The inputs of these surfaces.
+  /// What V and b that are frozen add to pre-activations.
+  void freeze(const Frozen& frozen);
+  /// The part of X~ that multiplies y.
+  auto trained(const Matrix& X) const { return X.middleCols(first_, size_); }
+  /// The normals of these surfaces.
   Matrix columns(const std::vector<Index>& surfaces) const;
+  /// p_j, of the unit on these surfaces: Q is an orthonormal basis of their normals.
+  Vector point_on(Index unit, const std::vector<Index>& surfaces, const Matrix& Q) const;
   /// The forces on each surface, for `set_unit`.
   void add_up(const ConstVectorRef& force) const;
   /// Of the unit, with a gain of this sign: what each surface feels, for `jump` and `set_field`.
@@ -102,19 +118,24 @@ class TwoLayerNetwork::InMode final : public Piece {
 
   const TwoLayerNetwork& net_;
   Activation::Slopes slopes_;
-  double skew_;  // rate of b, over that of V
+  bool V_, b_;          // whether they are trained,
+  Index first_, size_;  // and where y begins in (v, b), and its size
   std::vector<Index> samples_,
       surface_of_;  // the first sample on a surface, and the surface of a sample, or -1
   Matrix X_;        // X~: x~_i, one row for each sample,
-  Matrix inputs_;   // and one column for each surface
-  Vector lengths_;  // ||x~_i||
+  Matrix normals_;  // and of its part that multiplies y one column for each surface
+  Vector lengths_;  // of these
+  Matrix offsets_;  // surfaces x units; empty if they are 0
+  Vector push_;     // the rates of y, as far as they push it off its surfaces; empty if they do not
   Matrix slope_;    // n x m
   SlidingNeurons sliding_;
+  Vector fixed_;                  // p_j of all that slide; empty without offsets
+  std::shared_ptr<Vector> tilt_;  // null if there is none
   // Scratch: a piece serves one run. M, S M, diag(q) X~ and G of all outputs side by side.
   mutable Matrix Y_, M_, SM_, qX_, G_, inner_slopes_;
   mutable Buffer numbers_;
-  mutable Matrix forces_;                          // outputs x surfaces
-  mutable Vector force_, weights_, felt_, inner_;  // u_j, or its sign; <u_j, forces>
+  mutable Matrix forces_;                                // outputs x surfaces
+  mutable Vector force_, weights_, felt_, inner_, own_;  // u_j, or its sign; <u_j, forces>
 };
 
 }  // namespace grokflow

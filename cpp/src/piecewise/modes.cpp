@@ -223,7 +223,7 @@ std::string Modes::falls_beside(const ConstVectorRef& w) {
 
 void Modes::advance(VectorRef w) {
   last_unit_ = -1;
-  piece_->project(w);
+  piece_->hold(w);
   crossings_->advance();
 }
 
@@ -303,17 +303,21 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     touches.push_back({static_cast<Side>(mode(i, unit)), low || high, low ? Side::off : Side::on});
     split[i] = low && high;
   };
-  for (Index i = 0; i < surfaces; ++i) {
-    const double distance = std::abs(found.start().distances(i, unit));
-    if (mode(i, unit) == 0 || distance <= kRoundOff * found.sizes()[unit] ||
-        found.of(unit, Trigger::distance, i))
-      touch(i);
-  }
-  const bool pinned = piece_->snap(unit, touching, w);
-  if (pinned) {  // at 0 every surface is touched
+  const auto touch_all = [&] {
     touching.clear();
     touches.clear();
-    for (Index i = 0; i < surfaces; ++i) touch(i);
+    for (Index i = 0; i < surfaces; ++i) {
+      const double distance = std::abs(found.start().distances(i, unit));
+      if (mode(i, unit) == 0 || distance <= kRoundOff * found.sizes()[unit] ||
+          found.of(unit, Trigger::distance, i))
+        touch(i);
+    }
+  };
+  touch_all();
+  const bool pinned = piece_->snap(unit, touching, w);
+  if (pinned) {  // others may meet there: without offsets all do, at y = 0
+    found.begin(w);
+    touch_all();
   }
   Kinks kinks;
   piece_->kinks(found.signs[unit], w, before_, unit, touching, kinks);

@@ -36,7 +36,8 @@ class Trained(Model):
     TypeError
         If `problem` is none, or a rank no integer.
     ValueError
-        If a name stands for no block, a block is named twice or has no matrix, or nothing is trained.
+        If a name stands for no block, a block is named twice or has no matrix, nothing is trained, or
+        inner weights of a two-layer network whose activation has a kink are to be adapted.
 
     Notes
     -----
@@ -44,10 +45,9 @@ class Trained(Model):
     :meth:`initial_weights` gives trained blocks as they are in `w`, plus noise if `std` asks for some; A is
     drawn with variance 1/rank and B is 0, so that adapters change nothing at first. Quantities are those of
     `problem` at all of its weights, but "norm" and "grad_norm", which are those of the trained ones. A
-    two-layer network whose activation has a kink keeps its exact treatment where all of its inner weights and
-    biases are trained, or none of them; else it is integrated as if it were smooth, with a warning. The
-    tangent kernel of trained blocks is that which the problem itself makes of them; that of adapters takes n
-    products with J.
+    two-layer network whose activation has a kink keeps its exact treatment, whichever blocks are trained;
+    adapters of its inner weights are refused. The tangent kernel of trained blocks is that which the problem
+    itself makes of them; that of adapters takes n products with J.
 
     References
     ----------
@@ -92,7 +92,7 @@ class Trained(Model):
         for name in names:
             self._origin[self.blocks[name]] = start[problem.blocks[name]]
         self._classes = problem._classes
-        self._kinks = problem._kinks or (KINK if compiled.has_unknown_kinks else "")
+        self._kinks = problem._kinks
 
     def embed(self, w: ArrayLike) -> FloatArray:
         """Return all weights of the problem, shape (d,), of the trained ones."""
@@ -105,13 +105,6 @@ class Trained(Model):
 
     def _outputs_at(self, w: FloatArray, test: bool) -> FloatArray:
         return self._of._outputs_at(self.embed(w), test)
-
-
-KINK = (
-    "the activation of this network has a kink, so that its flow is not smooth; with some of its inner "
-    "weights fixed or adapted it is integrated as if it were, in steps that may become very small; train all "
-    "of 'V' and 'b', or take activation='smooth_relu'"
-)
 
 
 def as_train(train: object, problem: Problem) -> list[str]:

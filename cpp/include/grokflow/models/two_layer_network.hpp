@@ -49,7 +49,7 @@ class TwoLayerNetwork final : public PiecewiseProblem {
   bool has_kinks() const override;
   std::pair<Index, Index> bound() const override { return {V_begin(), inner_end()}; }
   /// The neurons are its units, and the data points their surfaces (two_layer_piece.cpp).
-  std::shared_ptr<Piece> make_piece(const Decay& decay) const override;
+  std::shared_ptr<Piece> make_piece(const Decay& decay, const Frozen& frozen = {}) const override;
 
   Index num_outputs() const { return outputs_; }
   /// out = f at the rows of X, sample by sample.
