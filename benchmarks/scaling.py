@@ -1,6 +1,7 @@
 """How time and memory grow with the number of parameters d and of samples n, on multi-layer perceptrons.
 
-python -m benchmarks.scaling [--quick] [--only d n tangent large] [--plot PNG] [--json FILE] [--limit SECONDS]
+python -m benchmarks.scaling [--quick] [--only d n tangent large threads] [--threads N] [--limit SECONDS]
+                             [--plot PNG] [--json FILE]
 
 Every run has a process of its own, which tells its peak memory. See benchmarks/README.md for the columns.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -25,8 +27,8 @@ from benchmarks.solvers import PEERS
 
 SAMPLES, LAM, RTOL = 200, 1e-4, 1e-5
 NAMES = {"gram": "BDF gram", "krylov": "BDF krylov", "cvode": "CVODE GMRES", "two_phase": "two_phase"}
-COLUMNS = ("n", "d", "CPU s", "gradients", "steps", "step/grad", "GB", "vectors")
-WIDTHS = (6, 10, 9, 11, 7, 11, 7, 9)
+COLUMNS = ("n", "d", "wall s", "CPU s", "gradients", "steps", "step/grad", "GB", "vectors")
+WIDTHS = (6, 10, 9, 9, 11, 7, 11, 7, 9)
 HEAD = f"{'run':<24}" + "".join(f"{name:>{width}}" for name, width in zip(COLUMNS, WIDTHS, strict=True))
 
 
@@ -82,7 +84,7 @@ def run(kind, d, n, t_end, limit):
     problem, w0 = network(d, n)
     gradient = gradient_seconds(problem, w0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.process_time()
+    began, began_wall = time.process_time(), time.perf_counter()
     if kind == "cvode":
         done, t, nfev, steps, w = cvode(d, n, t_end, limit)
     elif kind == "two_phase":
@@ -92,7 +94,7 @@ def run(kind, d, n, t_end, limit):
         done, t, w = found.success, t_end, w0
     else:
         done, t, nfev, steps, w = ours(problem, w0, t_end, limit, curvature=kind)
-    seconds = time.process_time() - began
+    seconds, wall = time.process_time() - began, time.perf_counter() - began_wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kernels = 3 * 8 * n * n if kind == "gram" else 0  # K, its factor, and room
     descent = None
@@ -106,6 +108,7 @@ def run(kind, d, n, t_end, limit):
         "done": bool(done),
         "share": t / t_end,
         "seconds": seconds,
+        "wall": wall,
         "gradient": gradient,
         "nfev": nfev,
         "steps": steps,
@@ -133,11 +136,12 @@ def tangent(d, n):
     return row | {"whole": whole, "eigenvalues of K": factor}
 
 
-def isolated(*arguments):
-    """`run` or `tangent` in a process of its own."""
+def isolated(threads, *arguments):
+    """`run` or `tangent` in a process of its own, on so many threads."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--one", json.dumps(arguments)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(out.splitlines()[-1])
+    environment = os.environ | {"GROKFLOW_NUM_THREADS": str(threads)}
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    return json.loads(out.splitlines()[-1]) | {"threads": threads}
 
 
 def line(row):
@@ -148,16 +152,29 @@ def line(row):
         return f"{'tangent projection':<24}{row['n']:>6}{row['d']:>10}  in gradients: {work}"
     name = NAMES[row["kind"]] if row["done"] else f"{NAMES[row['kind']]} to {row['share']:.0%} of t"
     ratio = f"{row['seconds'] / row['steps'] / row['gradient']:.2f}"
-    counts = f"{row['seconds']:>9.3g}{row['nfev']:>11}{row['steps']:>7}{ratio:>11}"
+    counts = f"{row['wall']:>9.3g}{row['seconds']:>9.3g}{row['nfev']:>11}{row['steps']:>7}{ratio:>11}"
     vectors = f"{row['vectors']:.1f}" if row["d"] > 5e5 else "-"  # below, the program itself takes more
     text = f"{name:<24}{row['n']:>6}{row['d']:>10}{counts}{row['gigabytes']:>7.2f}{vectors:>9}"
     return text + (f"  gradient descent: ~{row['descent']:.3g} s" if row["descent"] else "")
 
 
+def speedups(rows):
+    """Lines that tell the wall time on one thread over that on several, of runs that took the same steps."""
+    alone = {(row["kind"], row["n"], row["d"]): row for row in rows if row["threads"] == 1}
+    for row in rows:
+        one = alone.get((row["kind"], row["n"], row["d"]))
+        if row["threads"] > 1 and one and one["steps"] == row["steps"]:
+            ratio = one["wall"] / row["wall"]
+            yield f"n = {row['n']}, d = {row['d']}: {ratio:.2f} times as fast on {row['threads']} threads"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="d up to 1e5, n up to 500")
-    parser.add_argument("--only", nargs="+", choices=["d", "n", "tangent", "large"])
+    parser.add_argument("--only", nargs="+", choices=["d", "n", "tangent", "large", "threads"])
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help='of every run; "threads": 1 and 2'
+    )
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for one run")
     parser.add_argument("--plot", metavar="PNG")
     parser.add_argument("--json", metavar="FILE", help="write the runs to this file, too")
@@ -171,6 +188,7 @@ def main():
     t_end, limit = 10 / LAM, options.limit
     sizes = [10**k for k in range(3, 6 if options.quick else 8)]
     samples = [50, 200, 500] if options.quick else [50, 200, 500, 1000, 2000, 5000]
+    pairs = [(10**5, 200), (10**5, 1000)] + ([] if options.quick else [(10**6, 200)])
     jobs = []
     if "d" in parts:
         jobs += [(kind, d, SAMPLES, t_end, limit) for d in sizes for kind in ("gram", "cvode")]
@@ -180,11 +198,15 @@ def main():
         jobs += [("tangent", 10**5 if options.quick else 10**6, 500)]
     if "large" in parts:
         jobs += [("two_phase", 10**7, SAMPLES, t_end, 10 * limit)]
+    jobs = [(options.threads, *job) for job in jobs]
+    if "threads" in parts:
+        jobs += [(threads, "gram", *size, t_end, limit) for size in pairs for threads in (1, 2)]
     print(HEAD, flush=True)
     rows = []
     for job in jobs:
         rows.append(isolated(*job))
         print(line(rows[-1]), flush=True)
+    print(*speedups([row for row in rows if row["kind"] != "tangent"]), sep="\n")
     if options.plot:
         diagrams.scaling(rows).savefig(options.plot, dpi=150)
     if options.json:
