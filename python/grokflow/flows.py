@@ -73,7 +73,8 @@ def gradient_flow(
         its factorisation at most 60 gradients (40 of functions of your own, timed once; `stats` then
         has ``gradient_seconds`` and ``gram_seconds``); else dense for d <= 200 (2000 for a quadratic loss, or
         one that gives no product with its Hessian); else adaptive, which is krylov until its iterations have
-        cost more than kernels would, then gram, and back where that turns; else, with n >= d, or where K does
+        cost more than kernels would, then conjugate gradients that a kernel preconditions until it has aged,
+        and back where that turns; else, with n >= d, or where K does
         not fit or functions were timed, krylov.
     rtol : float, default 1e-6
         The error allowed is ``atol + rtol |w|``. BDF and Radau keep it, within a factor of 10, over the whole

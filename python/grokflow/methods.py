@@ -95,8 +95,8 @@ class Auto:
 
     K with its factorisation may cost 60 gradients (40 by a clock), or more if d <= 200 or the loss is
     quadratic. Else it is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its
-    Hessian). A flow whose K fits, but costs more, takes krylov while few iterations do, and K where not
-    ("adaptive").
+    Hessian). A flow whose K fits, but costs more, takes krylov while few iterations do, and where not, a K
+    for many steps ("adaptive").
 
     Parameters
     ----------

@@ -60,3 +60,32 @@ def test_blocks_that_decay_differently(completion):
     assert ours.settings["curvature"] == "adaptive"
     assert ours.stats["ngram"] > 0
     np.testing.assert_allclose(ours.w, gram.w, rtol=0, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Few more weights than residuals: a kernel with its factor takes sixty gradients."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 10))
+    y = np.sin(X[:, 0]) + 0.5 * X[:, 1] * X[:, 2]
+    problem = gf.models.TwoLayerNetwork(X, y, width=40, activation="tanh")
+    return problem, 0.3 * rng.standard_normal(problem.num_params)
+
+
+def test_a_kernel_serves_many_steps(wide):
+    ours, gram = (run(wide, 1e-4, kind, rtol=1e-4) for kind in ("auto", "gram"))
+    assert ours.settings["curvature"] == "adaptive"
+    assert 0 < ours.stats["ngram"] < 0.5 * gram.stats["ngram"]
+    assert ours.stats["niter"] < 4 * ours.stats["nsolve"]
+    assert ours.stats["nsteps"] < 1.1 * gram.stats["nsteps"]
+    np.testing.assert_allclose(ours.w, gram.w, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("attempts", [200, 300])
+def test_a_kernel_of_an_earlier_step_is_found_again(wide, attempts, tmp_path):
+    path = tmp_path / "run.ckpt"
+    problem, w0 = wide
+    options = {"weight_decay": 1e-4, "rtol": 1e-4}
+    part = gf.gradient_flow(problem, w0, (0.0, 1e5), **options, checkpoint=path, max_steps=attempts)
+    assert part.stats["ngram"] > 0
+    same(gf.resume(path, max_steps=10**6), run(wide, 1e-4, rtol=1e-4))

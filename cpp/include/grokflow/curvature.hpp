@@ -29,8 +29,8 @@
 // would have to follow lam. Each solve preconditions the next ones (recycled_spectrum.hpp), across shifts and
 // points.
 //
-// `adaptive` is `krylov` until its iterations have cost more than kernels would, then `gram`, and back again where
-// that turns.
+// `adaptive` is `krylov` in kernel space until its iterations have cost more than kernels would; then a kernel and its
+// factor precondition them, for as many steps as that is cheaper than a new one; and back again where that turns.
 #pragma once
 
 #include <functional>

@@ -118,6 +118,8 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     Eigen::Ref<VectorS>& x;
 
     void precondition(const VectorS& residual, VectorS& step) {
+      if constexpr (real)
+        if (AgedKernel* kernel = self.curvature_.kernel()) return kernel->precondition(residual, step);
       self.curvature_.spectrum().precondition(self.shift_, residual, step);
     }
     bool done(const VectorS&, Scalar slope) { return self.done(std::abs(slope), x.norm()); }
@@ -168,6 +170,8 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
   /// Conjugate gradients, begun anew with a better preconditioner once they have filled the room for what
   /// they tell of the spectrum.
   End iterate(Eigen::Ref<VectorS>& x) {
+    if constexpr (real)
+      if (curvature_.kernel()) return iterate_by_kernel(x, *curvature_.kernel());
     RecycledSpectrum& spectrum = curvature_.spectrum();
     End end = End::limit;
     for (Index left = kMaxIterations, most; left > 0 && end == End::limit; left -= most) {
@@ -179,18 +183,34 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
     return end;
   }
 
+  /// The same, with a kernel that is formed anew as soon as it is worn out.
+  End iterate_by_kernel(Eigen::Ref<VectorS>& x, AgedKernel& kernel) {
+    End end = End::limit;
+    for (int left = kMaxIterations, most; left > 0 && end == End::limit; left -= most) {
+      curvature_.prepare_kernel(z_, shift_);
+      most = std::min(left, kernel.room());
+      const std::int64_t before = curvature_.stats().niter;
+      end = cg_.solve(System{*this, x}, most);
+      kernel.wear(curvature_.stats().niter - before);
+    }
+    return end;
+  }
+
   /// Whether the error of x is below the forcing term times ||x||. In kernel space that of u is S^-1 r, with
   /// r the residual, and the error of x at most
   ///
   ///   max_g sqrt(g) / |g + sigma| ||r|| / |reference|^1/2
-  ///       = ||r|| / sqrt(2 (|sigma| + Re sigma) |reference|).
+  ///       = ||r|| / sqrt(2 (|sigma| + Re sigma) |reference|),
   ///
+  /// and at most (r^T S^-1 r / |reference|)^1/2, of which a kernel tells.
   /// In parameter space the like bound is too wide, and S may have eigenvalues below sigma.
   bool done(double slope, double size) {
     double error = 0.0;
     if (in_kernel_space_) {
       const double sigma = std::abs(shift_) + std::real(shift_);
       error = cg_.residual().norm() / std::sqrt(2.0 * sigma * std::abs(reference_));
+      if (curvature_.kernel())
+        error = std::min(error, std::sqrt(AgedKernel::bound(slope) / std::abs(reference_)));
     } else {
       estimate_.advance(length_, slope_, slope);
       error = std::sqrt(estimate_.squared() / std::abs(shift_));
@@ -213,7 +233,8 @@ class KrylovSolver final : public ShiftedSolver<Scalar> {
       curvature_.decay().divide_by_root(z_, image);
     }
     image *= reference_;
-    if constexpr (real) curvature_.spectrum().note(step, image);
+    if constexpr (real)
+      if (!curvature_.kernel()) curvature_.spectrum().note(step, image);
     image += shift_ * step;
   }
 
@@ -310,6 +331,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
 /// What was noted at the last point stays: steps are small, and each notes less than is worth a merge.
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
   linearized(*problem_, w, lin_).checkpoint = checkpoint;
+  w_ = w;
   hessian_.begin(w, *lin_);
   if (in_kernel_space_ && full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;

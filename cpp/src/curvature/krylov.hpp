@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "curvature/aged_kernel.hpp"
 #include "curvature/hessian_product.hpp"
 #include "grokflow/curvature.hpp"
 #include "numerics/recycled_spectrum.hpp"
@@ -35,6 +36,10 @@ class KrylovCurvature final : public Curvature {
   void note_contraction(double rate) { contraction_ = std::max(contraction_, rate); }
   /// Of the operator that solves deal with, from all points so far.
   RecycledSpectrum& spectrum() { return spectrum_; }
+  /// What preconditions real solves in place of the spectrum, in kernel space, if anything.
+  AgedKernel* kernel() const { return kernel_; }
+  void set_kernel(AgedKernel* kernel) { kernel_ = kernel; }
+  void prepare_kernel(double z, double sigma) { kernel_->prepare(w_, *lin_, z, sigma); }
   Stats& stats() const { return stats_; }
 
  private:
@@ -45,7 +50,9 @@ class KrylovCurvature final : public Curvature {
   HessianProduct hessian_;
   bool in_kernel_space_;
   RecycledSpectrum spectrum_;
+  AgedKernel* kernel_ = nullptr;
   std::unique_ptr<Linearization> lin_;
+  Vector w_;
   bool full_hessian_;
   double contraction_ = 0.0;  // the worst of Gauss-Newton since the last point
 };
