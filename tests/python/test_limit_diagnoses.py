@@ -111,6 +111,18 @@ def test_a_saddle_that_round_off_holds_on_to(size):
     assert "has 3 negative eigenvalues" in landing.message
 
 
+@pytest.mark.filterwarnings("ignore:Round-off has chosen it")
+@pytest.mark.parametrize("curvature", ["gram", "dense"])
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+def test_digits_lost_at_a_saddle_are_told(method, curvature):
+    """From 1e-30 u = v in all digits there: the flow stays, or round-off has chosen where it lands."""
+    rng = np.random.default_rng(1)
+    X, y, w0 = rng.standard_normal((4, 6)), rng.standard_normal(4), rng.standard_normal(12)
+    problem = gf.models.DiagonalLinearNetwork(X, y)
+    landing = gf.limit_map(problem, 1e-30 * w0, method=method, curvature=curvature, rtol=1e-9)
+    assert landing.status == "saddle" or "Round-off has chosen it" in landing.message
+
+
 def test_a_degenerate_saddle():
     """At weights of zero all but the last bias is at rest, and no eigenvalue of the Hessian is negative."""
     rng = np.random.default_rng(0)

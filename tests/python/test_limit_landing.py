@@ -266,7 +266,7 @@ def test_what_round_off_has_chosen_is_told():
     with pytest.warns(gf.PrecisionWarning, match="Round-off has chosen it"):
         other = gf.limit_map(problem, w0, method="Radau")
     assert landing.success
-    assert "with other last digits ends 0.0" in landing.message
+    assert "with other last digits end 0." in landing.message
     away = np.linalg.norm(landing.w - other.w) / np.linalg.norm(landing.w)
     assert 1e-3 < landing.round_off < 30 * away < 1e3 * landing.round_off
 

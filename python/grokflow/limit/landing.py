@@ -22,6 +22,7 @@ from grokflow.checkpoint.journal import Journal, kept
 from grokflow.costs import measure
 from grokflow.curves import first_crossing, value_at
 from grokflow.driver import Driver, require_finite_start, warn_of_precision
+from grokflow.limit.round_off import PACE, STOPS, ratio, saddles, with_other_digits
 from grokflow.limit.tangent import as_rtol_rank
 from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, as_curvature
 from grokflow.problems import Problem, as_problem
@@ -30,7 +31,6 @@ from grokflow.provenance import provenance
 from grokflow.solution import Solution
 
 DIAGNOSES = ("landed", "saddle", "degenerate", "no_minimiser")
-ESCAPE = 1e3  # growth of ||grad F|| out of a saddle, after which it is asked what round-off has grown to
 EPS = 1e-3  # the fraction of the first gradient that defines t_gf, as in `clocks`
 
 
@@ -78,9 +78,10 @@ class Landing:
     path : Solution
         The flow until `t`.
     round_off : float
-        How far from `w` the flow lands, over ``||w||``, from a start with other last digits. It is looked at
-        where the flow has left a saddle, out of which errors grow; else, or if "grad_norm" is not observed or
-        time is over, nan. Beyond ten times `rtol` the message says so, with a :class:`PrecisionWarning`.
+        How far from `w` the flow lands, over ``||w||``, with other last digits at the start and at each
+        saddle that it leaves. It is looked at where there is one, out of which errors grow; else, or if
+        "grad_norm" is not observed or time is over, nan. Beyond ten times `rtol`, or where these digits
+        decide when a saddle is left, the message says so, with a :class:`PrecisionWarning`.
     """
 
     w: FloatArray
@@ -228,7 +229,9 @@ def land(
     threshold = as_rtol_rank(rtol_rank, problem)
     require_finite_start(problem, start, 0.0)
 
-    def begin(watched: Request, start: FloatArray = start) -> LandingDriver:
+    def begin(
+        watched: Request, start: FloatArray = start, end: float = end, atol: float | None = atol
+    ) -> LandingDriver:
         measure(problem, start, wanted, request)
         whole = replace(watched, t_span=(0.0, end), atol=atol)
         options = as_options(
@@ -247,25 +250,27 @@ def land(
 
     def landing_of(driver: LandingDriver) -> Landing:
         landing = driver.landing()
-        if not landing.success or not left_a_saddle(landing.path):
+        slopes: Any = landing.path["grad_norm"] if "grad_norm" in landing.path.observed else []
+        passed = saddles(landing.path.t, slopes) if landing.success else []
+        if not passed:
             return landing
-        beside = partial(begin, start=with_other_digits(start))
-        other = to_end(beside, LandingDriver.landing, unseen(request, landing.path), "landing")
-        return compared(landing, other)
+        tolerance = landing.settings["atol"]  # its default follows the start
+        again, began, w, pace = unseen(request, landing.path), 0.0, with_other_digits(start, tolerance), 1.0
+        for saddle in passed:
+            for stop in [*np.linspace(saddle.closest, saddle.left, STOPS)[:-1].tolist(), saddle.left]:
+                if stop > began:
+                    piece = partial(begin, start=w, end=stop - began, atol=tolerance)
+                    path, other = to_end(piece, LandingDriver.pause, again, "landing")
+                    if other:
+                        return compared(landing, other, pace)
+                    again, began, w = unseen(again, path), stop, path.final
+                if stop < saddle.left:
+                    w = with_other_digits(w, tolerance)
+            pace = max(pace, ratio((float(np.linalg.norm(problem.gradient(w))), saddle.slope)))
+        last = partial(begin, start=w, end=end - began, atol=tolerance)
+        return compared(landing, to_end(last, LandingDriver.landing, again, "landing"), pace)
 
     return to_end(begin, landing_of, request, "landing")
-
-
-def left_a_saddle(path: Solution) -> bool:
-    """Whether the gradient has grown by so much that errors, which grow as it does, may have become large."""
-    slopes = path["grad_norm"] if "grad_norm" in path.observed else np.zeros(0)
-    return bool(np.any(slopes > ESCAPE * np.minimum.accumulate(slopes)))
-
-
-def with_other_digits(start: FloatArray) -> FloatArray:
-    """Return `start` with other last digits, up and down in turn; what is zero stays."""
-    signs = np.where(np.arange(start.size) % 2, 1.0, -1.0)
-    return start * (1.0 + 2.0 * np.finfo(float).eps * signs)
 
 
 def unseen(request: Request, path: Solution) -> Request:
@@ -285,16 +290,20 @@ def unseen(request: Request, path: Solution) -> Request:
     )
 
 
-def compared(landing: Landing, other: Landing) -> Landing:
-    """Return `landing`, with how far from it the `other` one is; warn where that is far."""
+def compared(landing: Landing, other: Landing, pace: float) -> Landing:
+    """Return `landing`, with how far from it the `other` one is; warn where that is far.
+
+    The other has left a saddle with a gradient that is larger or smaller by the factor `pace`. It may have
+    taken the same way all the same, where another is closed to both by round-off.
+    """
     if other.status not in DIAGNOSES:
         return landing
     away = float(np.linalg.norm(landing.w - other.w) / (np.linalg.norm(landing.w) or 1.0))
     message = landing.message
-    if away > 10.0 * landing.settings["rtol"]:
+    if away > 10.0 * landing.settings["rtol"] or pace > PACE:
         found = (
             "Round-off has chosen it, for the flow has left a saddle too close for double precision: "
-            f"a start with other last digits ends {away:.2g} ||w|| away. Start from larger weights."
+            f"weights with other last digits end {away:.2g} ||w|| away. Start from larger weights."
         )
         warn(found, PrecisionWarning)
         message = f"{message} {found}"
@@ -309,6 +318,11 @@ class LandingDriver(Driver):
     ) -> None:
         super().__init__(run, options, problem)
         self._landing, self._on, self._asked = run, problem, asked
+
+    def pause(self) -> tuple[Solution, Landing | None]:
+        """Return the path, and where the flow has ended if that was before the end of the span."""
+        path = self.solution()
+        return path, None if path.status == "finished" else self.landing()
 
     def landing(self) -> Landing:
         """Return where the flow has landed, once it is at its end."""
