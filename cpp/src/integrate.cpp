@@ -224,6 +224,9 @@ std::string Integrator::newton_trouble() const {
 Status Integrator::give_up(Attempt attempt, double h) {
   std::ostringstream text;
   Status status = Status::step_too_small;
+  const std::string swept = attempt.outcome == Attempt::Outcome::not_finite
+                                ? ""
+                                : flow_.trouble() + beyond_precision(flow_, w(), t1_ - t0_);
   if (attempt.outcome == Attempt::Outcome::not_finite) {
     status = Status::non_finite;
     text << "The right-hand side is not finite just after t = " << t() << ", however small the step.";
@@ -232,9 +235,11 @@ Status Integrator::give_up(Attempt attempt, double h) {
     text << "No way back to the manifold of minimisers was found after t = " << t() << " down to a step of "
          << h << ": is the rank of the Hessian about to change?";
   } else if (too_small(h_, clock_.t())) {
-    text << "The step fell below the spacing of numbers at t = " << t()
-         << ": the solution blows up, or the right-hand side is not smooth there. An event on ||w|| stops "
-            "before.";
+    text << "The step fell below the spacing of numbers at t = " << t();
+    if (swept.empty())
+      text << ": the solution blows up, or the right-hand side is not smooth there. An event on ||w|| stops "
+              "before";
+    text << '.';
   } else if (attempt.outcome == Attempt::Outcome::newton_failed) {
     status = Status::solver_failed;
     text << "Newton's method failed at t = " << t() << " down to a step of " << h << ": " << newton_trouble();
@@ -243,9 +248,7 @@ Status Integrator::give_up(Attempt attempt, double h) {
     text << "The estimated error did not fall with the step at t = " << t() << " (down to a step of " << h
          << "): is the right-hand side noisy, or the tolerance below round-off?";
   }
-  text << " ||w|| = " << w().stableNorm() << ".";
-  if (attempt.outcome != Attempt::Outcome::not_finite)
-    text << flow_.trouble() << beyond_precision(flow_, w(), t1_ - t0_);
+  text << " ||w|| = " << w().stableNorm() << "." << swept;
   stop(status, text.str());
   return status_;
 }

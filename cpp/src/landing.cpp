@@ -16,10 +16,12 @@ namespace {
 constexpr double kPace = 1.5;         // ratio of the times at which the flow is looked at
 constexpr double kContraction = 0.5;  // that a second Newton step must show
 constexpr int kMaxNewton = 30;
-constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
-constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
-constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
-constexpr double kSlowest = 1e-150;        // of rates
+constexpr double kFallen = 1e-3;     // of a gradient over its largest, where the fast phase is over
+constexpr double kUnseen = 1e-3;     // of the tolerance of w, which the flow does not resolve
+constexpr double kSlow = 10.0;       // rate * time, which an exponential approach has long left behind
+constexpr double kSlowest = 1e-150;  // of rates
+constexpr double kSwept =
+    1e-3;  // of the longest of times, after which round-off sweeps w where nothing holds it
 constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -82,8 +84,8 @@ TangentSpace* LandingWatch::full_hessian() {
 }
 
 void LandingWatch::state(Archive& archive) {
-  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, steepest_, pull_, pulled_at_,
-          efolds_, *tangent_);
+  archive(dominant_, t_, next_look_, previous_t_, previous_norm_, older_norm_, largest_, steepest_, pull_,
+          pulled_at_, efolds_, *tangent_);
   bool full = full_ != nullptr;
   archive(full);
   if (full) archive(*full_hessian());
@@ -97,7 +99,10 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
   if (t > 10.0 * previous_t_) {
     previous_t_ = t;
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
+    largest_ = std::max(largest_, older_norm_);
     if (t > kForever && t * rate_at(*problem_, w) > kForever) return Status::finished;
+    // Beyond, round-off moves w where the Hessian would hold it.
+    if (t > kSwept * kForever && blind(w) && at_rest(w)) return Status::finished;
   }
   budget_ = stats_.niter + kShortLook + work(flow, *problem_) - work(stats_, *problem_);
   timed_ = !options_.whole_looks;

@@ -62,7 +62,7 @@ void LandingWatch::diagnose(Landing& landing, TangentSpace& tangent) {
   const bool moving = landing.status == Status::finished;  // not at rest in the longest of times
   const bool in_piece =
       dynamic_cast<const Piece*>(problem_.get());  // beyond its mode it may fall, and F need not
-  if (moving && norm > kGrowth * older_norm_) {
+  if (moving && norm > std::max(kGrowth * older_norm_, largest_)) {
     landing.status = Status::no_minimiser;
     text << "The weights run away: ||w|| is still growing, to " << norm << " at t = " << t_
          << ", while the loss falls to " << problem_->loss(landing.w)

@@ -111,6 +111,27 @@ def test_a_saddle_that_round_off_holds_on_to(size):
     assert "has 3 negative eigenvalues" in landing.message
 
 
+@pytest.mark.parametrize("curvature", ["gram", "krylov", "dense"])
+@pytest.mark.parametrize("method", ["BDF", "Radau"])
+@pytest.mark.parametrize("d", [1, 3, 6])
+def test_residuals_alone_say_where_they_end(d, method, curvature):
+    """At zero, beside a residual that stays: at rest, whether on a minimiser is not told without the Hessian."""
+    rng = np.random.default_rng(d)
+    A, B, stays = rng.standard_normal((3, d)), rng.standard_normal((3, d)), np.array([0.0, 0.0, 1.0])
+    A[-1] = B[-1] = 0.0
+    problem = gf.LeastSquares(
+        residual=lambda w: A @ w + (B @ w) ** 3 - stays,
+        jacobian=lambda w: A + 3.0 * (B @ w)[:, None] ** 2 * B,
+        num_params=d,
+        num_residuals=3,
+    )
+    landing = gf.limit_map(problem, rng.standard_normal(d), method=method, curvature=curvature)
+    assert landing.residual_norm == pytest.approx(1.0)
+    if landing.status != "landed":
+        assert landing.status == "finished"
+        assert "Give the problem hvp=" in landing.message
+
+
 @pytest.mark.filterwarnings("ignore:Round-off has chosen it")
 @pytest.mark.parametrize("curvature", ["gram", "dense"])
 @pytest.mark.parametrize("method", ["BDF", "Radau"])

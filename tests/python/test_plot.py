@@ -159,3 +159,14 @@ def test_few_times_are_seen(t_eval):
     none = {name: values[:0] for name, values in sol.observed.items()}
     empty = dataclasses.replace(sol, t=sol.t[:0], observed=none).plot()
     assert empty.axes[0].texts[0].get_text() == "no times were recorded"
+
+
+@pytest.mark.parametrize("t_end", [1e150, 1e250, 1e300, 1e308])
+def test_times_up_to_the_largest_numbers(t_end):
+    sol = gf.gradient_flow(
+        gf.models.LinearRegression([[1.0, 0.5]], [1.0]), [3.0, 2.0], (0, t_end), weight_decay=1e-3
+    )
+    figure = sol.plot()
+    figure.savefig(io.BytesIO(), format="png")
+    assert len(figure.axes[-1].get_xticks()) > 3
+    plt.close(figure)

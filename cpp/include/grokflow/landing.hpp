@@ -106,8 +106,8 @@ class LandingWatch {
   double steepest_ = 0.0;  // the largest gradient so far
   // At rest beside a saddle: the lowest eigenvalue, when it was looked at, and how far that would have led by now.
   double pull_ = 0.0, pulled_at_ = 0.0, efolds_ = 0.0;
-  // For a flow that runs away: ||w|| at the begin of this decade of t, and of the last.
-  double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0;
+  // For a flow that runs away: ||w|| at the begin of this decade of t, of the last, and the largest of those before.
+  double previous_t_ = 0.0, previous_norm_ = 0.0, older_norm_ = 0.0, largest_ = 0.0;
 };
 
 }  // namespace grokflow

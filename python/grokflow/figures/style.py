@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
 GREY = "0.45"
 LEGEND_ROW = 5  # entries that fit beside each other
+FAR = 1e200  # where matplotlib places ticks beyond the largest of numbers
 STYLE: Any = {  # Any: matplotlib types the keys of rcParams one by one
     "font.size": 9,
     "figure.titlesize": 10,
@@ -78,7 +79,11 @@ def time_axis(ax: Axes, sol: Trajectory) -> None:
     """Give ``ax`` the logarithmic axis of the time since the start, with its name if it is the lowest."""
     ax.set_xscale("log")
     left = start_of_axis(sol)
-    ax.set_xlim(left, max([10.0 * left, *elapsed(sol)[-1:]]))
+    right = max([10.0 * left, *elapsed(sol)[-1:]])
+    ax.set_xlim(left, right)
+    if right > FAR:
+        ax.minorticks_off()
+        ax.set_xticks(10.0 ** np.floor(np.linspace(np.log10(left), np.log10(right), 6)))
     if not len(sol.t):
         ax.text(0.5, 0.5, "no times were recorded", transform=ax.transAxes, ha="center", color=GREY)
 
