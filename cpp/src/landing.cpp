@@ -16,12 +16,11 @@ namespace {
 constexpr double kPace = 1.5;         // ratio of the times at which the flow is looked at
 constexpr double kContraction = 0.5;  // that a second Newton step must show
 constexpr int kMaxNewton = 30;
-constexpr double kFallen = 1e-3;     // of a gradient over its largest, where the fast phase is over
-constexpr double kUnseen = 1e-3;     // of the tolerance of w, which the flow does not resolve
-constexpr double kSlow = 10.0;       // rate * time, which an exponential approach has long left behind
-constexpr double kSlowest = 1e-150;  // of rates
-constexpr double kSwept =
-    1e-3;  // of the longest of times, after which round-off sweeps w where nothing holds it
+constexpr double kFallen = 1e-3;           // of a gradient over its largest, where the fast phase is over
+constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the flow does not resolve
+constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
+constexpr double kSlowest = 1e-150;        // of rates
+constexpr double kSwept = 1e14;            // a time after which round-off may sweep what no Hessian holds
 constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -101,8 +100,8 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
     largest_ = std::max(largest_, older_norm_);
     if (t > kForever && t * rate_at(*problem_, w) > kForever) return Status::finished;
-    // Beyond, round-off moves w where the Hessian would hold it.
-    if (t > kSwept * kForever && blind(w) && at_rest(w)) return Status::finished;
+    const bool steady = older_norm_ < kGrowth * previous_norm_;
+    if (t > kSwept && steady && blind(w) && at_rest(w)) return Status::finished;
   }
   budget_ = stats_.niter + kShortLook + work(flow, *problem_) - work(stats_, *problem_);
   timed_ = !options_.whole_looks;
