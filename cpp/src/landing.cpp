@@ -21,6 +21,7 @@ constexpr double kUnseen = 1e-3;           // of the tolerance of w, which the f
 constexpr double kSlow = 10.0;             // rate * time, which an exponential approach has long left behind
 constexpr double kSlowest = 1e-150;        // of rates
 constexpr double kSwept = 1e14;            // a time after which round-off may sweep what no Hessian holds
+constexpr double kSteady = 1.1;            // ratio of ||w|| over a decade that tends to no zero
 constexpr std::int64_t kShortLook = 1000;  // iterations that a look may take at any time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -100,7 +101,7 @@ Status LandingWatch::step(double t, const ConstVectorRef& w, const Stats& flow) 
     older_norm_ = std::exchange(previous_norm_, w.stableNorm());
     largest_ = std::max(largest_, older_norm_);
     if (t > kForever && t * rate_at(*problem_, w) > kForever) return Status::finished;
-    const bool steady = older_norm_ < kGrowth * previous_norm_;
+    const bool steady = older_norm_ < kSteady * previous_norm_;
     if (t > kSwept && steady && blind(w) && at_rest(w)) return Status::finished;
   }
   budget_ = stats_.niter + kShortLook + work(flow, *problem_) - work(stats_, *problem_);

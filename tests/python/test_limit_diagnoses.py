@@ -115,7 +115,7 @@ def test_a_saddle_that_round_off_holds_on_to(size):
 @pytest.mark.parametrize("method", ["BDF", "Radau"])
 @pytest.mark.parametrize("d", [1, 3, 6])
 def test_residuals_alone_say_where_they_end(d, method, curvature):
-    """At zero, beside a residual that stays: at rest, whether on a minimiser is not told without the Hessian."""
+    """Beside a residual that stays: at rest, whether on a minimiser is not told without the Hessian."""
     rng = np.random.default_rng(d)
     A, B, stays = rng.standard_normal((3, d)), rng.standard_normal((3, d)), np.array([0.0, 0.0, 1.0])
     A[-1] = B[-1] = 0.0
