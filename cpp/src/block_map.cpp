@@ -135,6 +135,18 @@ std::vector<BlockMap::Stretch> BlockMap::trained_in(Index begin, Index end) cons
   return found;
 }
 
+Decay BlockMap::spread(const Decay& decay) const {
+  Vector rate = Vector::Zero(num_outer());
+  for (const auto& [outer, inner, count] : trained_in(0, num_outer()))
+    for (Index k = 0; k < count; ++k) rate[outer + k] = decay.rate(inner + k);
+  std::vector<std::pair<Decay::Range, double>> rates;
+  for (Index j = 0; j < rate.size(); ++j) {
+    if (rates.empty() || rates.back().second != rate[j]) rates.push_back({{j, j}, rate[j]});
+    rates.back().first.end = j + 1;
+  }
+  return Decay(rates);
+}
+
 bool BlockMap::adapts(Index begin, Index end) const {
   return std::any_of(parts_.begin(), parts_.end(), [begin, end](const Part& part) {
     return part.kind == adapted && part.outer.begin < end && begin < part.outer.begin + part.outer.size();
@@ -303,25 +315,16 @@ std::pair<Index, Index> MappedProblem::bound() const {
   return {bound.front().inner, bound.back().inner + bound.back().size};
 }
 
-/// What is not trained as it is has no rate there. Of what the surfaces bound it is frozen; the rest is not asked.
 std::shared_ptr<Piece> MappedProblem::make_piece(const Decay& decay, const Frozen& frozen) const {
   const Index size = map_.num_outer();
-  Frozen all{Vector(size), std::vector<char>(size, true)};
+  Frozen all{Vector(size), std::vector<char>(size, true)};  // adapted parameters too: no surface bounds them
   map_.value(frozen.w.size() > 0 ? frozen.w : Vector::Zero(num_params()), all.w);
-  Vector rate = Vector::Zero(size);
   for (const auto& [outer, inner, count] : map_.trained_in(0, size))
-    for (Index k = 0; k < count; ++k) {
-      all.holds[outer + k] = frozen.at(inner + k);
-      if (!all.holds[outer + k]) rate[outer + k] = decay.rate(inner + k);
-    }
-  std::vector<std::pair<Decay::Range, double>> rates;
-  for (Index j = 0; j < size; ++j) {
-    if (rates.empty() || rates.back().second != rate[j]) rates.push_back({{j, j}, rate[j]});
-    rates.back().first.end = j + 1;
-  }
+    for (Index k = 0; k < count; ++k) all.holds[outer + k] = frozen.at(inner + k);
   const PiecewiseProblem& kinked = *piecewise(*problem_);
   const auto [begin, end] = kinked.bound();
-  return std::make_shared<InMode>(*this, map_.trained_in(begin, end), kinked.make_piece(Decay(rates), all));
+  return std::make_shared<InMode>(*this, map_.trained_in(begin, end),
+                                  kinked.make_piece(map_.spread(decay), all));
 }
 
 }  // namespace grokflow

@@ -78,6 +78,7 @@ class MappedProblem::InMode final : public Piece {
   }
   std::shared_ptr<const Decay::Slants> slants() const override { return slants_; }
   std::shared_ptr<const Vector> tilt() const override { return tilt_; }
+  void lean(const Decay& decay) override { piece_->lean(whole_.map().spread(decay)); }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& v, const ConstVectorRef& force,
                    VectorRef low, VectorRef high) const override {
     piece_->multipliers(signs, at(v), force, low, high);

@@ -68,6 +68,7 @@ class OutputPiece final : public Piece {
   void hold(VectorRef w) const override { outputs_->hold(w); }
   std::shared_ptr<const Decay::Slants> slants() const override { return outputs_->slants(); }
   std::shared_ptr<const Vector> tilt() const override { return outputs_->tilt(); }
+  void lean(const Decay& decay) override { outputs_->lean(decay); }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
                    VectorRef low, VectorRef high) const override {
     outputs_->multipliers(signs, w, force, low, high);

@@ -178,6 +178,13 @@ Decay weights_of(const std::shared_ptr<const Problem>& problem, const Regularize
   return norm ? norm->weights() : no_decay(problem);
 }
 
+/// For a flow without decay, to which one with ever less by these weights tends.
+Ground leaning(Ground ground, const Regularizer* regularizer) {
+  const auto* norm = dynamic_cast<const WeightedNorm*>(regularizer);
+  if (ground.piece) ground.piece->lean(norm ? norm->weights() : Decay(ground.whole->num_params(), 1.0));
+  return ground;
+}
+
 RunOptions in_finer_steps(RunOptions options) {
   options.tolerance.rtol = std::max(kShareOfStep * options.tolerance.rtol, kFinest);
   options.tolerance.atol *= kShareOfStep;
@@ -261,8 +268,8 @@ GradientRun::GradientRun(const Ground& ground, const ConstVectorRef& w0, const D
               make_modes(ground, decay, options), w0, options) {}
 
 LandingRun::LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0,
-                       const RunOptions& options)
-    : LandingRun(Ground(problem, no_decay(problem)), w0,
+                       const RunOptions& options, const std::shared_ptr<const Regularizer>& regularizer)
+    : LandingRun(leaning(Ground(problem, no_decay(problem)), regularizer.get()), w0,
                  in_finer_steps(with_atol(to_the_end(options, *problem, w0), problem.get(), w0)),
                  options.tolerance.rtol) {}
 

@@ -64,10 +64,11 @@ struct HeldLanding final : HeldRun {
 
 std::unique_ptr<HeldLanding> landing_run(Problem& problem, const Vector& w0, const std::string& curvature,
                                          double memory_budget, Index rank, double rtol_rank,
-                                         const RunRequest& request) {
+                                         const RunRequest& request,
+                                         std::shared_ptr<Regularizer> regularizer) {
   Prepared made(request, {curvature, memory_budget, rank}, w0, &problem);
   made.options.rtol_rank = rtol_rank;
-  auto run = make_run<LandingRun>(made.problem, w0, made.options);
+  auto run = make_run<LandingRun>(made.problem, w0, made.options, regularizer);
   return std::make_unique<HeldLanding>(std::move(run), std::move(made.holds));
 }
 
@@ -181,7 +182,8 @@ void bind_limit(py::module_& m) {
 
   py::class_<HeldLanding, HeldRun>(m, "LandingRun")
       .def(py::init(&landing_run), py::arg("problem"), py::arg("w0"), py::arg("curvature"),
-           py::arg("memory_budget"), py::arg("rank"), py::arg("rtol_rank"), py::arg("options"))
+           py::arg("memory_budget"), py::arg("rank"), py::arg("rtol_rank"), py::arg("options"),
+           py::arg("regularizer"))
       .def("settle", &HeldLanding::settle);
 
   py::class_<HeldDrift, HeldRun>(m, "DriftRun")

@@ -256,6 +256,7 @@ class LandingRun(FlowRun):
         rank: int,
         rtol_rank: float,
         options: RunOptions,
+        regularizer: Regularizer,
     ) -> None: ...
     def settle(self) -> dict[str, Any]: ...
 

@@ -545,3 +545,23 @@ def test_composite_knows_nothing_beyond_the_drift():
     assert beyond.any()
     assert np.isnan(cut[beyond]).all()
     assert cut[~beyond] == pytest.approx(phases.composite(1e-2)[~beyond], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seed", "regularizer"),
+    [(10, {"*": 1.0, "V": 0.2}), (14, {"*": 1.0, "V": 0.2}), (79, "norm"), (113, "norm")],
+)
+def test_flows_of_networks_with_kinks_tend_to_the_drift(seed, regularizer):
+    """Where decay alone moves a neuron that has died (10, 14), and several leave at one slow time (79, 113).
+
+    It decides on which side they go on what their forces reach first on the way to a new equilibrium.
+    """
+    rng = np.random.default_rng(seed)
+    inputs, n, width = 1 + seed % 3, 3 + seed % 5, 8 + seed % 9
+    X, y = rng.uniform(-2, 2, (n, inputs)), rng.standard_normal(n)
+    activation = ["relu", "leaky_relu", "abs"][seed // 3 % 3]
+    net = gf.models.TwoLayerNetwork(X, y, width=width, activation=activation)
+    w0 = rng.standard_normal(net.num_params)
+    phases = gf.two_phase(net, w0, [1e-5, 1e-6], s_end=1.0, rtol=1e-8, atol=1e-11, regularizer=regularizer)
+    assert phases.success, phases.message
+    assert phases.slope == pytest.approx(1.0, abs=0.05)

@@ -58,6 +58,8 @@ class BlockMap {
     Index outer, inner, size;
   };
   std::vector<Stretch> trained_in(Index begin, Index end) const;
+  /// The rates of w: what is not trained as it is has none.
+  Decay spread(const Decay& decay) const;
   /// Whether any of it is adapted.
   bool adapts(Index begin, Index end) const;
 

@@ -28,6 +28,7 @@
 namespace grokflow {
 
 class Crossings;
+class SymmetricEigen;
 
 /// The force that the gradient pulls back, grad F = J^T force (J of the outputs), in the present mode of a piece.
 class Forces {
@@ -93,6 +94,9 @@ class Modes {
   void let_fall(double t, VectorRef w);
   void react(const ConstVectorRef& w);
   void settle(double t, VectorRef w);
+  void keep_first(const ConstVectorRef& w);
+  /// The modes of K, in which forces fall.
+  void find_modes(const ConstVectorRef& w, SymmetricEigen& modes) const;
   void restore(VectorRef w);
   void resolve_crossings(double t, VectorRef w);
   void resolve(double t, VectorRef w, Index unit, bool moving);

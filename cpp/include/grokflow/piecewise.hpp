@@ -48,6 +48,7 @@ struct Kinks {
   Matrix normals;  ///< one column for each surface
   Vector field;    ///< with all these surfaces off; components orthogonal to all normals may be left out
   Vector jumps;    ///< k
+  Vector lean;     ///< where small decay would push a unit that the field leaves where it is; empty: nowhere
 };
 
 /// Parameters that stay as they are in w: none, if this is empty.
@@ -105,6 +106,8 @@ class Piece : public Problem {
   /// The constant slope of what decays, in this mode; on surfaces with an offset it takes away the decay of what they
   /// fix.
   virtual std::shared_ptr<const Vector> tilt() const { return nullptr; }
+  /// Tells which decay is meant to be small: a flow without any is the limit of flows with it.
+  virtual void lean(const Decay&) {}
   /// `decay` as it is felt here.
   Decay felt(Decay decay) const;
   /// What decays is multiplied by this function of time, at the time of the calls to come.

@@ -137,8 +137,10 @@ class GradientRun final : public FlowRun {
 class LandingRun final : public FlowRun {
  public:
   /// `options.tolerance` is that of Phi(w0), to which the errors of all steps add up: each step keeps a small
-  /// share of it.
-  LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const RunOptions& options);
+  /// share of it. What neither side of a kink moves goes where small decay, by these weights, would push it: a
+  /// `WeightedNorm`, or the norm.
+  LandingRun(std::shared_ptr<const Problem> problem, const ConstVectorRef& w0, const RunOptions& options,
+             const std::shared_ptr<const Regularizer>& regularizer = nullptr);
 
   /// The rest of the way, by Newton's method, and what the point is.
   Landing settle();

@@ -37,14 +37,8 @@ TwoLayerNetwork::InMode::InMode(const TwoLayerNetwork& net, Activation::Slopes s
   lengths_ = normals_.colwise().norm().transpose();
   mode_.setConstant(num_surfaces(), num_units(), static_cast<signed char>(Side::off));
   freeze(frozen);
-  if (sliding_.slants()) {
-    push_ = Vector::Zero(size_);
-    push_[net.inputs_] = decay.rate(net.b_begin()) - decay.rate(net.V_begin());
-  } else if (const double rate = decay.rate(V_ ? net.V_begin() : net.b_begin());
-             offsets_.size() > 0 && rate > 0.0) {
-    push_ = Vector::Constant(size_, rate);
-    tilt_ = std::make_shared<Vector>(Vector::Zero(num_params()));
-  }
+  push_ = lean_ = pushing(decay);
+  if (offsets_.size() > 0 && push_.size() > 0) tilt_ = std::make_shared<Vector>(Vector::Zero(num_params()));
 }
 
 /// One surface for each distinct input, in the order of their first samples.
@@ -81,6 +75,12 @@ void TwoLayerNetwork::InMode::freeze(const Frozen& frozen) {
   offsets_.resize(num_surfaces(), net_.width_);
   for (Index i = 0; i < num_surfaces(); ++i) offsets_.row(i) = offsets.row(sample(i));
   fixed_ = Vector::Zero(num_params());
+}
+
+Vector TwoLayerNetwork::InMode::pushing(const Decay& decay) const {
+  const double V = V_ ? decay.rate(net_.V_begin()) : 0.0, b = b_ ? decay.rate(net_.b_begin()) : 0.0;
+  if (V_ && b_) return V != b ? Vector(Vector::Unit(size_, net_.inputs_) * (b - V)) : Vector();
+  return offsets_.size() > 0 && V + b > 0.0 ? Vector(Vector::Constant(size_, V + b)) : Vector();
 }
 
 void TwoLayerNetwork::InMode::residual(const ConstVectorRef& w, VectorRef out) const {
@@ -165,6 +165,9 @@ void TwoLayerNetwork::InMode::kinks(double sign, const ConstVectorRef& w, const 
   set_unit(sign, w, unit);
   set_field(unit, w, surfaces, out.field);
   for (std::size_t i = 0; i < surfaces.size(); ++i) out.jumps[i] = jump(surfaces[i]);
+  if (lean_.size() == 0) return;
+  sliding_.get(w, unit, own_);
+  out.lean = -lean_.cwiseProduct(own_);
 }
 
 bool TwoLayerNetwork::InMode::snap(Index unit, const std::vector<Index>& surfaces, VectorRef w) const {

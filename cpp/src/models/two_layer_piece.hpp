@@ -58,6 +58,7 @@ class TwoLayerNetwork::InMode final : public Piece {
   }
   std::shared_ptr<const Decay::Slants> slants() const override { return sliding_.slants(); }
   std::shared_ptr<const Vector> tilt() const override { return tilt_; }
+  void lean(const Decay& decay) override { lean_ = pushing(decay); }
   void multipliers(const ConstVectorRef& signs, const ConstVectorRef& w, const ConstVectorRef& force,
                    VectorRef low, VectorRef high) const override;
   void kinks(double sign, const ConstVectorRef& w, const ConstVectorRef& force, Index unit,
@@ -72,6 +73,8 @@ class TwoLayerNetwork::InMode final : public Piece {
   void find_surfaces();
   /// What V and b that are frozen add to pre-activations.
   void freeze(const Frozen& frozen);
+  /// The rates of y, as far as they push it off its surfaces; empty if they do not.
+  Vector pushing(const Decay& decay) const;
   /// The part of X~ that multiplies y.
   auto trained(const Matrix& X) const { return X.middleCols(first_, size_); }
   /// The normals of these surfaces.
@@ -121,13 +124,13 @@ class TwoLayerNetwork::InMode final : public Piece {
   bool V_, b_;          // whether they are trained,
   Index first_, size_;  // and where y begins in (v, b), and its size
   std::vector<Index> samples_,
-      surface_of_;  // the first sample on a surface, and the surface of a sample, or -1
-  Matrix X_;        // X~: x~_i, one row for each sample,
-  Matrix normals_;  // and of its part that multiplies y one column for each surface
-  Vector lengths_;  // of these
-  Matrix offsets_;  // surfaces x units; empty if they are 0
-  Vector push_;     // the rates of y, as far as they push it off its surfaces; empty if they do not
-  Matrix slope_;    // n x m
+      surface_of_;      // the first sample on a surface, and the surface of a sample, or -1
+  Matrix X_;            // X~: x~_i, one row for each sample,
+  Matrix normals_;      // and of its part that multiplies y one column for each surface
+  Vector lengths_;      // of these
+  Matrix offsets_;      // surfaces x units; empty if they are 0
+  Vector push_, lean_;  // what pushes, of the decay, and of what is meant to be small
+  Matrix slope_;        // n x m
   SlidingNeurons sliding_;
   Vector fixed_;                  // p_j of all that slide; empty without offsets
   std::shared_ptr<Vector> tilt_;  // null if there is none

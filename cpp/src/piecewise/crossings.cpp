@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -240,6 +241,25 @@ void Crossings::find_at_start() {
       if (high < -kSlackOfTheta * jump) first_.push_back({0.0, j, i, slot, Trigger::high, 0.0});
       ++slot;
     }
+}
+
+double Crossings::multiplier(const Crossing& c) const {
+  const double scale = std::abs(start().low[c.slot]) + std::abs(start().high[c.slot]);
+  return (c.trigger == Trigger::low ? way_.low : way_.high)[c.slot] / scale;
+}
+
+double Crossings::least_of_found(const ConstVectorRef& force) {
+  way_.w = start().w;
+  impose(force, way_);
+  double least = std::numeric_limits<double>::infinity();
+  for (const Crossing& c : first_) least = std::min(least, multiplier(c));
+  return least;
+}
+
+void Crossings::keep_reached(const ConstVectorRef& force) {
+  const double least = std::max(least_of_found(force), 0.0);
+  const auto later = [&](const Crossing& c) { return multiplier(c) > least + kSlackOfTheta; };
+  first_.erase(std::remove_if(first_.begin(), first_.end(), later), first_.end());
 }
 
 bool Crossings::contains(const ConstVectorRef& w) {

@@ -41,8 +41,12 @@ class Crossings {
   void impose(const ConstVectorRef& force) { impose(force, looks_.front()); }
   /// The end of the last step is the start of the next one.
   void advance() { std::swap(looks_.front(), looks_.back()); }
-  /// All that ends the mode already at the start.
+  /// All that ends the mode already at the start, where the force is known.
   void find_at_start();
+  /// Of the multipliers found the one that is least, with this force in place of that of the start, over its jump there.
+  double least_of_found(const ConstVectorRef& force);
+  /// Keeps those that have reached their bounds with that force.
+  void keep_reached(const ConstVectorRef& force);
   /// The fraction of the last attempt, from t on, of size h, at which its mode ends, or Modes::kNone.
   double find(const OneStepMethod& method, double t, double h);
   /// The same for a step cut short there.
@@ -77,6 +81,8 @@ class Crossings {
   void find_near();
   void examine(Crossing crossing, double slack);
   bool alike(const Crossing& crossing, double x) const;
+  /// Of a multiplier found at the start, with the force that was imposed last, over its jump with that at the start.
+  double multiplier(const Crossing& crossing) const;
 
   std::shared_ptr<Piece> piece_;
   Forces& forces_;
@@ -87,6 +93,7 @@ class Crossings {
   Vector to_start_;      // from those at the nodes alone
   double end_ = 0.0;     // where the mode was found to end
   Vector state_, force_, sizes_;
+  Look way_;                      // with forces on their way to that of the start
   Eigen::ArrayXXd least_, most_;  // distances, of the sides of the mode, during a step,
   Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic> near_;  // and which surfaces might be reached
   std::vector<Crossing> first_;

@@ -49,10 +49,11 @@ class BoundedLeastSquares {
     return false;
   }
 
-  /// A free variable that is 0 is as well at its bound.
-  void settle() {
+  /// A free variable that is 0 is as well at its bound, unless `lean` would take it away from there.
+  void settle(const Vector& lean) {
     for (Index i = 0; i < A_.cols(); ++i)
-      if (bounds_[i] == Bound::none && theta_[i] <= kZero) bounds_[i] = Bound::low;
+      if (bounds_[i] == Bound::none && theta_[i] <= kZero && !(lean.size() > 0 && A_.col(i).dot(lean) > 0.0))
+        bounds_[i] = Bound::low;
   }
 
  private:
@@ -156,10 +157,11 @@ Resolution resolve_kinks(const Kinks& kinks, const std::vector<Touch>& touches, 
     velocity = b;
     if (!convex.empty()) {
       // A neuron that the field `off` does not move (the last data point that it saw has pushed it off) is
-      // dead: it does not slide, or it would come to life where the jump changes its sign.
+      // dead: it does not slide, or it would come to life where the jump changes its sign. Of the limit of small decay
+      // that is true if decay does not hold it there.
       BoundedLeastSquares least(A, bounds);
       if (!least.solve(b, velocity)) return found;
-      least.settle();
+      least.settle(kinks.lean);
     }
     bool changed = false;
     for (const Index i : crossed) {

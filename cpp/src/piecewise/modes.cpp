@@ -5,7 +5,7 @@
 #include <sstream>
 #include <utility>
 
-#include "numerics/symmetric_eigen.hpp"
+#include "numerics/orthogonal.hpp"
 #include "piecewise/crossings.hpp"
 #include "piecewise/kinks.hpp"
 
@@ -16,9 +16,6 @@ constexpr int kMostRounds = 100;
 constexpr int kMostRoundsAtStart = 20;
 constexpr double kAtOnce = 1e-2;    // of a step: what forces need to react to a change of mode, or they go on
 constexpr double kInstant = 1e-10;  // relative: times that are too close for many changes of one unit
-constexpr double kFarAbove = 1e6;   // the forces of the drift, where the last ones of a flow decide alone,
-constexpr double kFallen = 1e-6;    // and the part by which they fall beyond a change of mode, to see it
-constexpr double kSingular = 1e-12;  // an eigenvalue of K that counts as zero, over the largest
 constexpr double kFalls = 1e-6;  // of the largest force: less of a jump is round-off where a sample is fitted
 
 /// 0 counts as positive.
@@ -119,59 +116,6 @@ void Modes::resolve_at_start(double t, VectorRef w, const std::vector<Index>& to
   }
 }
 
-/// In the end forces fall along the direction in which they do so most slowly: that of the least eigenvalue of K.
-/// False if the flow had none any more.
-bool Modes::look_back(const ConstVectorRef& w) {
-  last_forces_.resize(piece_->num_forces());
-  piece_->slopes(came_from_, last_forces_);
-  std::unique_ptr<Linearization> lin;
-  piece_->linearize(w, lin);
-  Matrix K(piece_->num_rows(), piece_->num_rows());
-  lin->gram(0, piece_->num_params(), K);
-  SymmetricEigen modes;
-  modes.compute(K);
-  Index slowest = 0;
-  while (slowest + 1 < K.rows() && modes.values()[slowest] <= kSingular * modes.values().maxCoeff())
-    ++slowest;
-  Vector rows(K.rows());
-  piece_->to_rows(w, last_forces_, rows);
-  rows = modes.vectors().col(slowest) * modes.vectors().col(slowest).dot(rows);
-  piece_->from_rows(w, rows, last_forces_);
-  const double size = last_forces_.norm();
-  forces_->evaluate(w, before_);
-  last_forces_ *= kFarAbove * before_.norm() / size;
-  return size > 0.0 && last_forces_.allFinite();
-}
-
-/// The last forces of the flow fall to nothing, and those of the drift are left. Multipliers are linear in them.
-void Modes::let_fall(double t, VectorRef w) {
-  double share = 1.0;
-  for (int round = 0; round < kMostRounds && share > 0.0 && trouble_.empty(); ++round) {
-    crossings_->begin(w);
-    forces_->lead(share * last_forces_);
-    forces_->evaluate(w, before_);
-    crossings_->impose(before_);
-    const Vector low = crossings_->start().low, high = crossings_->start().high;
-    crossings_->impose(before_ - share * last_forces_);
-    const Look& end = crossings_->start();
-    double next = 0.0;  // part of the share that is left when the first of them reaches its bound
-    for (Index i = 0; i < low.size(); ++i) {
-      const double slack = kFallen * (std::abs(end.low[i]) + std::abs(end.high[i]));
-      for (const auto& [from, to] : {std::pair{low[i], end.low[i]}, std::pair{high[i], end.high[i]}})
-        if (to < -slack) next = std::max(next, from > 0.0 ? to / (to - from) : 1.0);
-    }
-    share *= next * (1.0 - kFallen);
-    forces_->lead(share * last_forces_);
-    forces_->evaluate(w, before_);
-    crossings_->impose(before_);
-    crossings_->find_at_start();
-    held_ = piece_->mode();
-    resolve_crossings(t, w);
-  }
-  forces_->lead(Vector::Zero(last_forces_.size()));
-  forces_->evaluate(w, before_);
-}
-
 /// The forces are those at the end of the last step: they have not yet reacted.
 void Modes::go_on(double t, VectorRef w) {
   if (!crossings_->first().empty()) return change(t, 0.0, w);
@@ -261,7 +205,7 @@ void Modes::restore(VectorRef w) {
 }
 
 /// Starts the next step from w in the present mode. Where the forces depend on the mode, a change of one unit
-/// may end that of others at once.
+/// may end that of others at once: one after the other, as the forces go to their new equilibrium.
 void Modes::settle(double t, VectorRef w) {
   for (int round = 0; round <= kMostRounds && trouble_.empty(); ++round) {
     crossings_->begin(w);
@@ -272,6 +216,7 @@ void Modes::settle(double t, VectorRef w) {
       restore(w);
       return;
     }
+    if (crossings_->first().size() > 1) keep_first(w);
     resolve_crossings(t, w);
   }
 }
@@ -333,6 +278,14 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     react(w);
   }
   piece_->kinks(found.signs[unit], w, force_, unit, touching, kinks);
+  if (kinks.lean.size() > 0 && std::find(split.begin(), split.end(), true) != split.end()) {
+    const Vector pushed = least_squares(kinks.normals, kinks.lean);
+    for (std::size_t f = 0; f < touching.size(); ++f) {
+      if (!split[touching[f]] || pushed[f] == 0.0) continue;
+      touches[f].towards = pushed[f] > 0.0 ? Side::on : Side::off;
+      split[touching[f]] = false;
+    }
+  }
   const Resolution next = resolve_kinks(kinks, touches, moving);
   const int most = 40 + 4 * static_cast<int>(surfaces);
   const bool crowded = bursts_[unit].crowded(t, most) || in_a_row_ > most;

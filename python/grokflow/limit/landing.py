@@ -28,6 +28,7 @@ from grokflow.methods import BDF, ROCK2, Curvature, Exponential, Radau, as_curva
 from grokflow.problems import Problem, as_problem
 from grokflow.progress import to_end
 from grokflow.provenance import provenance
+from grokflow.regularizers import Regularization, as_regularizer, is_decay
 from grokflow.solution import Solution
 
 DIAGNOSES = ("landed", "saddle", "degenerate", "no_minimiser")
@@ -221,13 +222,19 @@ def land(
     request: Request,
     rtol_rank: float | None = None,
     t_max: float = math.inf,
+    regularizer: Regularization = "norm",
 ) -> Landing:
-    """Run the unregularised flow from a checked start until it has landed, or cannot."""
+    """Run the unregularised flow from a checked start until it has landed, or cannot.
+
+    It is the limit of flows with ever less of the regularizer: a neuron at a kink that neither side moves
+    goes where decay at these rates would push it.
+    """
     wanted = as_curvature(request.curvature)
     end = core.FOREVER if isinstance(t_max, float) and t_max == math.inf else as_positive("t_max", t_max)
     atol = None if request.atol is None else as_positive("atol", request.atol)
     threshold = as_rtol_rank(rtol_rank, problem)
     require_finite_start(problem, start, 0.0)
+    decay = as_regularizer(regularizer if is_decay(regularizer) else "norm", problem)
 
     def begin(
         watched: Request, start: FloatArray = start, end: float = end, atol: float | None = atol
@@ -239,7 +246,7 @@ def land(
         )
         warn_of_precision(problem, options.settings["rtol"])
         options.settings.update(weight_decay=0.0, **provenance(problem, start))
-        run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled)
+        run = core.LandingRun(problem._core, start, *wanted, threshold, options.compiled, decay)
         options.settings["method"] = run.method
         asked = {
             "curvature": wanted.name,

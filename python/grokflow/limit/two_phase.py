@@ -252,7 +252,8 @@ def two_phase(
                 whole = replace(kept_request, t_span=(0.0, end / lam))
                 flows[lam] = flow(problem, start, decay, whole, penalty)
             fast_times = merged([sol.t for sol in flows.values()])
-            landing = land(problem, start, replace(kept_request, t_eval=fast_times, observe=observables))
+            fast = replace(kept_request, t_eval=fast_times, observe=observables)
+            landing = land(problem, start, fast, regularizer=slows)
             if landing.success:
                 slow_times = np.minimum(merged([lam * sol.t for lam, sol in flows.items()]), end)
                 slowly = replace(kept_request, t_span=(0.0, end), method="auto", t_eval=slow_times)
@@ -348,7 +349,7 @@ def at_rest(
 ) -> float:
     """Return the slow time at which the drift has come to rest; `S_END` where none starts."""
     bare = replace(request, t_eval=[], observe=[])
-    landing = land(problem, start, bare)
+    landing = land(problem, start, bare, regularizer=regularizer)
     if not landing.success:
         return S_END
     slowly = replace(bare, t_span=(0.0, LATEST), method="auto")
