@@ -30,9 +30,9 @@ class FullHessianSolver {
       if (!real) part_.resize(v.size()), part_out_.resize(v.size());
     }
     cg_.residual() = v;
-    v.setZero();
     System<GaussNewton, Note> system{*this, hessian, decay, z, v, stats, is_exact, gauss_newton, note};
     const auto end = cg_.solve(system, kMaxIterations);
+    if (!system.begun) v.setZero();
     // At the limit the solution goes as far as it went; Newton's method judges it.
     return end != ConjugateGradients<Scalar>::End::indefinite && system.finite;
   }
@@ -50,7 +50,7 @@ class FullHessianSolver {
     GaussNewton& gauss_newton;
     Note& note;
     int iterations = 0;
-    bool finite = true;
+    bool begun = false, finite = true;
 
     void precondition(const VectorS& residual, VectorS& step) {
       step = residual;
@@ -91,7 +91,13 @@ class FullHessianSolver {
       }
     }
 
-    void advance(Scalar, Scalar length, Scalar, const VectorS& search) { v += length * search; }
+    void advance(Scalar, Scalar length, Scalar, const VectorS& search) {
+      if (begun)
+        v += length * search;
+      else
+        v = length * search;
+      begun = true;
+    }
   };
 
   ConjugateGradients<Scalar> cg_;

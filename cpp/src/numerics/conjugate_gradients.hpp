@@ -39,8 +39,6 @@ class ConjugateGradients {
 
   template <class System>
   End solve(System&& system, int max_iterations) {
-    search_.setZero();
-    image_.setZero();
     Scalar length{0.0}, last{0.0};
     for (int iteration = 0; iteration < max_iterations; ++iteration) {
       system.precondition(residual_, step_);
@@ -49,11 +47,17 @@ class ConjugateGradients {
       if (slope == Scalar(0)) return End::converged;
       const Scalar beta = iteration == 0 ? Scalar(0) : Scalar(-length * dot(image_, step_) / last);
       system.apply(step_, product_);
-      image_ = product_ + beta * image_;
-      search_ = step_ + beta * search_;
-      const Scalar curvature = dot(search_, image_);
+      const Scalar along = dot(step_, product_);
+      if (iteration == 0) {
+        image_.swap(product_);
+        search_.swap(step_);
+      } else {
+        image_ = product_ + beta * image_;
+        search_ = step_ + beta * search_;
+      }
+      const Scalar curvature = iteration == 0 ? along : dot(search_, image_);
       // A step along the last direction cancels: what is left of the residual is round-off.
-      if (std::abs(curvature) <= kRoundOff * std::abs(dot(step_, product_))) return End::converged;
+      if (std::abs(curvature) <= kRoundOff * std::abs(along)) return End::converged;
       constexpr bool real = std::is_same_v<Scalar, double>;
       if (!(real ? std::real(curvature) > 0.0 : std::isfinite(std::abs(curvature)))) return End::indefinite;
       length = slope / curvature;
