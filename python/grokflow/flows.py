@@ -70,12 +70,12 @@ def gradient_flow(
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the
         d x d Hessian, or by conjugate gradients, without a matrix. "auto" is gram if residuals exist,
         n < d (or n = d > 200), K fits the memory budget (4 GiB, four matrices) and is worth its price: with
-        its factorisation at most 60 gradients (40 of functions of your own, timed once; `stats` then
-        has ``gradient_seconds`` and ``gram_seconds``); else dense for d <= 200 (2000 for a quadratic loss, or
-        one that gives no product with its Hessian); else adaptive, which is krylov until its iterations have
-        cost more than kernels would, then conjugate gradients that a kernel preconditions until it has aged,
-        and back where that turns; else, with n >= d, or where K does
-        not fit or functions were timed, krylov.
+        its factorisation at most 20 gradients (60 with kinks or n <= 100, and 40 of functions of your own,
+        timed once; `stats` then has ``gradient_seconds`` and ``gram_seconds``); else dense for
+        d <= 200 (2000 for a quadratic loss, or one that gives no product with its Hessian);
+        else adaptive, which is krylov until its iterations have cost more than kernels would, then conjugate
+        gradients that a kernel preconditions until it has aged, and back where that turns; else, with n >= d,
+        or where K does not fit or functions were timed, krylov.
     rtol : float, default 1e-6
         The error allowed is ``atol + rtol |w|``. BDF and Radau keep it, within a factor of 10, over the whole
         path (``benchmarks/tolerance.py``), ROCK2 in each step, which is judged by the root mean square over

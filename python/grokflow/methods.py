@@ -93,10 +93,10 @@ class Tsit5:
 class Auto:
     """Gram if residuals exist, n < d (or n = d > 200), and K fits its budget and price; else dense or krylov.
 
-    K with its factorisation may cost 60 gradients (40 by a clock), or more if d <= 200 or the loss is
-    quadratic. Else it is dense for d <= 200 (2000 for a quadratic loss, or one that gives no product with its
-    Hessian). A flow whose K fits, but costs more, takes krylov while few iterations do, and where not, a K
-    for many steps ("adaptive").
+    K with its factorisation may cost 20 gradients (60 with kinks or n <= 100, 40 by a clock), or
+    more if d <= 200 or the loss is quadratic. Else it is dense for d <= 200 (2000 for a quadratic loss, or
+    one that gives no product with its Hessian). A flow whose K fits, but costs more, takes krylov while few
+    iterations do, and where not, a K for many steps ("adaptive").
 
     Parameters
     ----------

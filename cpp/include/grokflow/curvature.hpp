@@ -72,9 +72,8 @@ struct CurvatureOptions {
 double kernel_cost(const Problem& problem, double parts = 1.0);
 
 /// `automatic` resolved: gram if residuals exist, n < d, its matrices fit `memory_budget` bytes and are worth
-/// their price (d <= 200, a quadratic loss, or `kernel_cost` is at most 60: 40 iterations of krylov, each a
-/// gradient and half as much for the preconditioner; at most 40 where costs are measured, for then there is no way
-/// back); else dense for d <= 200 (2000 for a quadratic loss, or without `hvp`); else adaptive where matrices of gram
+/// their price (d <= 200, a quadratic loss, or `kernel_cost` is at most 20; 60 with kinks or up to a hundred
+/// residuals, 40 where costs are measured); else dense for d <= 200 (2000 for a quadratic loss, or without `hvp`); else adaptive where matrices of gram
 /// fit, n < d and costs are declared; else krylov. Throws std::invalid_argument, with the need and the ways out, if the problem does not offer what `kind` needs.
 CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, double memory_budget);
 

@@ -6,6 +6,7 @@
 
 #include "curvature/adaptive.hpp"
 #include "curvature/dense.hpp"
+#include "grokflow/piecewise.hpp"
 
 namespace grokflow {
 namespace {
@@ -20,8 +21,14 @@ std::string gibibytes(double bytes) {
 /// The matrix and its factor, real and complex: what Radau needs at most.
 double matrix_bytes(Index size) { return 4.0 * 8.0 * static_cast<double>(size) * static_cast<double>(size); }
 
-constexpr double kWorthwhile = 60.0;  // gradients, that K may cost,
-constexpr double kMeasured = 40.0;    // if that is by a clock, for then there is no way back to krylov
+constexpr Index kFew = 100;  // residuals, whose matrices are cheap beside all else
+
+/// Gradients that K may cost. One from a clock has no way back to krylov, and with kinks it is `gram` alone that takes
+/// the forces as unknowns.
+double worthwhile(const Problem& problem) {
+  if (problem.cost().measured) return 40.0;
+  return problem.num_residuals() <= kFew || problem.has_forces() || piecewise(problem) ? 60.0 : 20.0;
+}
 
 [[noreturn]] void refuse(const std::string& text) { throw std::invalid_argument(text); }
 
@@ -92,8 +99,8 @@ CurvatureKind choose_curvature(const Problem& problem, CurvatureKind kind, doubl
   const bool cheap = d <= kDenseFirst || problem.is_quadratic();
   // Where both matrices are of one size, that of the Hessian serves also where J loses its rank.
   const bool smaller = n < d || (n == d && d > kDenseFirst);
-  const double worth = problem.cost().measured ? kMeasured : kWorthwhile;
-  if (gram_fits && smaller && (cheap || kernel_cost(problem) <= worth)) return CurvatureKind::gram;
+  if (gram_fits && smaller && (cheap || kernel_cost(problem) <= worthwhile(problem)))
+    return CurvatureKind::gram;
   const Index most = krylov_possible && !problem.is_quadratic() ? kDenseFirst : kDenseLimit;
   if (dense_possible && d <= most && dense_fits) return CurvatureKind::dense;
   if (gram_fits && smaller && std::isfinite(kernel_cost(problem)) && !problem.cost().measured)
