@@ -547,6 +547,16 @@ def test_composite_knows_nothing_beyond_the_drift():
     assert cut[~beyond] == pytest.approx(phases.composite(1e-2)[~beyond], abs=1e-5)
 
 
+def kinked(seed):
+    """Return a network with kinks and a start, at random."""
+    rng = np.random.default_rng(seed)
+    inputs, n, width = 1 + seed % 3, 3 + seed % 5, 8 + seed % 9
+    X, y = rng.uniform(-2, 2, (n, inputs)), rng.standard_normal(n)
+    activation = ["relu", "leaky_relu", "abs"][seed // 3 % 3]
+    net = gf.models.TwoLayerNetwork(X, y, width=width, activation=activation)
+    return net, rng.standard_normal(net.num_params)
+
+
 @pytest.mark.parametrize(
     ("seed", "regularizer"),
     [(10, {"*": 1.0, "V": 0.2}), (14, {"*": 1.0, "V": 0.2}), (79, "norm"), (113, "norm")],
@@ -556,12 +566,20 @@ def test_flows_of_networks_with_kinks_tend_to_the_drift(seed, regularizer):
 
     It decides on which side they go on what their forces reach first on the way to a new equilibrium.
     """
-    rng = np.random.default_rng(seed)
-    inputs, n, width = 1 + seed % 3, 3 + seed % 5, 8 + seed % 9
-    X, y = rng.uniform(-2, 2, (n, inputs)), rng.standard_normal(n)
-    activation = ["relu", "leaky_relu", "abs"][seed // 3 % 3]
-    net = gf.models.TwoLayerNetwork(X, y, width=width, activation=activation)
-    w0 = rng.standard_normal(net.num_params)
-    phases = gf.two_phase(net, w0, [1e-5, 1e-6], s_end=1.0, rtol=1e-8, atol=1e-11, regularizer=regularizer)
+    phases = gf.two_phase(
+        *kinked(seed), [1e-5, 1e-6], s_end=1.0, rtol=1e-8, atol=1e-11, regularizer=regularizer
+    )
     assert phases.success, phases.message
     assert phases.slope == pytest.approx(1.0, abs=0.05)
+    assert np.isnan(phases.fit.parting)
+
+
+def test_where_the_limit_branches_is_said():
+    """A neuron ends at 0 in the fast phase, where it may stay or leave again."""
+    with pytest.warns(UserWarning, match="does not fall with lam from s = 0.1 on: the limit branches"):
+        phases = gf.two_phase(*kinked(72), [1e-5, 1e-6], s_end=1.0, rtol=1e-8, atol=1e-11)
+    assert "split" in phases.fast.mode_changes["kind"]
+    assert phases.success
+    assert "branches" in phases.message
+    assert "branches" in " ".join(repr(phases).split())
+    assert phases.fit.parting == pytest.approx(0.1)

@@ -246,7 +246,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
                high = !turns && found.of(unit, Trigger::high, i);
     touching.push_back(i);
     touches.push_back({static_cast<Side>(mode(i, unit)), low || high, low ? Side::off : Side::on});
-    split[i] = low && high;
+    split[i] = (low && high) || (turns && mode(i, unit) == 0);
   };
   const auto touch_all = [&] {
     touching.clear();
@@ -282,6 +282,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     const Vector pushed = least_squares(kinks.normals, kinks.lean);
     for (std::size_t f = 0; f < touching.size(); ++f) {
       if (!split[touching[f]] || pushed[f] == 0.0) continue;
+      touches[f].forced = true;
       touches[f].towards = pushed[f] > 0.0 ? Side::on : Side::off;
       split[touching[f]] = false;
     }
@@ -301,7 +302,7 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
     const Index i = touching[f];
     const Side before = touches[f].before, after = next.sides[f];
     sides[i] = static_cast<signed char>(after);
-    const bool splits = next.split[f] || split[i] || (turns && before == Side::slide);
+    const bool splits = next.split[f] || split[i];
     if (!splits && (after == before || (!moving && after != Side::slide))) continue;
     const Kind kind = splits                   ? Kind::split
                       : before == Side::slide  ? Kind::release

@@ -19,6 +19,8 @@ from grokflow.solution import Solution
 from grokflow.trajectory import require_trajectory
 
 SAME = 1e-9  # relative difference of two times that are one
+FALLS = 0.5  # power of lam between the two smallest rates, below which distances do not fall,
+PARTED = 0.1  # and the part of the largest one that tells where
 ERROR = 5.0  # of a flow along its path, over its tolerance, in nearly all runs
 
 
@@ -164,12 +166,17 @@ class Fit:
         The largest distance up to there, for each of these rates.
     reason : str
         Why there is no slope, or empty.
+    parting : float
+        Slow time at which flows of the smallest rates are seen to part from the drift, by a distance that
+        does not fall with lam: the limit branches, and what is of the size of lam decides on the way. nan
+        where it falls.
     """
 
     slope: float = math.nan
     s_end: float = math.nan
     distance: dict[float, float] = field(default_factory=dict)
     reason: str = ""
+    parting: float = math.nan
 
 
 def fit(
@@ -189,4 +196,15 @@ def fit(
         known = any(apart <= ERROR * rtol for apart in found.values())
         return Fit(reason="the distances are at the tolerance; choose a smaller rtol" if known else "")
     x, y = np.log(np.array(list(seen.items()))).T
-    return Fit(slope=float(np.polyfit(x, y, 1)[0]), s_end=end, distance=seen)
+    smallest, next_ = np.argsort(x)[:2]
+    falls = y[next_] - y[smallest] > FALLS * (x[next_] - x[smallest])
+    lam = min(seen)
+    parting = math.nan if falls else parted(flows[lam], slow, lam, eps, end)
+    return Fit(slope=float(np.polyfit(x, y, 1)[0]), s_end=end, distance=seen, parting=parting)
+
+
+def parted(sol: Solution, slow: Solution, lam: float, begin: float, end: float) -> float:
+    """Return the slow time in a span at which a flow is first seen to go elsewhere than the drift."""
+    s, apart = distance_path(sol, slow, lam)
+    inside = (s >= begin * (1.0 - SAME)) & (s <= end * (1.0 + SAME))
+    return float(s[inside][np.argmax(apart[inside] > PARTED * apart[inside].max())])

@@ -97,7 +97,19 @@ class Phases:
         trouble = [] if self.landing.success else [f"landing: {self.landing.message}"]
         trouble += [f"drift: {self._no_drift}."] if self._no_drift else []
         trouble += [f"{name}: {sol.message}" for name, sol in runs.items() if sol and not sol.success]
-        return " ".join(trouble) or "Both phases and all flows have come to their ends."
+        trouble += [] if trouble else ["Both phases and all flows have come to their ends."]
+        return " ".join([*trouble, *([self.parting] if self.parting else [])])
+
+    @property
+    def parting(self) -> str:
+        """Where the limit branches, so that flows part from it; empty if they tend to it."""
+        if math.isnan(self.fit.parting):
+            return ""
+        return (
+            "The distance of the flows to the drift does not fall with lam from "
+            f"s = {self.fit.parting:.3g} on: the limit branches there or before, and what is of the size of "
+            "lam decides which way a flow takes."
+        )
 
     def composite(
         self,

@@ -72,8 +72,8 @@ def described(phases: Phases) -> dict[str, str]:
         lines["distance"] = f"of the flows to the drift ~ lam^{phases.slope:.3f}{upto}"
     elif phases.fit.reason:
         lines["distance"] = f"to the drift: {phases.fit.reason}"
-    if not phases.success:
-        lines["trouble"] = phases.message
+    if not phases.success or phases.parting:
+        lines["trouble"] = phases.parting if phases.success else phases.message
     return lines
 
 

@@ -22,6 +22,7 @@ from grokflow._options import (
     as_rtol,
 )
 from grokflow._validate import FloatArray, as_positive, as_vector, is_list
+from grokflow._warnings import warn
 from grokflow.checkpoint.journal import Journal, kept
 from grokflow.clocks import clocks
 from grokflow.driver import attach
@@ -268,7 +269,7 @@ def two_phase(
                 horizons = {lam: horizon(slow, lam, kappa) for lam in flows}
                 distance = {lam: largest_distance(sol, slow, lam, first, end) for lam, sol in flows.items()}
                 fitted = fit(flows, slow, horizons, first, request.rtol)
-            return TwoPhase(
+            found = TwoPhase(
                 problem=problem,
                 w0=start,
                 fast=landing.path,
@@ -294,6 +295,9 @@ def two_phase(
                 _observables=observables,
                 _no_drift=no_drift,
             )
+            if found.parting:
+                warn(found.parting)
+            return found
         except BaseException as error:
             done = [*flows.values(), *([landing.path] if landing else []), *([slow] if slow else [])]
             if done and not hasattr(error, "solution"):  # it came between two runs
