@@ -583,3 +583,14 @@ def test_where_the_limit_branches_is_said():
     assert "branches" in phases.message
     assert "branches" in " ".join(repr(phases).split())
     assert phases.fit.parting == pytest.approx(0.1)
+
+
+def test_a_corner_of_the_loss_where_no_drift_is_known_says_what_to_do():
+    """The flow has landed where kinks hold what it has not fitted."""
+    net, w0 = kinked(12)
+    landing = gf.limit_map(net, w0)
+    assert landing.success, landing.message
+    with pytest.raises(
+        ValueError, match=r"not on the manifold.*if they are not after landing, make the network wider"
+    ):
+        gf.norm_flow(net, landing.w, (0, 1))

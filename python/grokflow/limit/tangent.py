@@ -14,6 +14,11 @@ from grokflow.methods import Curvature, as_curvature
 from grokflow.problems import Problem, as_problem
 
 ON_MANIFOLD = 1e-6  # distance to the manifold, relative to ||w||, that is taken for a matter of tolerance
+UNFITTED = (
+    ". The activation of this network has a kink, and how its drift slides along data points is known only "
+    "where they are fitted: if they are not after landing, make the network wider, or smooth "
+    "(activation='smooth_relu')"
+)
 CLEAR_GAP = (
     10.0  # ratio of neighbouring eigenvalues around the threshold, below which the rank is a matter of taste
 )
@@ -166,7 +171,7 @@ def require_on_manifold(
         raise NoTangentSpace(
             f"w is not on the manifold of minimisers: its distance is about {offset:.3g} (||w|| = {norm:.3g}"
             f"{residual}, ||grad F|| = {slope:.3g}); land first: w = gf.limit_map(problem, w).w, or "
-            "land=True where it is close"
+            f"land=True where it is close{UNFITTED if problem.is_piecewise else ''}"
         )
     if spectrum["num_negative"] > 0:
         raise NoTangentSpace(
