@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from grokflow._validate import as_path
@@ -87,7 +88,7 @@ def resume(path: str | os.PathLike[str], problem: Problem | None = None, **chang
     >>> gf.resume(path, max_steps=10_000).status
     'finished'
     """
-    with closing(Journal.read(as_path(path).resolve())) as journal:
+    with closing(Journal.read(Path(os.path.realpath(as_path(path))))) as journal:
         return take_up(journal, problem, changes)
 
 

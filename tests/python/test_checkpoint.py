@@ -5,7 +5,7 @@ import dataclasses
 import grokflow as gf
 import numpy as np
 import pytest
-from checkpoints import PROBLEMS, own, same, soft, weights
+from checkpoints import PROBLEMS, X, Y, own, same, soft, weights
 
 FLOWS = [
     ("linear", {"max_step": 50.0}),
@@ -201,3 +201,37 @@ def test_another_problem_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="another problem: the loss at the start differs by"):
         gf.resume(path, changed)
+
+
+def trained(network, blocks):
+    return gf.models.Trained(network, network.initial_weights(seed=1), train=blocks)
+
+
+def torch_chain(kernel):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    chain = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)).double()
+    return gf.from_torch(chain, torch.tensor(X), torch.tensor(Y[:, None]), kernel=kernel)
+
+
+MADE_OF_OTHERS = {
+    "trained": lambda: trained(PROBLEMS["tanh"](), ["V", "b"]),
+    "trained with kinks": lambda: trained(PROBLEMS["relu"](), ["V", "b"]),
+    "torch": lambda: torch_chain("auto"),
+    "torch by hooks": lambda: torch_chain("hooks"),
+}
+
+
+@pytest.mark.parametrize("name", MADE_OF_OTHERS)
+def test_problems_made_of_others_go_on_to_the_same_bits(name, tmp_path):
+    """The user makes the same one again; torch is no part of a file, and it says so."""
+    make, path = MADE_OF_OTHERS[name], tmp_path / "run.ckpt"
+    start = make().initial_weights(**({"seed": 3} if "trained" in name else {}))
+    whole = gf.gradient_flow(make(), start, (0.0, 30.0), weight_decay=1e-2)
+    gf.gradient_flow(make(), start, (0.0, 30.0), weight_decay=1e-2, max_steps=20, checkpoint=path)
+    if "torch" in name:
+        with pytest.raises(
+            ValueError, match="TorchModel, which a file cannot: give resume the same problem="
+        ):
+            gf.resume(path, max_steps=10_000)
+    same(gf.resume(path, make(), max_steps=10_000), whole)

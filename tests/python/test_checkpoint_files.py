@@ -58,6 +58,37 @@ def test_a_cut_anywhere_is_told_with_its_place(small):
         gf.resume(small)
 
 
+FOREIGN = {
+    "empty": lambda good: b"",
+    "text": lambda good: b"t,loss\n0,1\n" * 99,
+    "zip": lambda good: b"PK\x03\x04" + bytes(400),
+    "zeros": lambda good: bytes(len(good)),
+    "with a mark of UTF-8": lambda good: b"\xef\xbb\xbf" + good,
+    "sent as text": lambda good: good.replace(b"\n", b"\r\n"),
+    "twice": lambda good: good + good,
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_of_another_kind_is_told_and_left_alone(kind, small):
+    small.write_bytes(FOREIGN[kind](small.read_bytes()))
+    before = small.read_bytes()
+    with pytest.raises(gf.FileError, match=r"run\.ckpt is (no checkpoint|longer).*offset"):
+        gf.resume(small)
+    assert small.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="files of POSIX")
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(gf.FileError, match="pipe is a pipe; a checkpoint is a file"):
+        gf.resume(tmp_path / "pipe")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="loop"):
+        gf.resume(loop)
+
+
 def test_a_file_is_never_overwritten_and_never_shared(small):
     problem = gf.models.LinearRegression([[1.0, 1.0]], [2.0])
     with pytest.raises(FileExistsError, match=r"file already: resume its run, or remove it"):

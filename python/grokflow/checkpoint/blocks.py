@@ -77,6 +77,8 @@ class BlockReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if self.path.is_fifo():  # whose other end might never write
+            raise FileError(f"{self.path} is a pipe; a checkpoint is a file")
         with open(self.path, "rb") as stream:
             self._blocks = list(self._check(stream))
         self._stream = open(self.path, "rb")  # noqa: SIM115

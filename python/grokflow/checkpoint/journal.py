@@ -311,7 +311,7 @@ def as_checkpoint_path(path: object) -> Path:
         If there is a file or a folder already, or no folder that it could be written to.
     """
     given = as_path(path, "checkpoint")
-    target, named = given.resolve(), f"checkpoint is {str(given)!r}"
+    target, named = Path(os.path.realpath(given)), f"checkpoint is {str(given)!r}"
     if target.is_dir():
         raise IsADirectoryError(f"{named}, which is a folder")
     if target.exists():
