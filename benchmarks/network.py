@@ -23,6 +23,15 @@ def network(d, n, seed=0):
     return problem, problem.initial_weights(seed=seed)
 
 
+def wide(d, n, seed=0):
+    """A two-layer tanh network of about d parameters on n samples of 30 inputs, and w0: kernels are dear."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 30))
+    y = np.sin(X[:, 0]) + 0.5 * X[:, 1] * X[:, 2]
+    problem = gf.models.TwoLayerNetwork(X, y, width=round(d / 32), activation="tanh")
+    return problem, 0.3 * rng.standard_normal(problem.num_params)
+
+
 class Network(Problem):
     """The flow of that network, as the solvers of `benchmarks.solvers` take it."""
 
