@@ -331,7 +331,7 @@ KrylovCurvature::KrylovCurvature(std::shared_ptr<const Problem> problem, const D
 /// What was noted at the last point stays: steps are small, and each notes less than is worth a merge.
 void KrylovCurvature::linearize(const ConstVectorRef& w) {
   linearized(*problem_, w, lin_).checkpoint = checkpoint;
-  w_ = w;
+  if (kernel_) w_ = w;
   hessian_.begin(w, *lin_);
   if (in_kernel_space_ && full_hessian_ && contraction_ < kGaussNewtonSuffices) full_hessian_ = false;
   contraction_ = 0.0;

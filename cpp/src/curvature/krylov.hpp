@@ -52,7 +52,7 @@ class KrylovCurvature final : public Curvature {
   RecycledSpectrum spectrum_;
   AgedKernel* kernel_ = nullptr;
   std::unique_ptr<Linearization> lin_;
-  Vector w_;
+  Vector w_;  // at which it is, for the kernel
   bool full_hessian_;
   double contraction_ = 0.0;  // the worst of Gauss-Newton since the last point
 };
