@@ -193,6 +193,11 @@ def limit_map(
     KeyboardInterrupt
         Ctrl-C; its attribute `solution` holds the path so far.
 
+    Notes
+    -----
+    Of a network with kinks it is the limit of flows with ever less decay, at one rate: a neuron that died on
+    a data point stays there for the data to pull again, if decay holds it there (some weights are frozen).
+
     References
     ----------
     Boursier, Pesme, Dragomir, arXiv:2505.20172, Prop. 1.
