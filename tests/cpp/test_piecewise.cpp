@@ -14,7 +14,7 @@ using namespace grokflow;
 
 /// Two inner weights, their surfaces with these normals.
 Kinks kinks(std::initializer_list<std::pair<double, double>> normals, Vector field, Vector jumps) {
-  Kinks out{Matrix(2, static_cast<Index>(normals.size())), std::move(field), std::move(jumps)};
+  Kinks out{Matrix(2, static_cast<Index>(normals.size())), std::move(field), std::move(jumps), {}};
   Index i = 0;
   for (const auto& [x, y] : normals) out.normals.col(i++) << x, y;
   return out;
