@@ -277,6 +277,7 @@ TangentSpace& LandingWatch::descend(Vector& w) {
 /// gradient there is round-off, also the part of it along that kernel, and no eigenvalue is negative. Round-off is by
 /// how much it changes with the last digits of w that it sees.
 Status LandingWatch::arrive(Vector w) {
+  budget_ = std::numeric_limits<std::int64_t>::max();  // so near, what it is may cost what it does
   TangentSpace& tangent = descend(w);
   if (runs_away(w)) return Status::no_minimiser;
   problem_->gradient(w, step_);

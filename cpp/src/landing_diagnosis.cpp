@@ -22,9 +22,18 @@ bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRe
   const Index d = w.size(),
               directions = &tangent == full_.get() && full_kind_ == CurvatureKind::krylov ? 2 : 8;
   const double here = problem_->loss(w), size = std::max(w.norm(), 1.0);
-  // Of the loss itself, and of the weights, which is all that there is where the loss vanishes.
+  // Of the loss itself, of its arithmetic and what a normal step finds beside w, and of the weights, which is all
+  // that there is where the loss vanishes.
+  double heard = 0.0;
+  const auto hear = [&](const Vector& shift) {
+    probe_ = w + shift;
+    heard = std::max(heard, std::abs(problem_->loss(probe_) - here));
+  };
+  for (const double sign : {-1.0, 1.0}) hear((sign * kRoundOff) * w.cwiseProduct(noise_.cwiseSign()));
+  tangent.normal_step(w, step_);
+  hear(step_);
   const double digits = kRoundOff * size,
-               noise = kNoise * (kRoundOff * std::abs(here) + largest * digits * digits);
+               noise = kNoise * (kRoundOff * std::abs(here) + heard + largest * digits * digits);
   Vector along(d);
   const auto fall = [&](double reach) {
     probe_ = w + reach * along;

@@ -370,3 +370,25 @@ def test_weights_that_grow_by_a_thousandth_in_a_decade_run_away(growth, status):
     )
     landing = gf.limit_map(problem, w0)
     assert landing.status == status, landing.message
+
+
+@pytest.mark.parametrize("curvature", ["krylov", "dense"])
+@pytest.mark.parametrize("kernel", [0, 20])
+@pytest.mark.parametrize("least", [1e-3, 1e-6])
+def test_bowls_that_are_told_by_the_loss_alone(least, kernel, curvature):
+    """Beside zero and along a kernel round-off is all of the loss, and the look costs more than the flow."""
+    rng = np.random.default_rng(0)
+    values = np.r_[np.geomspace(1.0, least, 40 - kernel), np.zeros(kernel)]
+    vectors = np.linalg.qr(rng.standard_normal((40, 40)))[0]
+    H = (vectors * values) @ vectors.T
+    bowl = gf.Objective(
+        loss=lambda w: 0.5 * float(w @ (H @ w)),
+        gradient=lambda w: H @ w,
+        hvp=lambda w, v: H @ v,
+        num_params=40,
+    )
+    w0 = rng.standard_normal(40)
+    landing = gf.limit_map(bowl, w0, curvature=curvature)
+    assert landing.status == "landed", landing.message
+    flat = vectors[:, values == 0.0]
+    np.testing.assert_allclose(landing.w, flat @ (flat.T @ w0), atol=1e-5)
