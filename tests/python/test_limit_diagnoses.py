@@ -392,3 +392,21 @@ def test_bowls_that_are_told_by_the_loss_alone(least, kernel, curvature):
     assert landing.status == "landed", landing.message
     flat = vectors[:, values == 0.0]
     np.testing.assert_allclose(landing.w, flat @ (flat.T @ w0), atol=1e-5)
+
+
+@pytest.mark.parametrize("least", [1e-9, 1e-12])
+def test_looks_cost_no_more_than_the_flow(least):
+    """Those that are cut short are counted, and the two that may take a thousand products at any time."""
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    H = (vectors * np.geomspace(1.0, least, 60)) @ vectors.T
+    bowl = gf.Objective(
+        loss=lambda w: 0.5 * float(w @ (H @ w)),
+        gradient=lambda w: H @ w,
+        hvp=lambda w, v: H @ v,
+        num_params=60,
+    )
+    landing = gf.limit_map(bowl, rng.standard_normal(60), curvature="krylov", max_steps=1400)
+    assert landing.status == "max_steps"
+    flow, whole = (stats["nfev"] + stats["nhvp"] for stats in (landing.path.stats, landing.stats))
+    assert 0.5 * flow < whole - flow < flow + 2 * 1000 + 200
