@@ -49,17 +49,16 @@ class Driver:
 
     def _noise(self) -> str:
         """Return in a sentence that the tolerance was not met, and which one can be."""
-        text = (
-            "The gradient is not smooth enough for the tolerance: it carries noise (round-off; single "
-            "precision in a callback?) or jumps. "
-        )
         rtol = self._settings["rtol"] * self._run.slack
-        if rtol > LOOSEST:
-            return text + (
-                "Weights that are small beside others drowned in it, and no rtol can be met there: ask for a "
-                "larger atol, below which they do not count."
-            )
-        return text + f"It was met up to a factor {self._run.slack:.2g}: ask for rtol = {rtol:.1g}."
+        advice = (
+            f"ask for rtol = {rtol:.1g}."
+            if rtol <= LOOSEST
+            else "no rtol can be met where weights drown in it; ask for a larger atol, which lets them go."
+        )
+        return (
+            "The gradient is not smooth enough for the tolerance: it carries noise (round-off; single "
+            f"precision in a callback?) or jumps. It was met up to a factor {self._run.slack:.2g}: {advice}"
+        )
 
     def _elapsed(self) -> float:
         """The seconds that steps have taken so far."""

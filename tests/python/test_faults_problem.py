@@ -70,7 +70,7 @@ def test_sliding_along_a_jump(method):
     with pytest.warns(gf.PrecisionWarning, match="jumps") as told:
         sol = run(scalar(np.sign, lambda w: 0.0), [1.0], 2, method=method, max_steps=2000)
     factor = float(re.search(r"up to a factor ([\d.e+]+):", str(told[0].message))[1])
-    assert sol.status == "max_steps"
+    assert sol.status in ("finished", "max_steps")
     assert sol.t_final > 1
     exact = np.maximum(1 - sol.t, 0)
     assert (

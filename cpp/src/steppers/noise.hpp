@@ -13,7 +13,8 @@ namespace grokflow {
 
 /// By how much the tolerance is loosened. Where many attempts fail, f is looked at for noise; if there is
 /// any, the tolerance of each weight gives way until its noise in a step is a small part of it, and comes back
-/// without it. Weight by weight: small ones drown in the round-off of large ones, which keep their digits.
+/// without it. Weight by weight: small ones drown in the round-off of large ones, which keep their digits, and
+/// whose tolerance is the most that they get.
 class NoiseGate {
  public:
   /// Noise may take the part `quiet` of the tolerance.
@@ -24,8 +25,9 @@ class NoiseGate {
 
   /// weights <- the inverse of the tolerance in force, for the stretch that begins there.
   void loosen(VectorRef weights, Index begin = 0) const {
-    if (noise_.size() > 0)
-      weights.array() /= 1.0 + noise_.segment(begin, weights.size()).array() * weights.array();
+    if (noise_.size() == 0) return;
+    const auto slack = noise_.segment(begin, weights.size()).array() * weights.array();
+    weights.array() /= 1.0 + slack.min((largest_ * weights.array()).max(limit_));
   }
 
   void accept() {
@@ -75,17 +77,20 @@ class NoiseGate {
     return !(fallen > 1.0 / 12.0 && fallen < 0.5);
   }
 
-  void state(Archive& archive) { archive(most_, failures_, accepted_, noise_); }
+  void state(Archive& archive) { archive(most_, failures_, accepted_, noise_, largest_); }
 
   /// `noise` in a step, which is lost then, of which the part `share` counts; with the weights in force.
   void measured(VectorRef noise, double share, const ConstVectorRef& weights) {
     noise *= share / quiet_;
     if (rms_norm(noise, weights) <= 1.0) return;
     if (noise_.size() == 0) noise_.setZero(noise.size());
+    const auto asked = [&](Index i) { return std::max(1.0 - noise_[i] * weights[i], kEpsilon) / weights[i]; };
+    largest_ = 0.0;
+    for (Index i = 0; i < noise.size(); ++i) largest_ = std::max(largest_, asked(i));
     for (Index i = 0; i < noise.size(); ++i) {
-      const double asked = std::max(1.0 - noise_[i] * weights[i], kEpsilon) / weights[i];
-      noise_[i] = std::max(noise_[i], std::abs(noise[i]));
-      most_ = std::max(most_, std::min(noise_[i] / asked, limit_));
+      const double before = asked(i), most = std::max(limit_ * before, largest_);
+      noise_[i] = std::max(noise_[i], std::min(std::abs(noise[i]), most));
+      most_ = std::max(most_, std::min(noise_[i] / before, limit_));
     }
   }
 
@@ -112,6 +117,7 @@ class NoiseGate {
 
   double quiet_, limit_;
   double most_ = 1.0;
+  double largest_ = 0.0;                 // tolerance of any weight, when noise was found
   double failures_ = 0.0;                // of late
   Index accepted_ = 0;                   // since noise was looked for
   Vector noise_;                         // the tolerance that it asks of each weight, or empty
