@@ -312,10 +312,12 @@ def compared(landing: Landing, other: Landing, pace: float) -> Landing:
         return landing
     away = float(np.linalg.norm(landing.w - other.w) / (np.linalg.norm(landing.w) or 1.0))
     message = landing.message
-    if away > 10.0 * landing.settings["rtol"] or pace > PACE:
+    elsewhere = away > 10.0 * landing.settings["rtol"]
+    if elsewhere or pace > PACE:
+        end = f"end {away:.2g} ||w|| away" if elsewhere else "end there too, but leave the saddle at another time"
         found = (
             "Round-off has chosen it, for the flow has left a saddle too close for double precision: "
-            f"weights with other last digits end {away:.2g} ||w|| away. Start from larger weights."
+            f"weights with other last digits {end}. Start from larger weights."
         )
         warn(found, PrecisionWarning)
         message = f"{message} {found}"
