@@ -62,7 +62,7 @@ struct Offset {
 struct TangentOptions {
   double rtol_rank = 0.0;  ///< 0: 10 * size of the matrix * epsilon
   double memory_budget = 4.0 * 1024 * 1024 * 1024;
-  double accuracy = 0.0;  ///< of P v, relative to it: `gram` applies P once if that is known to suffice
+  double accuracy = 0.0;  ///< of P v, relative to it: `gram` applies P once if that is met, or 1e-11 of v
   std::function<void()> checkpoint = {};  ///< called between two products of many
   /// The points follow a path, on which `gram` lets go of an eigenvalue below this times the largest, unless
   /// rtol_rank is set, and takes it back only where it has become much larger. 0: each point stands alone.

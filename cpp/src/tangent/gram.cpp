@@ -15,6 +15,7 @@ namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kReturn = 100.0;  // times the threshold: an eigenvalue that a path has let go counts again
+constexpr double kUndone = 1e-11;  // error of P v, over v, which a drift's way back to M undoes
 constexpr double kSettled = 1e-5;  // accuracy of an end of the spectrum that is tracked
 
 }  // namespace
@@ -112,7 +113,8 @@ void GramTangent::solve(VectorRef rows) {
 
 void GramTangent::project(VectorRef v) {
   ++stats_.nproject;
-  if (pass(v) > accuracy_ * v.norm()) pass(v);
+  const double least = accuracy_ > 0.0 ? kUndone * v.norm() : 0.0, error = pass(v);
+  if (error > std::max(least, accuracy_ * v.norm())) pass(v);
 }
 
 /// v <- v - J^T q with q = K^-1 J v. Returns the size of the error: a Cholesky factorisation solves a system
