@@ -364,6 +364,6 @@ def test_steps_at_the_spacing_of_times_leave_the_loss_where_it_is():
         rng.standard_normal((4, 6)), rng.standard_normal(4), width=5, activation="relu"
     )
     w0 = 1e-12 * np.random.default_rng(53).standard_normal(net.num_params)
-    with pytest.warns(gf.PrecisionWarning, match="at another time"):
+    with pytest.warns(gf.PrecisionWarning, match="leave it at another time"):
         landing = gf.limit_map(net, w0, rtol=1e-11)
     assert np.diff(landing.path["train_loss"]).max() < 1e-9

@@ -314,7 +314,7 @@ def compared(landing: Landing, other: Landing, pace: float) -> Landing:
     message = landing.message
     elsewhere = away > 10.0 * landing.settings["rtol"]
     if elsewhere or pace > PACE:
-        end = f"end {away:.2g} ||w|| away" if elsewhere else "end there too, but leave the saddle at another time"
+        end = f"end {away:.2g} ||w|| away" if elsewhere else "end there too, but leave it at another time"
         found = (
             "Round-off has chosen it, for the flow has left a saddle too close for double precision: "
             f"weights with other last digits {end}. Start from larger weights."
