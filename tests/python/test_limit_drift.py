@@ -83,6 +83,16 @@ def test_hyperbola_in_closed_form():
     assert q == pytest.approx(q[0] * np.exp(-2.0 * sol.t), abs=1e-9)
 
 
+@pytest.mark.parametrize("rtol", [1e-2, 1e-3, 1e-4, 1e-6])
+def test_a_drift_at_rest_keeps_the_tolerance(rtol):
+    """The end of stability, which bounds the step there, lets no error grow."""
+    s = np.linspace(0, 60, 601)
+    sol = gf.norm_flow(hyperbola(), [3.0, 1.0 / 3.0], (0, 60), rtol=rtol, t_eval=s)
+    half = (9.0 - 1.0 / 9.0) / 2.0 * np.exp(-2.0 * s)  # (u^2 - v^2) / 2
+    u = np.sqrt(half + np.sqrt(half**2 + 1.0))
+    assert sol.w == pytest.approx(np.column_stack([u, 1.0 / u]), abs=3.0 * rtol, rel=0)
+
+
 def test_balance_of_a_diagonal_network():
     """u_i^2 - v_i^2 falls as e^-2s in each pair of weights."""
     problem, w = landed("diagonal")
