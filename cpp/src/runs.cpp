@@ -77,7 +77,9 @@ std::unique_ptr<Stepper> make_stepper_of_piece(Flow& flow, Modes* modes, const R
   if (method) return method;
   if (name == "auto" || name == "Exponential") {
     auto* gradient = dynamic_cast<GradientFlow*>(&flow);
-    auto exact = gradient ? make_exponential(*gradient, options.tolerance, options.t1 - options.t0) : nullptr;
+    auto exact = gradient
+                     ? make_exponential(*gradient, options.tolerance, options.t1 - options.t0, name == "auto")
+                     : nullptr;
     if (!exact && name != "auto")
       throw std::invalid_argument(
           "method is 'Exponential', which is for the linear flow of a quadratic loss, solved by 'gram' with "

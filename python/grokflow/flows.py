@@ -64,7 +64,8 @@ def gradient_flow(
     method : {"auto", "BDF", "Radau", "ROCK2", "Exponential"}, or an object of these classes, default "auto"
         The integrator. "auto" is BDF; Radau for a flow that is smooth only piece by piece: a network
         whose activation has a kink ("relu", "leaky_relu", "abs"), see the notes; and Exponential where the
-        loss is quadratic, in exact steps that double the time (set `max_step` for more of them). BDF and
+        loss is quadratic, in exact steps that double the time (set `max_step` for more of them), but not in
+        short flows (fastest rate times time up to 1) of large systems (300 rows) at ``rtol >= 1e-6``. BDF and
         Radau are implicit; ROCK2 is explicit, and takes any problem that has a gradient.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
         How the linear systems of implicit methods are solved: with the n x n tangent kernel K, with the

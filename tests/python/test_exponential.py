@@ -131,6 +131,16 @@ def test_round_off_of_eigenvalues_that_is_felt_leaves_the_flow_to_bdf():
         assert off(sol.w, ridge_path(problem, w0, lam, sol.t)) < 10 * rtol
 
 
+@pytest.mark.parametrize("shape", [(300, 320), (320, 300)], ids=str)
+def test_short_loose_flows_of_large_systems_are_not_worth_a_decomposition(shape):
+    problem, w0 = regression(*shape)
+    rate = 1e-3 + problem.scale * np.linalg.norm(problem.jacobian(w0), 2) ** 2
+    for length, rtol, method in ((0.8, 1e-6, "BDF"), (1.5, 1e-6, "Exponential"), (0.8, 1e-7, "Exponential")):
+        sol = gf.gradient_flow(problem, w0, (0, length / rate), weight_decay=1e-3, rtol=rtol)
+        assert sol.settings["method"] == method
+        assert off(sol.w, ridge_path(problem, w0, 1e-3, sol.t)) < 10 * rtol
+
+
 def test_noise_of_a_residual_that_stays_is_told():
     """J^T r cancels to its round-off, which the slow rate makes large: so it is told by BDF."""
     problem, w0 = regression(12, 30, duplicates=2)

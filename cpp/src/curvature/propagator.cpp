@@ -6,7 +6,9 @@
 
 #include "curvature/full_hessian.hpp"
 #include "linearized.hpp"
+#include "numerics/power_iteration.hpp"
 #include "numerics/products.hpp"
+#include "tangent/residual_vanishes.hpp"
 
 namespace grokflow {
 namespace {
@@ -31,22 +33,35 @@ Propagator::Propagator(GradientFlow& flow)
   ++flow.stats().nlinearize;
   linearized(problem, Vector::Zero(flow.size()), lin_).checkpoint = [&flow] { flow.check(); };
   const Index size = by_kernel_ ? problem.num_residuals() : problem.num_params();
-  Matrix matrix(size, size);
+  matrix_.resize(size, size);
   if (by_kernel_) {
     ++flow.stats().ngram;
-    lin_->gram(0, problem.num_params(), matrix);
-    matrix *= problem.scale();
+    lin_->gram(0, problem.num_params(), matrix_);
+    matrix_ *= problem.scale();
     decay_ = flow.decay().max_rate();
   } else {
-    form_hessian(problem, *lin_, matrix, flow.stats());
-    flow.decay().add_to(matrix);
+    form_hessian(problem, *lin_, matrix_, flow.stats());
+    flow.decay().add_to(matrix_);
     decay_ = 0.0;
   }
-  ++flow.stats().nfactor;
-  eigen_.compute(matrix);
-  rates_ = eigen_.values().cwiseMax(0.0).array() + decay_;
   shares_.resize(size);
   image_.resize(by_kernel_ ? size : 0);
+}
+
+double Propagator::fastest_rate() const {
+  const auto multiply = [this](const Vector& x, Vector& image) {
+    image.noalias() = matrix_.selfadjointView<Eigen::Lower>() * x;
+  };
+  const Vector noise = unstructured(matrix_.rows());
+  Vector x = noise, image(noise.size());
+  return dominant_eigenvalue(multiply, noise, x, image) + decay_;
+}
+
+void Propagator::decompose() {
+  ++flow_.stats().nfactor;
+  eigen_.compute(matrix_);
+  matrix_.resize(0, 0);
+  rates_ = eigen_.values().cwiseMax(0.0).array() + decay_;
 }
 
 /// Rates have the round-off of the largest one: a motion at the rate x is off by that much in the time 1 / x.

@@ -17,8 +17,14 @@ class Propagator {
   /// Whether the flow is linear, and its curvature has the matrix.
   static bool serves(const GradientFlow& flow);
 
-  /// Counts its work in the statistics of the flow, which must outlive it.
+  /// Forms the matrix. Counts its work in the statistics of the flow, which must outlive it.
   explicit Propagator(GradientFlow& flow);
+
+  /// To a tenth, before the decomposition.
+  double fastest_rate() const;
+
+  /// Comes before all that follows.
+  void decompose();
 
   /// By how much, relative to what moves, the round-off of the decomposition is felt within the time `span`.
   double error(double span) const;
@@ -26,7 +32,7 @@ class Propagator {
   /// How far w is moved within the time s by the round-off of grad F = c J^T r, where r stays.
   double noise(double s, double loss) const;
 
-  Index num_modes() const { return rates_.size(); }
+  Index num_modes() const { return shares_.size(); }
   /// The part of f in each mode.
   void resolve(const ConstVectorRef& f, VectorRef modes);
   /// out = w + phi(s) f
@@ -36,6 +42,7 @@ class Propagator {
  private:
   GradientFlow& flow_;
   std::unique_ptr<Linearization> lin_;
+  Matrix matrix_;  // until it is decomposed
   SymmetricEigen eigen_;
   bool by_kernel_;
   double decay_;  // that a mode has beside its eigenvalue: lam of kernels
