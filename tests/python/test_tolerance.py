@@ -40,3 +40,17 @@ def test_error_over_the_path(start, exact, method):
         sol = solve(start, method, rtol)
         allowed = rtol * np.linalg.norm(exact, axis=1)
         assert np.max(np.linalg.norm(sol.w - exact, axis=1) / allowed) < 10
+
+
+@pytest.mark.parametrize("curvature", ["gram", "krylov"])
+@pytest.mark.parametrize(("n", "inputs", "seed"), [(1, 2, 6), (1, 2, 47), (3, 4, 14), (3, 4, 22)])
+def test_error_of_long_steps_along_a_curved_manifold(n, inputs, seed, curvature):
+    """Of 1e7, beside rates of order 10: the corrections of a step that are left lie along the manifold."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((n, inputs)), rng.standard_normal(n)
+    problem = gf.models.TwoLayerNetwork(X, y, width=1, activation="smooth_relu", bias=True)
+    w0 = 0.7 * rng.standard_normal(problem.num_params)
+    how = {"t_eval": np.geomspace(1e-2, 3e8, 200), "weight_decay": 1e-8, "method": "Radau"}
+    sol = gf.gradient_flow(problem, w0, (0, 3e8), curvature=curvature, rtol=1e-6, **how)
+    exact = gf.gradient_flow(problem, w0, (0, 3e8), curvature="gram", rtol=1e-10, **how)
+    assert np.linalg.norm(sol.w - exact.w, axis=1).max() <= 1e-5 * exact["norm"].max()

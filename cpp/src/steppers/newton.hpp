@@ -29,6 +29,7 @@ class ContractionMonitor {
   /// What is known of the first correction of a step before it is made.
   enum class Trust {
     none,     ///< nothing
+    least,    ///< nor does the rate of the first two say anything of modes that hide below them
     earlier,  ///< that it will do about as well as those of the latest steps
     exact     ///< that it will be the solution
   };
@@ -40,6 +41,7 @@ class ContractionMonitor {
     best_rate_ = 1.0;
     noise_ *= kFade;
     measured_ = false;
+    doubtful_ = trust == Trust::least;
     if (trust == Trust::earlier)
       rate_ = kDoubt * rate_ > kMostRate ? 1.0 : std::max(kDoubt * rate_, kLeastRate);
     else
@@ -51,8 +53,9 @@ class ContractionMonitor {
     const double last = last_;
     last_ = size;
     if (!std::isfinite(size)) return Verdict::diverged;
-    if (size <= noise_) return Verdict::converged;
-    if (++iteration_ > 1) {
+    if (size <= noise_ && !doubtful_) return Verdict::converged;
+    if (++iteration_ == 1) first_ = size;
+    if (iteration_ > 1) {
       const double rate = last > 0.0 ? size / last : 0.0;
       rate_ = measured_ ? std::max(rate, kForget * rate_) : rate;
       measured_ = true;
@@ -62,6 +65,7 @@ class ContractionMonitor {
         return Verdict::diverged;
       }
     }
+    if (doubtful_ && iteration_ == 2 && size > target) return Verdict::more;
     const double rate = std::min(rate_, kDivergent);
     if (rate / (1.0 - rate) * size <= target) return Verdict::converged;
     return iteration_ < options_.max_iterations ? Verdict::more : Verdict::diverged;
@@ -75,6 +79,9 @@ class ContractionMonitor {
     noise_ = std::min(kMostNoise, 2.0 * last_);
     return true;
   }
+
+  /// Whether the corrections have become smaller on the whole.
+  bool contracted() const { return last_ < first_; }
 
   /// The iteration is given up; `factored`: it had a matrix, although its first solve may tell otherwise.
   void fail(bool factored) {
@@ -134,11 +141,11 @@ class ContractionMonitor {
 
   Options options_;
   double rate_ = 1.0;
-  double last_ = 0.0;       // correction
-  double noise_ = 0.0;      // corrections so small are round-off
-  double best_rate_ = 1.0;  // measured in this iteration
+  double first_ = 0.0, last_ = 0.0;  // correction
+  double noise_ = 0.0;               // corrections so small are round-off
+  double best_rate_ = 1.0;           // measured in this iteration
   int iteration_ = 0;
-  bool measured_ = false, stalled_ = false;
+  bool measured_ = false, stalled_ = false, doubtful_ = false;
   Failure failure_ = Failure::none;
   double failed_at_ = 0.0, failed_rate_ = 0.0;  // correction and rate in it
 };

@@ -14,7 +14,9 @@
 //   y_i = D_i (h F_i - (A^-1 Z)_i),     dR = l.y,     dC = (I + (mu - nu) (nu - h f')^-1) m.y.
 //
 // That takes three matrices, and contracts at a rate that no longer grows with h f'. It is done for a while
-// after one matrix has failed.
+// after one matrix has failed. Where the guess of a stage lies delta off, its f' holds directions of the manifold
+// for stiff, and a correction takes only 1 / (1 + h c delta^2) of the error along them away: corrections that
+// shrank fast and then stay as they are tell that, and the matrices are made anew where they have led.
 //
 // Where the flow has forces, f(w) = -J(w)^T g(w) - D w, they are unknowns of their own at each stage, as in the
 // differential-algebraic system that the flow tends to for D -> 0. With one J for all stages, which is delta off,
@@ -180,6 +182,7 @@ class Radau final : public OneStepMethod {
   /// From the stages guessed.
   Attempt solve() {
     guess_ = stages_;
+    centred_ = false;
     outcome_ = solve_newton();
     error_ = 0.0;
     if (outcome_ == Attempt::Outcome::done) {
@@ -199,6 +202,9 @@ class Radau final : public OneStepMethod {
   void set_stage(double x) { flow_.set_time(clock_.t() + x * h_); }
 
   bool forced() const { return forces_.cols() > 0; }
+
+  /// Whether errors along the manifold may hide below the first corrections.
+  bool hides() const { return apart_ > 0 && !forced() && !centred_; }
 
   /// out = f(w), with the forces of this stage.
   void field(const ConstVectorRef& w, int stage, VectorRef out) {
@@ -240,6 +246,10 @@ class Radau final : public OneStepMethod {
       if (!fresh) {
         relinearize();
         fresh = true;
+      } else if (factored && hides() && monitor_.contracted()) {
+        guess_ = stages_;
+        centred_ = true;
+        relinearize();
       } else if (factored && monitor_.at_noise(true)) {
         return end_at_noise();
       } else if (apart_ == 0 && !flow_.is_linear()) {
@@ -308,7 +318,9 @@ class Radau final : public OneStepMethod {
     real_ = combine(stages_, tableau_.l);
     complex_ = combine(stages_, tableau_.m);
     const bool exact = flow_.is_linear() && at_[1].solver->exact() && complex_solver_->exact();
-    monitor_.begin(exact ? ContractionMonitor::Trust::exact : ContractionMonitor::Trust::none);
+    monitor_.begin(exact     ? ContractionMonitor::Trust::exact
+                   : hides() ? ContractionMonitor::Trust::least
+                             : ContractionMonitor::Trust::none);
     while (true) {
       for (int i = 0; i < 3; ++i) {
         new_w_ = w_ + stages_.col(i);
@@ -429,6 +441,7 @@ class Radau final : public OneStepMethod {
   NoiseGate gate_;
   bool stale_ = false, rejected_ = false;
   int apart_ = 0;               // steps still to be taken with matrices at all stages
+  bool centred_ = false;        // these were made anew where the corrections have led
   int spell_ = kShortestSpell;  // how many there were last time, less those since
   bool first_ = true;           // no step was accepted since the start or the restart
   bool jumped_ = false;         // the field, by jump_, at that restart
