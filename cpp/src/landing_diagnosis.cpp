@@ -1,4 +1,5 @@
 // What a flow has come to, in words: by the spectrum of the Hessian where it ended, and by looks along its kernel.
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -34,12 +35,15 @@ bool LandingWatch::falls_along_kernel(TangentSpace& tangent, const ConstVectorRe
   hear(step_);
   const double digits = kRoundOff * size,
                noise = kNoise * (kRoundOff * std::abs(here) + heard + largest * digits * digits);
-  Vector along(d);
+  Vector along(d), slope(d);
+  problem_->gradient(w, slope);
+  // Beyond what the gradient left at w explains, which is all that a convex loss falls by.
   const auto fall = [&](double reach) {
     probe_ = w + reach * along;
     tangent.normal_step(probe_, step_);
     probe_ += step_;
-    return here - problem_->loss(probe_);
+    const double change = here - problem_->loss(probe_), explained = std::abs(slope.dot(probe_ - w));
+    return std::copysign(std::max(std::abs(change) - explained, 0.0), change);
   };
   const Vector many = unstructured(directions * d);
   for (Index k = 0; k < 2 * directions; ++k) {

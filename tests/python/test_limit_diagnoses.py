@@ -394,6 +394,25 @@ def test_bowls_that_are_told_by_the_loss_alone(least, kernel, curvature):
     np.testing.assert_allclose(landing.w, flat @ (flat.T @ w0), atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", [1, 7])
+def test_a_bowl_is_no_saddle_where_the_gradient_left_explains_what_the_loss_falls(seed):
+    """Projections by products leave a part along the flattest directions, down which it still is some way."""
+    rng = np.random.default_rng(seed)
+    vectors = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    A = np.sqrt(np.geomspace(1e-6, 1.0, 30))[:, None] * vectors.T[30:]
+    bowl = gf.Objective(
+        loss=lambda w: 0.5 * float((A @ w) @ (A @ w)),
+        gradient=lambda w: A.T @ (A @ w),
+        hvp=lambda w, v: A.T @ (A @ v),
+        num_params=60,
+    )
+    w0 = rng.standard_normal(60)
+    landing = gf.limit_map(bowl, w0, curvature="krylov")
+    assert landing.status == "landed", landing.message
+    flat = vectors[:, :30]
+    np.testing.assert_allclose(landing.w, flat @ (flat.T @ w0), atol=1e-8)
+
+
 @pytest.mark.parametrize("least", [1e-9, 1e-12])
 def test_looks_cost_no_more_than_the_flow(least):
     """Those that are cut short are counted, and the two that may take a thousand products at any time."""
