@@ -181,7 +181,7 @@ class KeptRun:
         if driver._snapshots is not None:
             driver._snapshots.take_up(**facts["states"])
         driver._run.load(readinto)
-        driver._seconds = facts["seconds"]
+        driver._seconds = float(facts["seconds"])
 
     def reopen(self) -> None:
         """Let a run go on that a limit or the user has ended."""

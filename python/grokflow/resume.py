@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import closing
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import closing, contextmanager
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from grokflow._validate import as_path
+from grokflow._validate import as_path, as_vector
 from grokflow.checkpoint.arguments import missing_in
 from grokflow.checkpoint.fingerprint import require_same
 from grokflow.checkpoint.journal import Journal, start_of
@@ -99,6 +100,7 @@ def take_up(journal: Journal, problem: Problem | None, changes: Mapping[str, Any
         function = FUNCTIONS[journal.function]
         signature(function).bind(**arguments)
         expected = journal.fingerprint
+        start = as_vector("w0", start_of(arguments), expected["num_params"])
         if LIMITS & changes.keys():
             journal.forget_after_limits()
     lacking = [name for name, value in arguments.items() if missing_in(value) is not None]
@@ -108,14 +110,27 @@ def take_up(journal: Journal, problem: Problem | None, changes: Mapping[str, Any
             f"{unknown[0]} cannot be changed in a run of {journal.function} that goes on; what can be is "
             f"{', '.join(name for name in MAY_CHANGE if name in arguments)}"
         )
-    if problem is not None:
-        arguments["problem"] = problem
-    arguments |= changes
+    given = dict(changes) if problem is None else {**changes, "problem": problem}
+    arguments |= given
     for name, value in arguments.items():
         missing = missing_in(value)
         if missing is not None:
             raise ValueError(
                 f"{name} held {missing}, which a file cannot: give resume the same {name}= again"
             )
-    require_same(as_problem(arguments["problem"]), start_of(arguments), expected)
-    return function(**arguments, checkpoint=journal)
+    with faults_of_file(journal.path, arguments.keys() - given.keys()):
+        require_same(as_problem(arguments["problem"]), start, expected)
+        return function(**arguments, checkpoint=journal)
+
+
+@contextmanager
+def faults_of_file(path: Path, stored: Set[str]) -> Iterator[None]:
+    """Turn what is said of an argument that only the file can have given into a FileError."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        about = re.match(r"\w+", str(error))
+        if about is None or about[0] not in stored or hasattr(error, "solution"):
+            raise
+        with contents_of(path, "checkpoint"):
+            raise

@@ -28,11 +28,11 @@ import numpy as np
 
 from grokflow import _backend
 from grokflow._backend import core
-from grokflow._validate import as_choice, as_path, as_positive
+from grokflow._validate import as_choice, as_count, as_number, as_path, as_positive, as_vector
 from grokflow._warnings import warn
 from grokflow.checkpoint.arguments import Arrays, decode, encode
 from grokflow.checkpoint.blocks import BLOCK, BlockReader, writing
-from grokflow.checkpoint.fingerprint import COMPARED, fingerprint
+from grokflow.checkpoint.fingerprint import SIZES, fingerprint
 from grokflow.checkpoint.signals import deferred_signals
 from grokflow.files import FileError, contents_of, only_writer, remove_scratch
 
@@ -114,17 +114,18 @@ class Journal:
         """
         with closing(BlockReader(path)) as reader, contents_of(path, "checkpoint"):
             head = json.loads(reader.read(*LENGTH.unpack(reader.read(LENGTH.size))))
-            if head["format"] > FORMAT:
+            version = as_count("format", head["format"])
+            if version > FORMAT:
                 raise FileError(
-                    f"{path} has format version {head['format']}; this grokflow reads versions up to "
-                    f"{FORMAT}. Upgrade grokflow to read it"
+                    f"{path} has format version {version}; this grokflow reads versions up to {FORMAT}. "
+                    "Upgrade grokflow to read it"
                 )
             arrays = [np.lib.format.read_array(reader, allow_pickle=False) for _ in range(head.pop("arrays"))]
             journal = cls(path, decode(head["note"], arrays))
             journal.function = head["function"]
             journal.arguments = {name: decode(value, arrays) for name, value in head["arguments"].items()}
             journal._head, journal._arrays = head, arrays
-            journal.costs = head.get("costs", {})
+            journal.costs = {name: float(cost) for name, cost in head.get("costs", {}).items()}
             try:
                 for name, facts, size in head.pop("runs"):
                     journal._keep(name, facts, partial(reader.copy_to, size=size))
@@ -150,7 +151,9 @@ class Journal:
     def fingerprint(self) -> dict[str, Any]:
         """Of the problem that the file was written for."""
         found = decode(self._head["fingerprint"], self._arrays)
-        return {name: found[name] for name in COMPARED}
+        sizes = {name: as_count(name, found[name], least=0) for name in SIZES}
+        loss, gradient = as_number("loss", found["loss"]), found["gradient"]
+        return {**sizes, "loss": loss, "gradient": as_vector("gradient", gradient, sizes["num_params"])}
 
     def close(self) -> None:
         """Drop the states."""
