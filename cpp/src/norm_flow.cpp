@@ -89,7 +89,7 @@ bool NormFlow::retract(VectorRef w) {
     const double size = std::sqrt(squares_[k]) / std::max(w.norm(), kTiny);
     if (!std::isfinite(size)) return arrive(w, last);  // the updates break down
     if (last <= kSmall && !(size < kStalled * last)) return arrive(w, last);
-    if (k > 0 && !(size < last) && ++setbacks > kSetbacks) return arrive(w, last);
+    if (!(size < last) && ++setbacks > kSetbacks) return arrive(w, last);
     w += step;
     const double next = k > 0 ? size * (size / last) : kFirst * size;
     if (next <= kNoise) return arrive(w, next);
