@@ -93,6 +93,26 @@ def test_a_drift_at_rest_keeps_the_tolerance(rtol):
     assert sol.w == pytest.approx(np.column_stack([u, 1.0 / u]), abs=3.0 * rtol, rel=0)
 
 
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("seed", [4, 9, 19, 23])
+def test_weights_that_die_out_pass_the_changes_of_rank(seed, rtol):
+    """All but one coordinate of a sparse network vanish, and with them all but one eigenvalue of the Hessian.
+
+    The multipliers of the residuals that hold them have limits: without these some of them grow again.
+    """
+    X = np.random.default_rng(seed).standard_normal((5, 6))
+    problem = gf.models.DiagonalLinearNetwork(X, X[:, 0])
+    w = gf.limit_map(problem, problem.initial_weights(std=1.0, seed=seed), rtol=1e-9).w
+    s = np.linspace(0, 60, 61)
+    sol = gf.norm_flow(problem, w, (0, 60), rtol=rtol, t_eval=s)
+    assert sol.success, sol.message
+    assert sol.monitor["rank"][-1] == 1
+    dying = np.linalg.norm(np.delete(sol.w, [0, 6], axis=1), axis=1)
+    assert dying[s >= 40].max() < rtol
+    finer = gf.norm_flow(problem, w, (0, 60), rtol=1e-12, t_eval=s)
+    assert sol.w == pytest.approx(finer.w, abs=10 * rtol, rel=0)
+
+
 def test_balance_of_a_diagonal_network():
     """u_i^2 - v_i^2 falls as e^-2s in each pair of weights."""
     problem, w = landed("diagonal")

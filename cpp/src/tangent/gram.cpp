@@ -16,6 +16,7 @@ namespace {
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kReturn = 100.0;  // times the threshold: an eigenvalue that a path has let go counts again
 constexpr double kUndone = 1e-11;  // error of P v, over v, which a drift's way back to M undoes
+constexpr double kUnfelt = 1e-3;   // size of forces over that of the vector on which they act
 constexpr double kSettled = 1e-5;  // accuracy of an end of the spectrum that is tracked
 
 }  // namespace
@@ -38,6 +39,8 @@ GramTangent::GramTangent(std::shared_ptr<const Problem> problem, const TangentOp
       rows_(K_.rows()),
       coordinates_(K_.rows()),
       params_(problem_->num_params()),
+      forces_(K_.rows()),
+      held_(Vector::Zero(K_.rows())),
       noise_(unstructured(K_.rows())),
       slow_(noise_),
       fast_(noise_) {}
@@ -46,10 +49,12 @@ bool GramTangent::linearize(const ConstVectorRef& w) {
   before_ = rank_;
   if (!linearize_beside(w)) return false;
   if (follows_) rank_ = kept_;
+  on_path_ = true;
   return true;
 }
 
 bool GramTangent::linearize_beside(const ConstVectorRef& w) {
+  on_path_ = false;
   linearized(*problem_, w, lin_).checkpoint = checkpoint;
   ++stats_.nlinearize;
   lin_->gram(0, problem_->num_params(), K_);
@@ -68,7 +73,7 @@ double GramTangent::renewal_cost() const {
 }
 
 void GramTangent::state(Archive& archive) {
-  archive(slow_, fast_, before_);
+  archive(slow_, fast_, before_, held_);
   if (archive.reading()) rank_ = before_;
 }
 
@@ -113,8 +118,27 @@ void GramTangent::solve(VectorRef rows) {
 
 void GramTangent::project(VectorRef v) {
   ++stats_.nproject;
-  const double least = accuracy_ > 0.0 ? kUndone * v.norm() : 0.0, error = pass(v);
+  const double least = accuracy_ > 0.0 ? kUndone * v.norm() : 0.0;
+  forces_.setZero();
+  if (follows_ && decomposed_ && kept_ < K_.rows()) hold(v);
+  const double error = pass(v);
   if (error > std::max(least, accuracy_ * v.norm())) pass(v);
+  if (on_path_) held_ = forces_;
+}
+
+/// v less the forces of residuals that a path has let go. They are those of the last point: where weights die out
+/// they have limits, which the rest of K does not know, and without which such weights would grow again. Where they
+/// are felt they have none, for the path crosses another branch of M.
+void GramTangent::hold(VectorRef v) {
+  const auto vectors = eigen_.vectors().leftCols(K_.rows() - kept_);
+  auto coordinates = coordinates_.head(vectors.cols());
+  apply_transposed(vectors, held_, coordinates);
+  apply(vectors, coordinates, rows_);
+  lin_->vjp(rows_, params_);
+  ++stats_.nvjp;
+  if (!(params_.norm() <= kUnfelt * v.norm())) return;
+  v -= params_;
+  forces_ = rows_;
 }
 
 /// v <- v - J^T q with q = K^-1 J v. Returns the size of the error: a Cholesky factorisation solves a system
@@ -123,6 +147,7 @@ void GramTangent::project(VectorRef v) {
 double GramTangent::pass(VectorRef v) {
   lin_->jvp(v, rows_);
   solve(rows_);
+  forces_ += rows_;
   lin_->vjp(rows_, params_);
   v -= params_;
   ++stats_.njvp;

@@ -29,6 +29,7 @@ class GramTangent final : public TangentSpace {
   void decompose();
   void solve(VectorRef rows);
   double pass(VectorRef v);
+  void hold(VectorRef v);
   Spectrum spectrum_of(const Vector& values) const;
 
   std::shared_ptr<const Problem> problem_;
@@ -42,10 +43,12 @@ class GramTangent final : public TangentSpace {
   SymmetricEigen eigen_;
   double size_ = 0.0, least_pivot_ = 0.0;  // ||K|| (Frobenius), and the smallest diagonal entry of L
   bool decomposed_ = false;
-  Index rank_;      // at the last point of M on the path
-  Index before_;    // and at the one before
-  Index kept_ = 0;  // the last eigenvectors are kept
+  bool on_path_ = false;  // whether K_ is that of a point of M on it
+  Index rank_;            // at the last point of M on the path
+  Index before_;          // and at the one before
+  Index kept_ = 0;        // the last eigenvectors are kept
   Vector rows_, coordinates_, params_;
+  Vector forces_, held_;        // q of the last v - J^T q, and of that at the last point of M
   Vector noise_, slow_, fast_;  // slow_, fast_: approximate eigenvectors of the ends of the spectrum
 };
 

@@ -56,7 +56,7 @@ class DriftDriver(Driver):
         message = f"{sol.message} On the way the rank of the Hessian changed {changes}{rest}."
         if self._settings["rtol"] < DECIDED:
             message += (
-                " What is tangent there is decided by round-off, which leaves errors of about "
+                " What is tangent there is decided by round-off, which may leave errors of about "
                 f"{DECIDED:g} behind: ask for rtol = {DECIDED:g}."
             )
         return dataclasses.replace(sol, message=message)
@@ -115,7 +115,8 @@ def norm_flow(
         ``||P grad R|| <= kkt_tol ||grad R||``. Default: run to the end of `s_span`.
     rtol_rank : float, optional
         As in :func:`tangent_projection`. With "gram" the default is 1e-12, and an eigenvalue that
-        has sunk below counts again once it is 100 times larger.
+        has sunk below counts again once it is 100 times larger; until then the multipliers of residuals that
+        it belongs to keep their last values, where they have limits.
     method : {"Tsit5"} or Tsit5, default "Tsit5"
         The integrator. Each new state is taken back to the manifold within the step.
     curvature : {"auto", "gram", "dense", "krylov"}, Auto, Gram, Dense or Krylov, default "auto"
