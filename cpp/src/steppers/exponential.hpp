@@ -11,6 +11,6 @@ namespace grokflow {
 /// round-off would move a state by more than the tolerance within the time `span`, or, `if_cheapest`, other
 /// steps cost less.
 std::unique_ptr<Stepper> make_exponential(GradientFlow& flow, const Tolerance& tolerance, double span,
-                                          bool if_cheapest);
+                                          bool if_cheapest = false);
 
 }  // namespace grokflow
