@@ -155,6 +155,7 @@ TEST(modes_that_cannot_be_resolved_end_the_run) {
     CHECK(integrator.status() == Status::mode_unresolved);
     CHECK(integrator.message().find("for neuron 3 at data point 7") != std::string::npos);
     CHECK((integrator.message().find("more than 44 times in a row") != std::string::npos) == finite);
+    CHECK(integrator.message().find("Try another rtol, a smaller one down to 1e-10") != std::string::npos);
     // w(t) = 2 exp(-t) - 1 reaches 0 at log 2: the run is kept up to there.
     CHECK_NEAR(integrator.t(), std::log(2.0), 1e-5);
     CHECK_NEAR(integrator.w()[0], 0.0, 1e-5);

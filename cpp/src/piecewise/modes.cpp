@@ -293,7 +293,8 @@ void Modes::resolve(double t, VectorRef w, Index unit, bool moving) {
   if (!next.found || crowded) {
     std::ostringstream text;
     text << "No mode was found to go on in at t = " << t << " for " << piece_->describe(unit, touching)
-         << (crowded ? ": it changed more than " + std::to_string(most) + " times in a row." : ".");
+         << (crowded ? ": it changed more than " + std::to_string(most) + " times in a row." : ".")
+         << " Try another rtol, a smaller one down to 1e-10: beyond, round-off may choose the points met.";
     trouble_ = text.str();
     return;
   }
