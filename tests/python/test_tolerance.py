@@ -54,3 +54,13 @@ def test_error_of_long_steps_along_a_curved_manifold(n, inputs, seed, curvature)
     sol = gf.gradient_flow(problem, w0, (0, 3e8), curvature=curvature, rtol=1e-6, **how)
     exact = gf.gradient_flow(problem, w0, (0, 3e8), curvature="gram", rtol=1e-10, **how)
     assert np.linalg.norm(sol.w - exact.w, axis=1).max() <= 1e-5 * exact["norm"].max()
+
+
+def test_error_of_long_steps_of_a_network_with_kinks():
+    """Its forces are unknowns of a step, and what is left lies along the manifold as well."""
+    problem = gf.models.TwoLayerNetwork([[-1.00699571]], [1.6023286], width=1, activation="relu", bias=False)
+    w0 = 0.7 * np.random.default_rng(400).standard_normal(2)
+    how = {"t_eval": np.geomspace(1e-2, 3e7, 200), "weight_decay": 1e-7}
+    sol = gf.gradient_flow(problem, w0, (0, 3e7), rtol=1e-6, **how)
+    exact = gf.gradient_flow(problem, w0, (0, 3e7), rtol=1e-10, **how)
+    assert np.linalg.norm(sol.w - exact.w, axis=1).max() <= 1e-5 * exact["norm"].max()

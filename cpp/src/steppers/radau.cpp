@@ -204,7 +204,7 @@ class Radau final : public OneStepMethod {
   bool forced() const { return forces_.cols() > 0; }
 
   /// Whether errors along the manifold may hide below the first corrections.
-  bool hides() const { return apart_ > 0 && !forced() && !centred_; }
+  bool hides() const { return apart_ > 0 && !centred_; }
 
   /// out = f(w), with the forces of this stage.
   void field(const ConstVectorRef& w, int stage, VectorRef out) {
