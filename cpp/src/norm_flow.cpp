@@ -80,7 +80,7 @@ void NormFlow::state(Archive& archive) {
 bool NormFlow::retract(VectorRef w) {
   double last = std::numeric_limits<double>::infinity();  // size of the last correction
   int setbacks = 0;
-  for (Index k = 0; k < kMaxCorrections; ++k) {
+  for (Index made = 0, k = 0; made < kMaxCorrections; ++made, ++k) {
     auto step = steps_.col(k);
     tangent_->normal_step(w, step);
     for (Index j = 1; j < k; ++j) step += (steps_.col(j - 1).dot(step) / squares_[j - 1]) * steps_.col(j);

@@ -58,8 +58,8 @@ class NoiseGate {
     f_.resize(w.size());
     flow.rhs(w, f_);
     const double size = beyond_line(flow, w, e, weights, noise, change);
-    if (noise.isZero(0.0) &&
-        change.isZero(0.0)) {  // f does not see e: what it makes of other last digits of w
+    // f does not see e: what it makes of other last digits of w.
+    if (noise.isZero(0.0) && change.isZero(0.0)) {
       point_ = kDigits * w;
       flow.rhs(point_, noise);
       noise -= f_;
