@@ -80,6 +80,15 @@ def test_kinks_end_where_their_drift_does(activation, seed, rates):
     )  # a valley may be flat
 
 
+@pytest.mark.parametrize(("activation", "outputs", "seed"), [("relu", 1, 24), ("leaky_relu", 2, 26)])
+def test_kinks_end_where_their_drift_is_after_a_long_time(activation, outputs, seed):
+    net, w = kinked(activation, outputs, seed)
+    found, slow = gf.minimum_norm(net, w), gf.norm_flow(net, w, (0, 1e4))
+    assert found.status != "max_steps"
+    assert found.stationarity < 1e-6
+    assert found.value == pytest.approx(0.5 * slow["norm"][-1] ** 2, rel=1e-5)
+
+
 def test_kinks_in_a_flat_valley_end_further_than_the_drift_has_come():
     net, w = kinked("leaky_relu", 2, 5)
     found, slow = gf.minimum_norm(net, w), gf.norm_flow(net, w, (0, 30))

@@ -17,9 +17,9 @@ from grokflow.regularizers import Regularization, as_regularizer, is_l1
 
 RANK = 1e-12  # an eigenvalue of K that counts as zero, over the largest
 ROUGH = 1e-3  # tolerance of the drift that leads near its end,
-NEAR = (1e-2, 1e-3, 1e-4)  # by this ||P grad R|| / ||grad R||, the next where a kink lies between,
+NEAR = tuple(10.0**-k for k in range(2, 8))  # by this ||P grad R|| / ||grad R||, the next at a kink between,
 LATEST = 30.0  # or by this slow time,
-LATEST_L1 = 1e3  # and an l1 norm, whose drift comes to rest in finite time, by this one
+LATEST_KINKS = 1e4  # and by this one where kinks make valleys flat
 REST = 1e-6  # the same, of a KKT point, at most
 NEGATIVE = 1e-6  # an eigenvalue below -NEGATIVE times the largest makes a saddle
 
@@ -108,8 +108,8 @@ def minimum_norm(
     -----
     Where there are kinks (a network of ReLUs, an l1 norm) Newton's method keeps to the surfaces on which the
     drift slides, and to its sides of the others. If it ends where that is not so, the drift goes on nearer to
-    its end; if that does not help, as in a flat valley, the result is where it has come to by s = 30, as
-    "max_steps".
+    its end; if that does not help, as in a very flat valley, the result is where it has come to
+    by s = 1e4, as "max_steps".
 
     Where KKT points fill a continuum, as the orbits of a factorisation, that of the drift is met but for the
     size of the last steps.
@@ -141,7 +141,7 @@ def minimum_norm(
             f"{length(point):.3g}, ||r|| = {length(here.residual):.3g}); land first: w = "
             "gf.limit_map(problem, w).w"
         )
-    latest = LATEST_L1 if is_l1(regularizer) else LATEST
+    latest = LATEST_KINKS if has_kinks else LATEST
     s, steps, projections = 0.0, 0, 0
     for near in NEAR:
         request = Request(t_span=(s, max(s, latest)), rtol=ROUGH, t_eval=[], observe=[])
